@@ -1,0 +1,1 @@
+"""The commands: absl binaries, each also `python -m modelzoo.cli.NAME`."""

@@ -1,0 +1,1 @@
+"""Sources, planned order, decoding, augmentation and `tf.data` pipelines."""

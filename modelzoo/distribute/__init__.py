@@ -1,0 +1,1 @@
+"""Distribution strategies and the devices they run on."""

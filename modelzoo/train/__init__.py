@@ -1,0 +1,1 @@
+"""Trainer, train step, optimizers, schedules, checkpoints and progress."""

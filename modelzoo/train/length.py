@@ -1,0 +1,37 @@
+"""Lengths in steps, epochs or examples, and their one conversion into steps."""
+
+import math
+import re
+
+Length = int | str
+"""A number of steps, or text such as `"30 epochs"`, `"50_000 examples"`, `"200 steps"`."""
+
+_PATTERN = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(step|epoch|example)s?\s*")
+
+
+def parse_length(length: Length) -> tuple[float, str]:
+    """Splits a length into its number and unit (`step`, `epoch` or `example`).
+
+    Raises ValueError for anything else than a non-negative number of one of the three.
+    """
+    if isinstance(length, int) and not isinstance(length, bool) and length >= 0:
+        return length, "step"
+    match = _PATTERN.fullmatch(length) if isinstance(length, str) else None
+    if match:
+        return float(match[1].replace("_", "")), match[2]
+    if isinstance(length, str) and length.strip().isdigit():
+        return int(length), "step"
+    raise ValueError(
+        f"must be a number of steps or text like '30 epochs', '5000 examples', got {length!r}"
+    )
+
+
+def to_steps(length: Length, batch_size: int, examples_per_epoch: int) -> int:
+    """Turns a length into whole steps, rounded up, of `batch_size` examples each."""
+    number, unit = parse_length(length)
+    if unit == "epoch":
+        number = number * examples_per_epoch / batch_size
+    elif unit == "example":
+        number = number / batch_size
+    # The subtraction keeps 30 * 50_000 / 100 = 15_000.000000000002 from becoming a step more.
+    return math.ceil(number - 1e-9)
