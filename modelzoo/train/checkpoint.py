@@ -1,0 +1,179 @@
+"""Checkpoints: folders that appear whole, of plain arrays that NumPy alone can read.
+
+`checkpoints/00000120/state.npz` holds `model/PATH`, `ema/PATH`, `optimizer/PATH` arrays by variable
+path, `meta.json` the step, the position in the data and what the run remembers of its scores.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from modelzoo.errors import UserError
+
+TEMPORARY = ".partial"
+
+
+@dataclasses.dataclass(frozen=True)
+class Meta:
+    """What a checkpoint knows besides its arrays.
+
+    step: updates done. examples: examples of the endless training stream consumed.
+    best_step, best_score: the checkpoint with the best validation score so far, and the score.
+    stale: evaluations since.
+    """
+
+    step: int
+    examples: int
+    best_step: int | None = None
+    best_score: float | None = None
+    stale: int = 0
+
+
+def folder(workdir: str | Path) -> Path:
+    """The folder of a run's checkpoints."""
+    return Path(workdir) / "checkpoints"
+
+
+def steps(workdir: str | Path) -> list[int]:
+    """Steps of the checkpoints of a run, in order."""
+    found = folder(workdir).glob("[0-9]*")
+    return sorted(int(p.name) for p in found if p.name.isdigit() and p.is_dir())
+
+
+def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> Path:
+    """Writes one checkpoint, whole or not at all; raises UserError where the disk refuses."""
+    target = folder(workdir) / f"{meta.step:08d}"
+    partial = target.with_name(target.name + TEMPORARY)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with open(partial / "state.npz", "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        with open(partial / "meta.json", "w") as file:
+            json.dump(dataclasses.asdict(meta), file)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(partial, target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        there = steps(workdir)
+        kept = f"the checkpoint of step {there[-1]} is intact" if there else "there is none yet"
+        raise UserError(
+            f"cannot write the checkpoint {target}: {error.strerror}; {kept}, "
+            "make room and run the same command again"
+        ) from None
+    return target
+
+
+def prune(workdir: str | Path, keep: int, best: int | None) -> None:
+    """Deletes all but the newest `keep` checkpoints and the best, and what a kill left half done."""
+    there = steps(workdir)
+    for step in there[:-keep]:
+        if step != best:
+            shutil.rmtree(folder(workdir) / f"{step:08d}", ignore_errors=True)
+    for leftover in folder(workdir).glob(f"*{TEMPORARY}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def find(workdir: str | Path, which: str | int = "last") -> Path:
+    """Folder of a run's checkpoint: "last", "best" or a step; UserError where there is none."""
+    there = steps(workdir)
+    if not there:
+        raise UserError(f"no checkpoint in {folder(workdir)}: train there first")
+    if which == "last":
+        step = there[-1]
+    elif which == "best":
+        step = read_meta(folder(workdir) / f"{there[-1]:08d}").best_step
+        if step is None:
+            raise UserError(
+                f"{workdir} keeps no best checkpoint: set config.eval.best_metric when training, "
+                "or take 'last'"
+            )
+    elif str(which).isdigit():
+        step = int(which)
+    else:
+        raise UserError(f"checkpoint must be 'last', 'best' or a step, got {which!r}")
+    if step not in there:
+        raise UserError(f"no checkpoint of step {step} in {workdir}; there are {there}")
+    return folder(workdir) / f"{step:08d}"
+
+
+def read_meta(path: str | Path) -> Meta:
+    """The meta data of the checkpoint folder `path`."""
+    try:
+        return Meta(**json.loads((Path(path) / "meta.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is no checkpoint of modelzoo: {error}") from None
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of the checkpoint folder `path`; UserError where they are missing or damaged."""
+    file = Path(path) / "state.npz"
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise UserError(f"{path} is no checkpoint of modelzoo: it has no state.npz") from None
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(
+            f"the checkpoint {file} is damaged ({error}): delete its folder to go on from the "
+            "checkpoint before it"
+        ) from None
+
+
+def resolve(path: str | Path) -> Path:
+    """The checkpoint folder that `path` names: itself, or the best or last of a run folder."""
+    path = Path(path)
+    if (path / "state.npz").is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"no checkpoint or run folder at {path}")
+    there = steps(path)
+    if there:
+        best = read_meta(folder(path) / f"{there[-1]:08d}").best_step
+        return find(path, "last" if best is None else "best")
+    raise UserError(f"{path} is neither a checkpoint nor a run folder with checkpoints")
+
+
+def assign(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndarray]) -> None:
+    """Assigns every variable its array of the same name, or none at all.
+
+    Raises UserError naming the first variable that is missing or has another shape.
+    """
+    for name, variable in variables.items():
+        if name not in arrays:
+            raise UserError(
+                f"the checkpoint is of another model: it has no {name!r} "
+                f"{tuple(variable.shape)}; use the config it was trained with"
+            )
+        if tuple(arrays[name].shape) != tuple(variable.shape):
+            raise UserError(
+                f"the checkpoint is of another model: its {name!r} is {arrays[name].shape}, "
+                f"this model's is {tuple(variable.shape)}; use the config it was trained with"
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def restore_model(
+    model: keras.Model, arrays: Mapping[str, np.ndarray], weights: str = "ema"
+) -> None:
+    """Sets the model's weights from a checkpoint's arrays: the average where asked for and there.
+
+    Weights that the checkpoint has as another float type are converted.
+    """
+    chosen = {}
+    for variable in model.weights:
+        ema = f"ema/{variable.path}"
+        chosen[ema if weights == "ema" and ema in arrays else f"model/{variable.path}"] = variable
+    assign(chosen, arrays)

@@ -1,0 +1,118 @@
+"""Config of the training loop and of evaluation during it."""
+
+import dataclasses
+from typing import Literal
+
+from modelzoo.train.length import Length, parse_length
+
+
+def check_at_least(minimum: float, **fields: float | None) -> None:
+    """Raises ValueError naming the first field whose value is set and below `minimum`."""
+    for name, value in fields.items():
+        if value is not None and not value >= minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+
+
+def check_positive(**fields: float | None) -> None:
+    """Raises ValueError naming the first field whose value is set and not above 0."""
+    for name, value in fields.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be above 0, got {value!r}")
+
+
+def check_lengths(**fields: Length | None) -> None:
+    """Raises ValueError naming the first field that is no length above 0."""
+    for name, value in fields.items():
+        if value is None:
+            continue
+        try:
+            number, _ = parse_length(value)
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from None
+        if number == 0:
+            raise ValueError(f"{name} must be longer than 0, got {value!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """How long, in which batches and with which arithmetic a model is trained.
+
+    steps: length of the whole run, in steps or as text ("30 epochs", "1_000_000 examples").
+    batch_size: global batch; each replica gets an equal part, printed at the start.
+    accumulate: micro-batches that a replica's part is cut into; the update stays the same.
+    precision: arithmetic of the forward and backward pass. Variables are float32 under bfloat16.
+    xla: compile the step with XLA.
+    steps_per_loop: steps that run on the devices for one call from Python.
+    clip_value, clip_norm, clip_global_norm: bounds on each element, on each variable's norm and on
+        the norm of all together, applied in this order to the reduced gradient.
+    ema_decay: decay of the moving average of the weights (None: no average); see `ema_rate`.
+    init_from: run folder or checkpoint folder whose weights the model starts from.
+    log_every, checkpoint_every: lengths between progress records and between checkpoints.
+    keep_checkpoints: newest checkpoints that stay; the best one stays besides.
+    deterministic: the same bits on every run, for a little speed on some devices.
+    """
+
+    steps: Length = "10 epochs"
+    batch_size: int = 128
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    xla: bool = False
+    steps_per_loop: int = 1
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    clip_global_norm: float | None = None
+    ema_decay: float | None = None
+    init_from: str | None = None
+    log_every: Length = 20
+    checkpoint_every: Length = "1 epoch"
+    keep_checkpoints: int = 3
+    deterministic: bool = True
+
+    def __post_init__(self):
+        check_lengths(
+            steps=self.steps, log_every=self.log_every, checkpoint_every=self.checkpoint_every
+        )
+        check_at_least(
+            1,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            steps_per_loop=self.steps_per_loop,
+            keep_checkpoints=self.keep_checkpoints,
+        )
+        check_positive(
+            clip_value=self.clip_value,
+            clip_norm=self.clip_norm,
+            clip_global_norm=self.clip_global_norm,
+        )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be between 0 and 1, got {self.ema_decay!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """When the validation and test splits are scored, and what the scores decide.
+
+    every: length between evaluations on the validation split (None: none during training).
+    batch_size: global batch of evaluation (None: that of training).
+    weights: the set that is scored, kept as best and exported: the moving average "ema" where
+        there is one, or "raw". Where they differ, both are scored.
+    best_metric: validation score by which a best checkpoint is kept and used at the end ("loss":
+        lower is better, any other: higher); None keeps the last.
+    patience: evaluations without a better `best_metric` after which training stops.
+    test_at_end: score the test split once when training is done.
+    """
+
+    every: Length | None = "1 epoch"
+    batch_size: int | None = None
+    weights: Literal["ema", "raw"] = "ema"
+    best_metric: str | None = None
+    patience: int | None = None
+    test_at_end: bool = True
+
+    def __post_init__(self):
+        check_lengths(every=self.every)
+        check_at_least(1, batch_size=self.batch_size, patience=self.patience)
+        if self.patience is not None and self.best_metric is None:
+            raise ValueError("patience needs best_metric, got None for it")
+        if self.best_metric is not None and self.every is None:
+            raise ValueError("best_metric needs evaluations during training, got every=None")
