@@ -1,5 +1,6 @@
 """From `--strategy` and `--devices` to a tf.distribute strategy."""
 
+import contextlib
 import dataclasses
 import re
 from typing import Literal
@@ -38,12 +39,11 @@ def _logical_cpus(number: int) -> None:
     """Cuts the CPU into `number` logical devices, which is possible once in a process."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     if number > 1:
-        try:
+        # It raises where the runtime runs already: what that has decides, below.
+        with contextlib.suppress(RuntimeError, ValueError):
             tf.config.set_logical_device_configuration(
                 cpu, [tf.config.LogicalDeviceConfiguration()] * number
             )
-        except (RuntimeError, ValueError):
-            pass  # The runtime runs already: what it has decides, below.
     there = len(tf.config.list_logical_devices("CPU"))
     if there < number:
         raise UserError(

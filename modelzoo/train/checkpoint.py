@@ -62,7 +62,8 @@ def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> 
             json.dump(dataclasses.asdict(meta), file)
             file.flush()
             os.fsync(file.fileno())
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            os.rename(target, target.with_name(target.name + ".old" + TEMPORARY))
         os.rename(partial, target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -76,7 +77,7 @@ def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> 
 
 
 def prune(workdir: str | Path, keep: int, best: int | None) -> None:
-    """Deletes all but the newest `keep` checkpoints and the best, and what a kill left half done."""
+    """Deletes all but the newest `keep` checkpoints and the best, and what a kill left behind."""
     there = steps(workdir)
     for step in there[:-keep]:
         if step != best:

@@ -1,0 +1,27 @@
+"""Dtype policies of training and of inference."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
+
+
+@contextlib.contextmanager
+def dtype_policy(precision: str) -> Iterator[None]:
+    """Builds what is inside under Keras's policy for `precision` (see `Train.precision`)."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(_POLICIES[precision])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def inference_precision(precision: str) -> str:
+    """Precision of evaluation, prediction and export: float32, or float64 after float64.
+
+    One arithmetic for all three, so that what is served is what was evaluated.
+    """
+    return "float64" if precision == "float64" else "float32"

@@ -1,0 +1,62 @@
+"""What a person sees of a run: a live line on a terminal, plain lines elsewhere."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+
+def duration(seconds: float) -> str:
+    """`0:42`, `12:05` or `1:02:33`."""
+    minutes, second = divmod(round(max(seconds, 0)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def count(number: float) -> str:
+    """A number with a unit prefix and three digits: `271 k`, `40.8 M`."""
+    for unit in ("", " k", " M", " G", " T"):
+        if abs(number) < 999.5:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g} P"
+
+
+def score_words(scores: Mapping[str, object]) -> str:
+    """The scalar scores in a line: `loss 0.0312, accuracy 0.9917`."""
+    return ", ".join(f"{k} {v:.4f}" for k, v in scores.items() if isinstance(v, float))
+
+
+class Progress:
+    """Prints to `stream` (standard output unless given)."""
+
+    def __init__(self, stream: TextIO | None = None):
+        self.stream = stream or sys.stdout
+        self.live = self.stream.isatty()
+        self._shown = 0
+
+    def say(self, text: str = "") -> None:
+        """A line that stays."""
+        self._clear()
+        print(text, file=self.stream, flush=True)
+
+    def update(self, text: str) -> None:
+        """The state now: rewrites the live line of a terminal, or adds a plain line."""
+        if not self.live:
+            return self.say(text)
+        text = text[: shutil.get_terminal_size().columns - 1]
+        self._clear()
+        self.stream.write(text)
+        self.stream.flush()
+        self._shown = len(text)
+
+    def _clear(self) -> None:
+        if self._shown:
+            self.stream.write("\r" + " " * self._shown + "\r")
+            self._shown = 0
+
+    def table(self, rows: Mapping[str, object]) -> None:
+        """Names and values in two columns."""
+        width = max(map(len, rows))
+        for name, value in rows.items():
+            self.say(f"  {name:<{width}}  {value}")

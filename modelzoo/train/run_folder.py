@@ -1,0 +1,100 @@
+"""The files of a run folder besides its checkpoints; each appears whole by one rename."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from modelzoo.errors import UserError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; raises UserError where the disk refuses."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}; make room and run again") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON; raises UserError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is no run folder: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def make(workdir: str | Path) -> Path:
+    """Makes the folder of a run; raises UserError where something else is there."""
+    path = Path(workdir).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(
+            f"--workdir={workdir} is a file or lies beneath one: name a folder"
+        ) from None
+    except OSError as error:
+        raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
+    return path
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a line, with `step` and `kind` ("train" or "eval").
+
+    Opened after a restore at `step`, it first drops torn lines and those past that step.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        self.path = workdir / "metrics.jsonl"
+        if self.path.exists():
+            kept = [json.dumps(record) for record in records(workdir) if record["step"] <= step]
+            write_text(self.path, "".join(line + "\n" for line in kept))
+        self._file = open(self.path, "a")  # noqa: SIM115 (closed by close)
+
+    def write(self, step: int, kind: str, **values: Any) -> None:
+        """Appends one record; raises UserError where the disk refuses."""
+        try:
+            self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror}; make room and run again"
+            ) from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        try:
+            self._file.close()
+        except OSError:
+            # What could not be flushed was reported when it was written.
+            return
+
+
+def records(workdir: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of a run's `metrics.jsonl`, without torn lines."""
+    with open(Path(workdir) / "metrics.jsonl", errors="replace") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                yield record
