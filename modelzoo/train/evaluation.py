@@ -26,9 +26,9 @@ class Evaluator:
         batches: Iterable[Tensors],
         weights: Mapping[str, keras.Variable] | None = None,
     ) -> dict[str, np.ndarray]:
-        """The sums over `batches`; `weights` (variables by path of the model's) stand in for its own.
+        """The sums over `batches`, elements of a data set that the strategy distributed.
 
-        `batches` are batches of a data set that the strategy distributed.
+        `weights` (variables by path of the model's weights) stand in for the model's own.
         """
         weights = weights or {v.path: v for v in self.model.weights}
         key = tuple(id(weights[v.path]) for v in self.model.weights)

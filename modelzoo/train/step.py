@@ -65,9 +65,9 @@ class TrainStep:
     def __call__(self, batches: Tensors, count: int) -> dict[str, np.ndarray]:
         """Runs `count` steps over `batches` (tensors, or their per-replica values, `[loop, ...]`).
 
-        Returns arrays `[count]` of each step's `loss_sum`, `weight`, training sums of the task,
-        `grad_norm`, `learning_rate` and `ok`. A step whose loss or gradient is not finite, where
-        `ok` is 0, changes nothing, and nor do those after it.
+        Returns arrays `[count]` of each step's `loss_sum`, `loss_weight`, `grad_norm`,
+        `learning_rate`, `ok` and the task's training sums. A step whose loss or gradient is not
+        finite, where `ok` is 0, changes nothing, and nor do those after it.
         """
         table = self._run(batches, tf.constant(count, tf.int32)).numpy()
         return dict(zip(self._names, table.T, strict=True))
@@ -199,7 +199,7 @@ class TrainStep:
             objective /= self.settings.batch_size
         gradients = tape.gradient(objective, trainable, unconnected_gradients="zero")
         moving = [scope.get_current_value(v) for v in state.moving]
-        return gradients, moving, {**counts, "loss_sum": loss_sum, "weight": weight}
+        return gradients, moving, {**counts, "loss_sum": loss_sum, "loss_weight": weight}
 
     def update(
         self,
@@ -216,7 +216,7 @@ class TrainStep:
     ) -> tuple[list[tf.Tensor], Tensors]:
         """The values to assign and the step's report, from what all replicas summed."""
         settings, state = self.settings, self.state
-        ratio = settings.batch_size / sums["weight"]
+        ratio = settings.batch_size / sums["loss_weight"]
         gradients = [g * tf.cast(ratio, g.dtype) for g in gradients]
         norm = global_norm(gradients)
         finite = [tf.reduce_all(tf.math.is_finite(t)) for t in [*gradients, sums["loss_sum"]]]

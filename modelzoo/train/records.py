@@ -1,0 +1,93 @@
+"""What a run reports as it goes: to the person, to `metrics.jsonl` and to TensorBoard."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.tasks.task import Task
+from modelzoo.train.progress import Progress, duration, score_words
+from modelzoo.train.run_folder import MetricsLog
+
+SHOWN_APART = ("learning_rate", "grad_norm", "examples_per_sec", "data_wait")
+
+
+class Records:
+    """What a run reports between two log points, to the person, the file and TensorBoard."""
+
+    def __init__(
+        self,
+        log: MetricsLog,
+        writer: tf.summary.SummaryWriter,
+        progress: Progress,
+        steps: int,
+        batch_size: int,
+        examples_per_epoch: int,
+    ):
+        self.log = log
+        self.writer = writer
+        self.progress = progress
+        self.steps = steps
+        self.batch_size = batch_size
+        self.examples_per_epoch = examples_per_epoch
+        self.warm = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.reports: list[dict[str, np.ndarray]] = []
+        self.waited = self.worked = 0.0
+        self.timed_steps = 0
+
+    def add(self, report: dict[str, np.ndarray], waited: float, worked: float) -> None:
+        """Adds one call's report; the first call, which traces and compiles, is not timed."""
+        self.reports.append(report)
+        if self.warm:
+            self.waited += waited
+            self.worked += worked
+            self.timed_steps += len(report["ok"])
+        self.warm = True
+
+    def train(self, step: int, task: Task) -> None:
+        """Writes what was added since the last time."""
+        sums = {
+            name: np.concatenate([report[name] for report in self.reports]).astype(np.float64)
+            for name in self.reports[0]
+        }
+        values = {"loss": sums["loss_sum"].sum() / sums["loss_weight"].sum()}
+        own = {"loss_sum", "loss_weight", "ok", "grad_norm", "learning_rate"}
+        values |= task.scores({k: v.sum() for k, v in sums.items() if k not in own})
+        values |= {k: sums[k][-1] for k in ("learning_rate", "grad_norm")}
+        elapsed = self.waited + self.worked
+        if self.timed_steps:
+            rate = self.timed_steps * self.batch_size / elapsed
+            values |= {"examples_per_sec": rate, "data_wait": self.waited / elapsed}
+        values = {k: float(f"{v:.6g}") for k, v in values.items()}
+        self._write(step, "train", values)
+        self.progress.update(self._line(step, values))
+        self._reset()
+
+    def _line(self, step: int, values: dict[str, float]) -> str:
+        epoch = step * self.batch_size / self.examples_per_epoch
+        shown = {k: v for k, v in values.items() if k not in SHOWN_APART}
+        line = f"step {step}/{self.steps}  epoch {epoch:.2f}  {score_words(shown)}"
+        line += f"  lr {values['learning_rate']:.3g}"
+        if "examples_per_sec" in values:
+            rate = values["examples_per_sec"]
+            left = (self.steps - step) * self.batch_size / rate
+            line += f"  {rate:,.0f} examples/s  data wait {values['data_wait']:.1%}"
+            line += f"  left {duration(left)}"
+        return line
+
+    def eval(self, step: int, scores: dict[str, Any]) -> None:
+        """Writes and shows the scores of the validation split."""
+        values = {k: v for k, v in scores.items() if isinstance(v, float)}
+        raw = scores.get("raw", {})
+        values |= {f"raw_{k}": v for k, v in raw.items() if isinstance(v, float)}
+        self._write(step, "eval", values)
+        self.progress.say(f"step {step}  validation: {score_words(values)}")
+
+    def _write(self, step: int, kind: str, values: dict[str, float]) -> None:
+        self.log.write(step, kind, **values)
+        with self.writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(f"{kind}/{name}", value)

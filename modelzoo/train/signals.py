@@ -1,0 +1,32 @@
+"""Stopping a run from outside."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Interrupted(Exception):  # noqa: N818 (no error)
+    """Training was asked to stop and has saved; `signal` is the signal's number."""
+
+    def __init__(self, signal_number: int, step: int):
+        super().__init__(f"stopped at step {step}, saved")
+        self.signal = signal_number
+        self.step = step
+
+
+@contextlib.contextmanager
+def on_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Sends SIGINT and SIGTERM to `handler` inside the block.
+
+    Outside of the main thread, as in some notebooks, no signal can be caught and none is.
+    """
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError):
+            before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
