@@ -1,0 +1,126 @@
+"""Batch normalisation by TensorFlow's fused kernel, or synchronized over replicas."""
+
+import keras
+import tensorflow as tf
+
+from modelzoo.models.layers.precision import at_least_float32
+
+
+@keras.saving.register_keras_serializable(package="modelzoo")
+class BatchNorm(keras.layers.Layer):
+    """Normalises the last axis by the statistics of all others (Ioffe and Szegedy, 2015).
+
+    Input and output are `[..., channels]` of the compute dtype. Gain, offset and statistics are
+    float32 whatever that dtype (float64 under float64). Both variances, the batch's and the
+    moving one, are the biased kind, as in `keras.layers.BatchNormalization`; a layer with
+    `trainable = False` uses the moving statistics in training too, as there.
+
+    `synchronized` takes a batch's statistics over all replicas of a `tf.distribute` strategy, by
+    one all-reduce that gradients pass through; otherwise each replica uses its own, and whoever
+    runs the step must reduce the moving statistics. `zero_gamma` starts the gain at zero, which
+    makes a residual block the identity (Goyal et al., 2017).
+    """
+
+    def __init__(
+        self,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        synchronized: bool = True,
+        zero_gamma: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.synchronized = synchronized
+        self.zero_gamma = zero_gamma
+
+    def build(self, input_shape):
+        def add(name, initializer, trainable):
+            return self.add_weight(
+                name=name,
+                shape=(input_shape[-1],),
+                initializer=initializer,
+                dtype=at_least_float32(self.compute_dtype),
+                trainable=trainable,
+                autocast=False,
+            )
+
+        self.gamma = add("gamma", "zeros" if self.zero_gamma else "ones", True)
+        self.beta = add("beta", "zeros", True)
+        self.moving_mean = add("moving_mean", "zeros", False)
+        self.moving_variance = add("moving_variance", "ones", False)
+
+    def call(self, inputs, training=None):
+        if not (training and self.trainable):
+            mean = tf.convert_to_tensor(self.moving_mean)
+            variance = tf.convert_to_tensor(self.moving_variance)
+            if self.compute_dtype == "float64":
+                return self._normalise(inputs, mean, variance)
+            return self._fused(inputs, mean, variance)[0]
+        context = tf.distribute.get_replica_context()
+        if self.synchronized and context and context.num_replicas_in_sync > 1:
+            mean, variance = self._moments(inputs, lambda sums: context.all_reduce("SUM", sums))
+            outputs = self._normalise(inputs, mean, variance)
+        elif self.compute_dtype == "float64":
+            mean, variance = self._moments(inputs)
+            outputs = self._normalise(inputs, mean, variance)
+        else:
+            outputs, mean, variance = self._fused(inputs)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+        return outputs
+
+    def _fused(self, inputs, mean=None, variance=None):
+        """Output, mean and variance by the kernel, from given statistics or from the batch's."""
+        # The kernel takes rank 4 alone; other ranks become a column of pixels.
+        channels = inputs.shape[-1]
+        pixels = inputs if inputs.shape.rank == 4 else tf.reshape(inputs, (-1, 1, 1, channels))
+        of_batch = mean is None
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=pixels,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=tf.zeros((0,)) if of_batch else mean,
+            variance=tf.zeros((0,)) if of_batch else variance,
+            epsilon=self.epsilon,
+            is_training=of_batch,
+        )
+        if of_batch:
+            # The kernel answers with the unbiased variance, n / (n - 1) times the one it used.
+            count = tf.cast(tf.size(pixels), "float32") / channels
+            variance *= (count - 1.0) / count
+        if inputs.shape.rank != 4:
+            outputs = tf.reshape(outputs, tf.shape(inputs))
+            outputs.set_shape(inputs.shape)
+        return outputs, mean, variance
+
+    def _moments(self, inputs, reduce=lambda sums: sums):
+        """Mean and biased variance `[channels]`; `reduce` adds up the sums of all replicas."""
+        shift = tf.convert_to_tensor(self.moving_mean)
+        # Near its mean, a sum of squares does not cancel; the shift is no part of the result.
+        centred = tf.cast(inputs, shift.dtype) - tf.stop_gradient(shift)
+        axes = list(range(inputs.shape.rank - 1))
+        count = tf.cast(tf.size(inputs), shift.dtype) / inputs.shape[-1]
+        sums = [tf.reduce_sum(centred, axes), tf.reduce_sum(tf.square(centred), axes), count[None]]
+        sums = reduce(tf.concat(sums, axis=0))
+        mean, square = tf.split(sums[:-1] / sums[-1], 2)
+        return mean + shift, tf.maximum(square - tf.square(mean), 0.0)
+
+    def _normalise(self, inputs, mean, variance):
+        """Output from given statistics, by plain operations in the statistics' dtype."""
+        scale = tf.math.rsqrt(variance + self.epsilon) * self.gamma
+        outputs = tf.cast(inputs, scale.dtype) * scale + (self.beta - mean * scale)
+        return tf.cast(outputs, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "synchronized": self.synchronized,
+            "zero_gamma": self.zero_gamma,
+        }
