@@ -1,0 +1,123 @@
+"""Loss and scores of single-label classification, as sums that add up over any split of the data.
+
+Shapes: `logits` `[..., classes]`, `labels` (integers) and `weights` `[...]`. Weights are those of
+the examples; one of weight 0 (a padding row) counts nowhere.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.errors import UserError
+
+TOP = 5
+
+
+def loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    weights: tf.Tensor,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Weighted sum of the cross-entropies in nats, and sum of the weights, both scalars.
+
+    In float64 where the logits are, else in float32. An example weighs its own weight times the
+    class weight of its label. With label smoothing e the target is (1 - e) on the label plus e / K
+    on every one of the K classes (Szegedy et al. 2016, section 7).
+    """
+    logits = _wide(logits)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    if label_smoothing:
+        # Cross-entropy against the uniform distribution needs no one-hot targets.
+        uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        losses = (1.0 - label_smoothing) * losses + label_smoothing * uniform
+    weights = tf.cast(weights, logits.dtype)
+    if class_weights is not None:
+        weights *= tf.gather(tf.constant(class_weights, logits.dtype), labels)
+    return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+
+
+def sums(
+    logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, training: bool = False
+) -> dict[str, tf.Tensor]:
+    """Weighted counts: `correct` and `weight`, and where not `training` also the following.
+
+    `loss` is the plain cross-entropy, without smoothing and class weights, so that runs that
+    differ in these can be compared; `top5` (only with more than five classes) counts the labels
+    among the five best, the lower class first among equals; `confusion` is `[classes, classes]`,
+    a row for each label and a column for each prediction.
+    """
+    logits = _wide(logits)
+    labels = tf.cast(labels, tf.int32)
+    weights = tf.cast(weights, logits.dtype)
+    predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+    def count(hits):
+        return tf.reduce_sum(tf.cast(hits, weights.dtype) * weights)
+
+    result = {"correct": count(predictions == labels), "weight": tf.reduce_sum(weights)}
+    if training:
+        return result
+    classes = logits.shape[-1]
+    result["loss"] = loss(logits, labels, weights)[0]
+    if classes > TOP:
+        best = tf.math.top_k(logits, TOP).indices
+        result["top5"] = count(tf.reduce_any(best == labels[..., None], axis=-1))
+    cells = tf.math.unsorted_segment_sum(
+        tf.reshape(weights, [-1]),
+        tf.reshape(labels * classes + predictions, [-1]),
+        classes * classes,
+    )
+    result["confusion"] = tf.reshape(cells, [classes, classes])
+    return result
+
+
+def scores(sums: dict[str, np.ndarray], class_names: Sequence[str]) -> dict[str, Any]:
+    """Scores from the summed counts of `sums`, as JSON values.
+
+    `loss`, `accuracy`, `top5_accuracy`, `macro_precision`, `macro_recall`, `macro_f1`, `per_class`
+    (class name -> `precision`, `recall`, `f1`, `support`) and `confusion` (a row for each label).
+    Where nothing was predicted as a class its precision is 0, where it has no example its recall
+    is. The macro averages are over the classes that occur as a label or as a prediction. All of
+    this is what scikit-learn gives with `sample_weight` and `zero_division=0`.
+
+    Raises UserError where no example had a weight.
+    """
+    weight = float(sums["weight"])
+    if not weight > 0:
+        raise UserError(
+            "no example with a positive weight was evaluated: there is nothing to score"
+        )
+    result = {"loss": float(sums["loss"]) / weight, "accuracy": float(sums["correct"]) / weight}
+    if "top5" in sums:
+        result["top5_accuracy"] = float(sums["top5"]) / weight
+    confusion = np.asarray(sums["confusion"], np.float64)
+    hits = np.diag(confusion)
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    values = {
+        "precision": _ratio(hits, predicted),
+        "recall": _ratio(hits, support),
+        "f1": _ratio(2 * hits, support + predicted),
+    }
+    occurring = support + predicted > 0
+    for name, of_classes in values.items():
+        result[f"macro_{name}"] = float(of_classes[occurring].mean())
+    values["support"] = support
+    result["per_class"] = {
+        class_name: {name: float(of_classes[i]) for name, of_classes in values.items()}
+        for i, class_name in enumerate(class_names)
+    }
+    whole = bool((confusion == np.round(confusion)).all())
+    result["confusion"] = (confusion.astype(np.int64) if whole else confusion).tolist()
+    return result
+
+
+def _wide(logits):
+    return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
+
+
+def _ratio(part, whole):
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)

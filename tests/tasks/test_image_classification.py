@@ -1,0 +1,173 @@
+"""The task's features, loss, config checks and serving signatures."""
+
+import dataclasses
+import io
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from modelzoo.data.augment import Augment
+from modelzoo.data.spec import ImageSpec
+from modelzoo.errors import UserError
+from modelzoo.tasks.image_classification import ImageClassification
+
+SPEC = ImageSpec(height=4, width=6, channels=3, class_names=("ant", "bee", "cat"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """A model config, as small as they come."""
+
+    def build(self, input_spec, num_outputs):
+        inputs = keras.Input(input_spec.shape[1:], name="image")
+        x = keras.layers.Flatten(name="flatten")(inputs)
+        return keras.Model(inputs, keras.layers.Dense(num_outputs, name="logits")(x))
+
+
+def _images(n=5, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, *SPEC.shape), np.uint8)
+
+
+def _png(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def _softmax(logits):
+    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exp / exp.sum(axis=-1, keepdims=True)
+
+
+def test_features_normalise_to_minus_one_to_one_by_default_and_pass_the_rest_through():
+    task = ImageClassification().bind(SPEC)
+    image = _images()
+    rest = {"label": tf.range(5), "weight": tf.ones(5), "index": tf.range(5) + 7}
+    batch = task.features({"image": tf.constant(image), **rest}, training=False)
+    assert batch["image"].dtype == tf.float32
+    np.testing.assert_allclose(batch["image"], image / 127.5 - 1, atol=1e-6)
+    assert {k: v for k, v in batch.items() if k != "image"} == rest
+
+
+def test_features_use_mean_and_std_of_each_channel():
+    mean, std = (0.1, 0.5, 0.8), (0.2, 1.0, 0.25)
+    task = ImageClassification(mean=mean, std=std).bind(SPEC)
+    image = _images()
+    batch = task.features({"image": tf.constant(image)}, training=False)
+    np.testing.assert_allclose(
+        batch["image"], (image / 255 - np.array(mean)) / np.array(std), atol=1e-5
+    )
+
+
+def test_encoded_and_decoded_images_give_the_same_features():
+    task = ImageClassification().bind(SPEC)
+    image = _images()
+    encoded = tf.constant([_png(one) for one in image])
+    np.testing.assert_array_equal(
+        task.features({"encoded": encoded}, training=False)["image"],
+        task.features({"image": tf.constant(image)}, training=False)["image"],
+    )
+
+
+def test_only_training_augments():
+    task = ImageClassification(augment=Augment(flip=True)).bind(SPEC)
+    image = _images(n=32)
+    seeds = tf.stack([tf.zeros(32, tf.int64), tf.range(32, dtype=tf.int64)], axis=1)
+    raw = {"image": tf.constant(image)}
+    plain = task.features(raw, training=False)["image"].numpy()
+    augmented = task.features(raw, training=True, seeds=seeds)["image"].numpy()
+    flipped = (augmented == plain[:, :, ::-1]).all(axis=(1, 2, 3))
+    kept = (augmented == plain).all(axis=(1, 2, 3))
+    assert (flipped | kept).all()
+    assert 0 < flipped.sum() < 32
+
+
+def test_loss_is_smoothed_and_class_weighted_and_the_sums_are_not():
+    logits = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    labels, weights = np.array([0, 1, 2, 1]), np.array([1.0, 2.0, 0.5, 0.0], np.float32)
+    batch = {"label": tf.constant(labels), "weight": tf.constant(weights)}
+    outputs = {"logits": tf.constant(logits)}
+    config = ImageClassification(label_smoothing=0.3, class_weights=(1.0, 3.0, 0.5))
+    log_probabilities = np.log(_softmax(logits.astype(np.float64)))
+
+    total, weight = config.bind(SPEC).loss(outputs, batch)
+    factors = weights * np.array(config.class_weights)[labels]
+    each = -((0.7 * np.eye(3)[labels] + 0.1) * log_probabilities).sum(axis=1)
+    np.testing.assert_allclose([total, weight], [(each * factors).sum(), factors.sum()], rtol=1e-5)
+
+    sums = config.bind(SPEC).sums(outputs, batch)
+    plain = -(log_probabilities[np.arange(4), labels] * weights).sum()
+    np.testing.assert_allclose([sums["loss"], sums["weight"]], [plain, 3.5], rtol=1e-5)
+    assert config.bind(SPEC).scores(sums)["per_class"].keys() == set(SPEC.class_names)
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("mixed_bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")],
+)
+def test_logits_are_at_least_float32(precision, expected):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        task = ImageClassification().bind(SPEC)
+        model = task.build_model(Linear())
+        batch = task.features({"image": tf.constant(_images())}, training=False)
+        assert task.outputs(model, batch)["logits"].dtype == expected
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_signatures_give_softmax_scores_and_class_names(n):
+    task = ImageClassification().bind(SPEC)
+    model = task.build_model(Linear())
+    image = _images(n)
+    kernel, bias = (weight.numpy() for weight in model.weights)
+    expected = _softmax((image / 127.5 - 1).reshape(n, 4 * 6 * 3) @ kernel + bias)
+    signatures = task.signatures(model)
+    encoded = tf.constant([_png(one) for one in image], tf.string)
+    for result in (
+        signatures["serving_default"](tf.constant(image)),
+        signatures["image_bytes"](encoded),
+    ):
+        assert result["scores"].dtype == tf.float32
+        np.testing.assert_allclose(result["scores"], expected, atol=1e-5)
+        names = [SPEC.class_names[i] for i in expected.argmax(axis=-1)]
+        assert [name.decode() for name in result["classes"].numpy()] == names
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"no image", _png(_images(1)[0])[:60]], ids=["empty", "text", "truncated"]
+)
+def test_a_broken_image_is_an_invalid_argument(broken):
+    task = ImageClassification().bind(SPEC)
+    image_bytes = task.signatures(task.build_model(Linear()))["image_bytes"]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        image_bytes(tf.constant([_png(_images(1)[0]), broken]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("label_smoothing", -0.1),
+        ("label_smoothing", 1.0),
+        ("class_weights", (1.0, -1.0, 1.0)),
+        ("class_weights", (0.0, 0.0, 0.0)),
+        ("class_weights", ()),
+        ("std", (0.1, 0.0, 0.1)),
+    ],
+)
+def test_impossible_values_are_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=f"^{field} must be"):
+        ImageClassification(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("class_weights", (1.0, 2.0)), ("mean", (0.5,)), ("std", (0.5,) * 4)]
+)
+def test_lengths_that_do_not_fit_the_data_are_refused_by_key(field, value):
+    with pytest.raises(UserError, match=rf"config\.task\.{field} .* 3 .* got {len(value)}"):
+        ImageClassification(**{field: value}).bind(SPEC)
