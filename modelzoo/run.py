@@ -1,0 +1,65 @@
+"""Training an experiment in a run folder: what `modelzoo train` and `modelzoo.train` do."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from modelzoo import config
+from modelzoo.distribute.strategy import make_strategy
+from modelzoo.errors import UserError
+from modelzoo.export.saved_model import export
+from modelzoo.train import checkpoint, run_folder
+from modelzoo.train.progress import Progress, duration, score_words
+from modelzoo.train.trainer import Trainer
+
+
+def train(
+    experiment: config.Experiment,
+    workdir: str | Path,
+    resume_with_changes: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Trains `experiment` in `workdir`, from where an earlier run there stopped; its `result.json`.
+
+    Raises UserError for what a user can mend, among it a folder that was trained under another
+    config (unless `resume_with_changes`), and Interrupted where a signal stopped the run.
+    """
+    progress = progress or Progress()
+    workdir = run_folder.make(workdir)
+    strategy = make_strategy(experiment.distribute)
+    _claim(experiment, workdir, resume_with_changes)
+    trainer = Trainer(experiment, workdir, strategy, progress)
+    trainer.open_data()
+    trainer.build()
+    trainer.restore()
+    run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
+    run_folder.write_json(workdir / "assets" / "spec.json", trainer.spec.to_dict())
+    trainer.summarize()
+    began = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - began
+    result = trainer.finish(seconds)
+    for split, scores in result["eval"].items():
+        progress.say(f"{split}: {score_words(scores)}")
+    progress.say(f"trained {result['steps']:,} steps, {duration(seconds)} in this process")
+    if experiment.export.at_end:
+        folder = export(
+            trainer.inference_model(), trainer.task, config.to_dict(experiment), workdir / "export"
+        )
+        progress.say(f"exported to {folder}")
+    return result
+
+
+def _claim(experiment: config.Experiment, workdir: Path, resume_with_changes: bool) -> None:
+    """Refuses to go on under another config than the one that the folder was trained with."""
+    if resume_with_changes or not checkpoint.steps(workdir):
+        return
+    before = config.from_dict(run_folder.read_json(workdir / "config.json"))
+    changes = config.difference(before, experiment)
+    if changes:
+        raise UserError(
+            f"{workdir} was trained under another config ({'; '.join(changes)}): take another "
+            "--workdir, or go on with --resume_with_changes"
+        )

@@ -1,0 +1,308 @@
+"""One update, however its batch is split: over replicas, over micro-batches, compiled or not."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from modelzoo.data.spec import ImageSpec
+from modelzoo.errors import UserError
+from modelzoo.models.cnn import CNN
+from modelzoo.models.resnet import ResNet
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import SGD, AdamW, Optimizer
+from modelzoo.train.precision import dtype_policy
+from modelzoo.train.settings import Train
+from modelzoo.train.state import TrainState
+from modelzoo.train.step import TrainStep
+
+SPEC = ImageSpec(8, 8, 2, ("a", "b", "c"))
+BATCH = 16
+RESNET = ResNet(depth=8, width=4)
+TINY_CNN = CNN(filters=(4, 4), padding="same", dense=(8,), l2=1e-3)
+EVERYTHING = {"clip_global_norm": 0.5, "clip_value": 0.1, "clip_norm": 0.4, "ema_decay": 0.9}
+
+
+def strategy_of(replicas):
+    if replicas == 1:
+        return tf.distribute.OneDeviceStrategy("cpu:0")
+    return tf.distribute.MirroredStrategy(
+        [f"cpu:{k}" for k in range(replicas)],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+
+
+def batches_of(steps, dtype="float32"):
+    rng = np.random.default_rng(3)
+    return {
+        "image": rng.normal(size=[steps, BATCH, *SPEC.shape]).astype(dtype),
+        "label": rng.integers(0, 3, [steps, BATCH]),
+        "weight": rng.choice([0.0, 0.5, 1.0, 3.0], [steps, BATCH]).astype("float32"),
+    }
+
+
+def make(model, optimizer, replicas=1, task=None, seed=5, **settings):
+    """A step and its state, freshly initialised."""
+    strategy = strategy_of(replicas)
+    settings = Train(batch_size=BATCH, **settings)
+    task = (task or ImageClassification()).bind(SPEC)
+    keras.utils.set_random_seed(7)
+    with strategy.scope(), dtype_policy(settings.precision):
+        state = TrainState(task.build_model(model), optimizer, ema=settings.ema_decay is not None)
+    rate = lambda step: optimizer.learning_rate / (1.0 + tf.cast(step, tf.float32))  # noqa: E731
+    return TrainStep(task, state, settings, rate, strategy, seed), state
+
+
+def feed(step, batches):
+    """Gives every replica its contiguous rows of each batch."""
+    replicas = step.replicas
+    if replicas == 1:
+        return {k: tf.constant(v) for k, v in batches.items()}
+    rows = BATCH // replicas
+
+    def part(context):
+        k = context.replica_id_in_sync_group
+        return {
+            name: tf.constant(v[:, k * rows : (k + 1) * rows]) for name, v in batches.items()
+        }
+
+    values = step.strategy.experimental_distribute_values_from_function(
+        lambda context: part(context)
+    )
+    return values
+
+
+def run(model, optimizer, steps=10, batches=None, **settings):
+    """Every array of the state after some steps, and the last report."""
+    step, state = make(model, optimizer, **settings)
+    batches = batches or batches_of(steps)
+    loop = settings.get("steps_per_loop", 1)
+    report = None
+    for first in range(0, steps, loop):
+        cut = {k: v[first : first + loop] for k, v in batches.items()}
+        report = step(feed(step, cut), len(cut["label"]))
+    return state.arrays(), report
+
+
+def assert_close(a, b, tolerance):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("precision, tolerance", [("float64", 1e-9), ("float32", 1e-5)])
+@pytest.mark.parametrize("model", [RESNET, TINY_CNN], ids=["resnet", "cnn"])
+def test_same_update_over_replicas(model, precision, tolerance):
+    optimizer = SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    task = ImageClassification(label_smoothing=0.1, class_weights=(1.0, 2.0, 0.5))
+    arrays = [
+        run(model, optimizer, replicas=n, task=task, precision=precision, **EVERYTHING)[0]
+        for n in (1, 2, 4)
+    ]
+    assert_close(arrays[0], arrays[1], tolerance)
+    assert_close(arrays[0], arrays[2], tolerance)
+
+
+@pytest.mark.parametrize("precision, tolerance", [("float64", 1e-9), ("float32", 1e-5)])
+def test_same_update_over_micro_batches(precision, tolerance):
+    optimizer = SGD(0.1, momentum=0.9, weight_decay=0.01)
+    arrays = [
+        run(TINY_CNN, optimizer, accumulate=n, precision=precision, **EVERYTHING)[0]
+        for n in (1, 2, 4)
+    ]
+    assert_close(arrays[0], arrays[1], tolerance)
+    assert_close(arrays[0], arrays[2], tolerance)
+    both, _ = run(TINY_CNN, optimizer, accumulate=2, replicas=2, precision=precision, **EVERYTHING)
+    assert_close(arrays[0], both, tolerance)
+
+
+def test_synchronized_batch_norm_with_micro_batches_equals_one_replica_with_them():
+    # Statistics are those of one micro-batch over all replicas: interleave the rows accordingly.
+    optimizer = SGD(0.1)
+    batches = batches_of(3)
+    swap = np.arange(BATCH).reshape(2, 2, BATCH // 4).transpose(1, 0, 2).reshape(-1)
+    swapped = {k: v[:, swap] for k, v in batches.items()}
+    one, _ = run(RESNET, optimizer, 3, batches, accumulate=2, precision="float64")
+    two, _ = run(RESNET, optimizer, 3, swapped, accumulate=2, replicas=2, precision="float64")
+    assert_close(one, two, 1e-9)
+
+
+def test_plain_batch_norm_keeps_the_mean_of_the_replicas_statistics():
+    model = ResNet(depth=8, width=4, synchronized=False)
+    batches = batches_of(1)
+    whole, _ = run(model, SGD(0.1), 1, batches, replicas=2, precision="float64")
+    halves = []
+    for rows in (slice(0, 8), slice(8, 16)):
+        twice = {k: np.concatenate([v[:, rows]] * 2, axis=1) for k, v in batches.items()}
+        halves.append(run(model, SGD(0.1), 1, twice, precision="float64")[0])
+    for name in (n for n in whole if "moving" in n):
+        mean = (halves[0][name] + halves[1][name]) / 2
+        np.testing.assert_allclose(whole[name], mean, atol=1e-12, err_msg=name)
+
+
+def test_replicas_hold_the_same_bits_after_a_step():
+    model = ResNet(depth=8, width=4, synchronized=False)
+    step, state = make(model, AdamW(0.01), replicas=2, ema_decay=0.9)
+    step(feed(step, batches_of(1)), 1)
+    for variable in state.assigned:
+        first, second = (c.numpy() for c in step.strategy.experimental_local_results(variable.value))
+        np.testing.assert_array_equal(first, second, err_msg=variable.path)
+
+
+def test_adam_over_replicas_and_micro_batches_in_float64():
+    # Where the true gradient is zero, Adam's sign of a rounding error is anybody's guess.
+    optimizer = AdamW(0.01, weight_decay=0.1)
+    one, _ = run(TINY_CNN, optimizer, precision="float64", ema_decay=0.99)
+    split, _ = run(
+        TINY_CNN, optimizer, precision="float64", ema_decay=0.99, replicas=2, accumulate=2
+    )
+    assert_close(one, split, 1e-9)
+
+
+@pytest.mark.parametrize("model", [RESNET, CNN(filters=(4,), dense=(8,), pooling="average")])
+def test_xla_gives_the_same_update(model):
+    optimizer = SGD(0.1, momentum=0.9)
+    plain, _ = run(model, optimizer, 3, ema_decay=0.9, accumulate=2)
+    compiled, _ = run(model, optimizer, 3, ema_decay=0.9, accumulate=2, xla=True)
+    assert_close(plain, compiled, 1e-4)
+
+
+def test_xla_over_replicas_and_its_refusal_with_synchronized_statistics():
+    model = ResNet(depth=8, width=4, synchronized=False)
+    plain, _ = run(model, SGD(0.1), 2, replicas=2)
+    compiled, _ = run(model, SGD(0.1), 2, replicas=2, xla=True)
+    assert_close(plain, compiled, 1e-4)
+    with pytest.raises(UserError, match="synchronized"):
+        make(RESNET, SGD(0.1), replicas=2, xla=True)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_steps_per_loop_changes_nothing(replicas):
+    model = CNN(filters=(4,), dense=(8,), dropout=0.5)
+    single, _ = run(model, SGD(0.1), 6, replicas=replicas)
+    looped, report = run(model, SGD(0.1), 6, replicas=replicas, steps_per_loop=4)
+    assert len(report["ok"]) == 2  # 6 = 4 + 2: the second call runs two steps.
+    for name in single:
+        np.testing.assert_array_equal(single[name], looped[name], err_msg=name)
+
+
+def test_first_update_against_numpy():
+    """Weighted, clipped softmax regression with decay, momentum and averaging, by hand."""
+    model = CNN(filters=(), dense=())
+    optimizer = SGD(0.5, momentum=0.9, weight_decay=0.1)
+    settings = {"clip_global_norm": 0.3, "ema_decay": 0.9, "precision": "float64"}
+    _, state = make(model, optimizer, **settings)
+    before = state.arrays()
+    batches = batches_of(1, "float64")
+    after, report = run(model, optimizer, 1, batches, **settings)
+    (kernel,) = [n for n in before if n.startswith("model/") and n.endswith("kernel")]
+    (bias,) = [n for n in before if n.startswith("model/") and n.endswith("bias")]
+    # Images reach the model in float32 at least; the flattened pixels are its features.
+    x = batches["image"][0].reshape(BATCH, -1)
+    y, w = np.eye(3)[batches["label"][0]], batches["weight"][0].astype("float64")
+    logits = x @ before[kernel] + before[bias]
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    residual = (p - y) * w[:, None] / w.sum()
+    gradients = [x.T @ residual, residual.sum(0)]
+    norm = np.sqrt(sum((g**2).sum() for g in gradients))
+    assert norm > 0.3
+    np.testing.assert_allclose(report["grad_norm"], [norm], rtol=1e-5)
+    np.testing.assert_allclose(
+        report["loss_sum"], [-(w * np.log((p * y).sum(1))).sum()], rtol=1e-5
+    )
+    expected_kernel = before[kernel] * (1 - 0.5 * 0.1) - 0.5 * gradients[0] * 0.3 / norm
+    expected_bias = before[bias] - 0.5 * gradients[1] * 0.3 / norm
+    np.testing.assert_allclose(after[kernel], expected_kernel, atol=1e-8)
+    np.testing.assert_allclose(after[bias], expected_bias, atol=1e-8)
+    ema = 0.1 * before[kernel] + 0.9 * expected_kernel  # The rate of step 0 is 1 / 10.
+    np.testing.assert_allclose(after[kernel.replace("model/", "ema/")], ema, atol=1e-7)
+
+
+def test_each_bound_of_clipping():
+    model = CNN(filters=(), dense=())
+    plain = SGD(1.0)
+
+    def gradients(**settings):
+        before = make(model, plain, **settings)[1].arrays()
+        after, _ = run(model, plain, 1, **settings)
+        names = sorted(n for n in before if n.startswith("model/"))
+        return [before[n] - after[n] for n in names]
+
+    free = gradients()
+    for got, whole in zip(gradients(clip_value=0.01), free, strict=True):
+        np.testing.assert_allclose(got, np.clip(whole, -0.01, 0.01), atol=1e-6)
+    for got, whole in zip(gradients(clip_norm=0.05), free, strict=True):
+        scale = min(1.0, 0.05 / np.linalg.norm(whole))
+        np.testing.assert_allclose(got, whole * scale, atol=1e-6)
+    together = np.sqrt(sum((g**2).sum() for g in free))
+    for got, whole in zip(gradients(clip_global_norm=0.05), free, strict=True):
+        np.testing.assert_allclose(got, whole * 0.05 / together, atol=1e-6)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_step_that_is_not_finite_changes_nothing_nor_do_those_after_it(replicas):
+    batches = batches_of(4)
+    batches["image"][2, 0] = np.nan
+    step, state = make(RESNET, AdamW(0.01), replicas=replicas, ema_decay=0.9, steps_per_loop=4)
+    report = step(feed(step, batches), 4)
+    assert report["ok"].tolist() == [1, 1, 0, 0]
+    assert int(state.step.numpy()) == 2
+    expected, _ = run(
+        RESNET, AdamW(0.01), 2, batches, replicas=replicas, ema_decay=0.9, steps_per_loop=2
+    )
+    got = state.arrays()
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+
+
+def test_weights_of_zero_alone_are_no_update():
+    batches = batches_of(1)
+    batches["weight"][:] = 0
+    step, state = make(TINY_CNN, SGD(0.1))
+    before = state.arrays()
+    assert step(feed(step, batches), 1)["ok"].tolist() == [0]
+    for name, value in state.arrays().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_dropout_masks_differ_by_replica_step_and_micro_batch_and_repeat_with_the_seed():
+    class Keep:
+        """Gives back the dropped input as the loss's gradient with respect to a scale."""
+
+        def build(self, input_spec, num_outputs):
+            inputs = keras.Input(input_spec.shape[1:], name="image")
+            x = keras.layers.Flatten(name="flat")(inputs)
+            x = keras.layers.Dropout(0.5, name="drop")(x)
+            outputs = keras.layers.Dense(num_outputs, name="logits")(x)
+            return keras.Model(inputs, outputs)
+
+    same = {k: np.repeat(v[:, :4], 4, axis=1) for k, v in batches_of(1).items()}
+    same["weight"][:] = 1.0
+
+    def kernel(**settings):
+        arrays, _ = run(Keep(), SGD(0.1), 1, same, **settings)
+        return arrays["model/logits/kernel"]
+
+    np.testing.assert_array_equal(kernel(replicas=2), kernel(replicas=2))
+    assert not np.allclose(kernel(replicas=1), kernel(replicas=1, seed=6))
+    step, _ = make(Keep(), SGD(0.1), replicas=2)
+
+    def masks(number, micro):
+        seed = tf.constant([1, 2])
+        from modelzoo.train.step import fold
+
+        return fold(fold(seed, tf.constant(number)), tf.constant(micro)).numpy().tolist()
+
+    seen = [tuple(masks(n, m)) for n in range(3) for m in range(3)]
+    assert len(set(seen)) == len(seen)
+    # Identical halves on two replicas: with one mask for both, the update would be one half's.
+    half = {k: v[:, : BATCH // 2] for k, v in same.items()}
+    doubled = {k: np.concatenate([v, v], axis=1) for k, v in half.items()}
+    two, _ = run(Keep(), SGD(0.1), 1, doubled, replicas=2)
+    first, _ = run(Keep(), SGD(0.1), 1, doubled, replicas=1, accumulate=2)
+    assert not np.allclose(two["model/logits/kernel"], first["model/logits/kernel"])
+
+
+def test_optimizer_is_typed():
+    with pytest.raises(NotImplementedError):
+        Optimizer().build()
