@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import keras
 from keras import layers, ops
@@ -20,20 +21,19 @@ class ResNet:
     image and double the width, the mean over the image, and a dense layer. Depths 20, 32, 44, 56
     and 110 are the paper's; 8 and 14 do for smaller images.
 
-    Attributes:
-        depth: number of weighted layers on the main path, `6 n + 2` for `n` blocks in a stage.
-        width: channels of the first stage.
-        shortcut: where a block changes shape, "pad" subsamples and adds channels of zeros (the
-            paper's option A), "projection" is a 1x1 convolution with its own normalisation (B).
-        momentum: share of the old value that the moving statistics keep in a step.
-        epsilon: added to the variance in batch normalisation.
-        synchronized: whether batch statistics are taken over all replicas, or over each its own.
-        zero_gamma: whether blocks start as the identity (Goyal et al., 2017, section 5.1).
+    depth: number of weighted layers on the main path, `6 n + 2` for `n` blocks in a stage.
+    width: channels of the first stage.
+    shortcut: where a block changes shape, "pad" subsamples and adds channels of zeros (the paper's
+        option A), "projection" is a 1x1 convolution with its own normalisation (option B).
+    momentum: share of the old value that the moving statistics keep in a step.
+    epsilon: added to the variance in batch normalisation.
+    synchronized: take batch statistics over all replicas, not over each its own.
+    zero_gamma: start each block as the identity (Goyal et al. 2017, section 5.1).
     """
 
     depth: int = 20
     width: int = 16
-    shortcut: str = "pad"
+    shortcut: Literal["pad", "projection"] = "pad"
     momentum: float = 0.9
     epsilon: float = 1e-5
     synchronized: bool = True

@@ -1,0 +1,112 @@
+"""The textbooks' convolutional classifier."""
+
+import dataclasses
+from typing import Literal
+
+import keras
+from keras import layers
+
+from modelzoo.models.layers.precision import at_least_float32
+
+
+@dataclasses.dataclass(frozen=True)
+class CNN:
+    """Convolutions with ReLU and 2x2 pooling, then dense layers (after LeCun et al., 1998).
+
+    filters: channels of each convolution.
+    kernel_size: height and width of the convolutions.
+    padding: "valid" (each convolution trims the image's border) or "same".
+    pooling: "max" or "average"; XLA cannot run the gradient of "max" deterministically.
+    pool_last: whether the last convolution too is followed by pooling.
+    dense: widths of the dense layers between the convolutions and the logits.
+    conv_dropout: share of the values dropped after each convolution and its pooling.
+    dropout: share of the values dropped after each dense layer of `dense`.
+    l1: what the sum of all kernels' absolute values adds to the loss, times this.
+    l2: what the sum of all kernels' squares adds to the loss, times this.
+    """
+
+    filters: tuple[int, ...] = (32, 64)
+    kernel_size: int = 3
+    padding: Literal["valid", "same"] = "valid"
+    pooling: Literal["max", "average"] = "max"
+    pool_last: bool = True
+    dense: tuple[int, ...] = (128,)
+    conv_dropout: float = 0.0
+    dropout: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self):
+        if not self.filters or min(self.filters) < 1:
+            raise ValueError(f"filters must be one or more numbers above 0, got {self.filters}")
+        if self.dense and min(self.dense) < 1:
+            raise ValueError(f"dense must be numbers above 0, got {self.dense}")
+        if self.kernel_size < 1:
+            raise ValueError(f"kernel_size must be at least 1, got {self.kernel_size}")
+        for name, choices in (("padding", ("valid", "same")), ("pooling", ("max", "average"))):
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f'{name} must be "{choices[0]}" or "{choices[1]}", got {value!r}')
+        for name in ("conv_dropout", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
+                )
+        if self.dropout and not self.dense:
+            raise ValueError(f"dropout must be 0.0 without dense layers, got {self.dropout}")
+        for name in ("l1", "l2"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    def build(self, input_spec: keras.InputSpec, num_outputs: int) -> keras.Model:
+        """Images `[batch, height, width, channels]` to logits `[batch, num_outputs]`.
+
+        The penalties of `l1` and `l2` are in the model's `losses`. Raises ValueError where the
+        convolutions and poolings leave nothing of the image.
+        """
+        self._check_size(*input_spec.shape[1:3])
+        pooling = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[self.pooling]
+        penalty = keras.regularizers.L1L2(self.l1, self.l2) if self.l1 or self.l2 else None
+        outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
+        inputs = keras.Input(input_spec.shape[1:], dtype=outer, name="image")
+        x = inputs
+        for number, filters in enumerate(self.filters, 1):
+            x = layers.Conv2D(
+                filters,
+                self.kernel_size,
+                padding=self.padding,
+                activation="relu",
+                kernel_initializer="he_normal",
+                kernel_regularizer=penalty,
+                name=f"conv{number}",
+            )(x)
+            if self.pool_last or number < len(self.filters):
+                x = pooling(2, name=f"pool{number}")(x)
+            if self.conv_dropout:
+                x = layers.Dropout(self.conv_dropout, name=f"conv{number}_dropout")(x)
+        x = layers.Flatten(name="flatten")(x)
+        for number, width in enumerate(self.dense, 1):
+            x = layers.Dense(
+                width,
+                activation="relu",
+                kernel_initializer="he_normal",
+                kernel_regularizer=penalty,
+                name=f"dense{number}",
+            )(x)
+            if self.dropout:
+                x = layers.Dropout(self.dropout, name=f"dense{number}_dropout")(x)
+        outputs = layers.Dense(num_outputs, kernel_regularizer=penalty, dtype=outer, name="logits")(
+            x
+        )
+        return keras.Model(inputs, outputs, name="cnn")
+
+    def _check_size(self, height: int, width: int) -> None:
+        size = min(height, width)
+        for number in range(1, len(self.filters) + 1):
+            size -= self.kernel_size - 1 if self.padding == "valid" else 0
+            size //= 2 if self.pool_last or number < len(self.filters) else 1
+            if size < 1:
+                raise ValueError(
+                    f'filters must be fewer, or padding "same", for images of {height}x{width}: '
+                    f"nothing is left after convolution {number}, got {self.filters}"
+                )
