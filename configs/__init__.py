@@ -1,0 +1,32 @@
+"""The shipped configs: each module's docstring says what it trains, `get_config()` returns it."""
+
+import difflib
+from typing import TYPE_CHECKING
+
+from modelzoo import modules
+
+if TYPE_CHECKING:
+    from modelzoo.config import Experiment
+
+
+def names() -> list[str]:
+    """Names of all shipped configs."""
+    return list(modules.files(__path__))
+
+
+def first_line(name: str) -> str:
+    """The first line of a config's docstring, read without importing it."""
+    return modules.first_line(modules.files(__path__)[name])
+
+
+def nearest(name: str) -> list[str]:
+    """Up to three names that are most like `name`."""
+    return difflib.get_close_matches(name, names(), cutoff=0.4)
+
+
+def get(name: str) -> "Experiment":
+    """The experiment of a shipped config; an unknown name is a UserError with the nearest."""
+    # Here, because the classes of an experiment import TensorFlow and the names must not.
+    from modelzoo.config import load
+
+    return load(name)

@@ -1,0 +1,159 @@
+"""The flags of a command, and those that several commands share."""
+
+import re
+from collections.abc import Sequence
+
+from absl import flags
+
+OVERRIDES_HELP = """\
+Any field of the config by --config.KEY=VALUE, such as
+  --config.train.steps=200            a length in steps
+  --config.train.steps="5 epochs"     or in epochs or examples
+  --config.optimizer.learning_rate=0.05
+  --config.train.ema_decay=none       no value
+  --config.data.image_size=32,32      several values"""
+
+
+class FlagError(Exception):
+    """A command line that cannot be parsed, told in one line."""
+
+
+class Flags(flags.FlagValues):
+    """The flags of one command: absl's, apart from the flags that libraries define.
+
+    A command defines its own with absl's `DEFINE_*(..., flag_values=FLAGS)` and takes shared ones
+    by the functions of this module. `arguments` names the words it takes besides, such as
+    "PATH [PATH ...]"; without it a word that is no flag is a mistake.
+    """
+
+    def __init__(self, arguments: str = ""):
+        super().__init__()
+        # FlagValues keeps every ordinary attribute for a flag.
+        self.__dict__["arguments"] = arguments
+        self.__dict__["takes_overrides"] = False
+        self.__dict__["overrides"] = []
+        self.set_gnu_getopt(True)
+
+    def parse(self, argv: Sequence[str]) -> list[str]:
+        """Sets the flags and overrides from `argv[1:]`; returns `argv[0]` and the other words.
+
+        Raises FlagError.
+        """
+        for name in self:
+            self[name].unparse()
+        words = list(argv[1:])
+        if self.takes_overrides:
+            self.__dict__["overrides"], words = split_overrides(words)
+        try:
+            left = self([argv[0], *words])
+        except flags.UnrecognizedFlagError as error:
+            raise FlagError(self._unknown(error.flagname)) from None
+        except (flags.Error, ValueError) as error:
+            raise FlagError(_one_line(error)) from None
+        if len(left) > 1 and not self.arguments:
+            word = left[1]
+            key = word.removeprefix("config.").partition("=")[0]
+            hint = f"; a config field is set by --config.{key}=VALUE" if "." in key else ""
+            raise FlagError(f"unexpected word {word!r}: this command takes flags only{hint}")
+        return left
+
+    def _unknown(self, name: str) -> str:
+        if self.takes_overrides and "." in name:
+            return f"unknown flag --{name}, nearest is --config.{name}"
+        # Imported where it is needed: it is for a mistake only.
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, list(self), n=1, cutoff=0.0)
+        return f"unknown flag --{name}" + (f", nearest is --{near[0]}" if near else "")
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Takes `--config.KEY=VALUE` and `--config.KEY VALUE` out of a command line.
+
+    Returns the `(KEY, VALUE)` pairs and the other words. Raises FlagError.
+    """
+    pairs, others = [], []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            others += [word, *rest]
+            break
+        match = re.fullmatch(r"--?config\.([^=]*)(?:=(.*))?", word, re.DOTALL)
+        if not match:
+            others.append(word)
+            continue
+        key, value = match.groups()
+        if value is None:
+            value = next(rest, None)
+        if value is None or (match[2] is None and value.startswith("--")):
+            raise FlagError(f"--config.{key} has no value: write --config.{key}=VALUE")
+        if not all(part.isidentifier() for part in key.split(".")):
+            raise FlagError(f"--config.{key} is no key: write --config.train.steps=100, say")
+        pairs.append((key, value))
+    return pairs, others
+
+
+def _one_line(error: Exception) -> str:
+    """An absl message without its repetitions."""
+    message = " ".join(str(error).split())
+    if missing := re.search(r"Flag --(\S+) must have a value other than None", message):
+        return f"--{missing[1]} is missing; --help says what it is"
+    if valueless := re.fullmatch(r"Missing value for flag (\S+)", message):
+        return f"{valueless[1]} has no value"
+    if wrong := re.fullmatch(r"flag --([^=]+)=(.*?): (.*)", message):
+        return f"--{wrong[1]} cannot be {wrong[2]!r}: {wrong[3]}"
+    return message
+
+
+def config(command: Flags, required: bool = True) -> None:
+    """Defines `--config`, and has the command take `--config.KEY=VALUE` too."""
+    flags.DEFINE_string(
+        "config",
+        None,
+        "Name of a shipped config (modelzoo list shows them), or a .py file with get_config().",
+        required=required,
+        flag_values=command,
+    )
+    overrides(command)
+
+
+def overrides(command: Flags) -> None:
+    """Has the command take `--config.KEY=VALUE` (of a run's own config, where no --config is)."""
+    command.__dict__["takes_overrides"] = True
+
+
+def workdir(command: Flags, required: bool = True) -> None:
+    """Defines `--workdir`."""
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder of the run: its config, metrics and checkpoints.",
+        required=required,
+        flag_values=command,
+    )
+
+
+def distribute(command: Flags) -> None:
+    """Defines `--strategy` and `--devices`, short for `--config.distribute.*`."""
+    flags.DEFINE_string(
+        "strategy",
+        None,
+        "auto, one_device or mirrored; short for --config.distribute.strategy.",
+        flag_values=command,
+    )
+    flags.DEFINE_string(
+        "devices",
+        None,
+        "Devices such as cpu:2 or gpu:8; short for --config.distribute.devices.",
+        flag_values=command,
+    )
+
+
+def config_overrides(command: Flags) -> list[tuple[str, str]]:
+    """The parsed overrides as `(key, text)` pairs, those of `distribute`'s flags among them."""
+    short = [
+        (f"distribute.{name}", command[name].value)
+        for name in ("strategy", "devices")
+        if name in command and command[name].value is not None
+    ]
+    return command.overrides + short

@@ -1,0 +1,40 @@
+"""Shows the shipped configs and the model families."""
+
+import pathlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import modelzoo
+from modelzoo import configs, modules
+from modelzoo.cli.flags import Flags
+from modelzoo.cli.main import run
+
+FLAGS = Flags()
+USES_TENSORFLOW = False
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints both lists, each name with the first line of its module's docstring."""
+    del argv
+    models = modules.files(str(pathlib.Path(folder) / "models") for folder in modelzoo.__path__)
+    _print(
+        "configs (modelzoo train --config=NAME --workdir=FOLDER)",
+        configs.names(),
+        configs.first_line,
+    )
+    print()
+    _print("models (modelzoo.models)", models, lambda name: modules.first_line(models[name]))
+
+
+def _print(title: str, names: Iterable[str], first_line: Callable[[str], str]) -> None:
+    names = list(names)
+    width = max(map(len, names), default=0) + 2
+    print(f"{title}:")
+    for name in names:
+        print(f"  {name:{width}}{first_line(name)}".rstrip())
+    if not names:
+        print("  (none)")
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.modules[__name__]))

@@ -1,0 +1,178 @@
+"""The `modelzoo` command: finds the subcommand and runs it as every command is run."""
+
+import contextlib
+import errno
+import importlib
+import logging
+import os
+import pathlib
+import sys
+import tempfile
+import types
+from collections.abc import Iterator, Sequence
+
+from absl import flags as absl_flags
+
+import modelzoo
+from modelzoo import modules
+from modelzoo.cli.flags import OVERRIDES_HELP, FlagError
+from modelzoo.errors import UserError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
+_BROKEN_PIPE = 141  # 128 + SIGPIPE.
+# What the machine refuses is told like a mistake: no traceback helps against a full disk.
+_MACHINE = {
+    getattr(errno, name)
+    for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "ENOSPC", "ENOTDIR", "EPERM", "EROFS")
+}
+
+
+def commands() -> dict[str, pathlib.Path]:
+    """The commands: name to the file of its module."""
+    found = modules.files([str(pathlib.Path(__file__).parent)])
+    return {name: path for name, path in found.items() if name not in ("main", "flags")}
+
+
+def console() -> None:
+    """Entry of the console script."""
+    sys.exit(dispatch(sys.argv[1:]))
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Runs `modelzoo WORDS`; returns the exit code."""
+    words = list(words)
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [words[1], "--help"]
+    if not words or words[0] in ("help", "--help", "-h", "-help", "--helpfull"):
+        return _guarded("modelzoo", lambda: print(_usage()))
+    if words[0] in ("--version", "-version", "version"):
+        return _guarded("modelzoo", lambda: print(f"modelzoo {modelzoo.__version__}"))
+    if words[0] not in commands():
+        # Imported for a mistake only.
+        from difflib import get_close_matches
+
+        near = get_close_matches(words[0], list(commands()), n=1, cutoff=0.0)
+        print(
+            f"modelzoo: no command is called {words[0]!r}, nearest is {near[0]}; "
+            "`modelzoo help` shows all",
+            file=sys.stderr,
+        )
+        return 2
+    return run(importlib.import_module(f"modelzoo.cli.{words[0]}"), words[1:])
+
+
+def _usage() -> str:
+    width = max(map(len, commands())) + 2
+    lines = [f"  {name:{width}}{modules.first_line(path)}" for name, path in commands().items()]
+    return "\n".join(
+        [
+            "usage: modelzoo COMMAND [flags]",
+            "",
+            *lines,
+            "",
+            "modelzoo COMMAND --help shows a command's flags.",
+        ]
+    )
+
+
+def run(module: types.ModuleType, words: Sequence[str] | None = None) -> int:
+    """Runs a command module (`FLAGS`, `main(argv)`) with its words; returns the exit code.
+
+    A UserError, and what the machine refuses, is one line on stderr. A module whose
+    `USES_TENSORFLOW` is False starts without it.
+    """
+    name = pathlib.Path(module.__file__).stem
+    program = f"modelzoo {name}"
+    # absl's own flags keep their defaults; libraries that ask for them must not be told off.
+    absl_flags.FLAGS.mark_as_parsed()
+    words = sys.argv[1:] if words is None else list(words)
+    asked = words[: words.index("--")] if "--" in words else words
+    if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in asked):
+        return _guarded(program, lambda: print(_help(module, program)))
+    try:
+        argv = module.FLAGS.parse([program, *words])
+    except FlagError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+
+    def work() -> int | None:
+        if getattr(module, "USES_TENSORFLOW", True):
+            import_tensorflow()
+        return module.main(argv)
+
+    return _guarded(program, work)
+
+
+def _guarded(program: str, work) -> int:
+    """Calls `work`; turns what is no bug of ours into one line and an exit code."""
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code or 0
+    except UserError as error:
+        message, code = " ".join(str(error).split()), 1
+    except BrokenPipeError:
+        # The reader has gone, as in `modelzoo list | head -1`; the exit must not flush again.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        message, code = f"{error.strerror}{where}", 1
+    except KeyboardInterrupt:
+        message, code = "interrupted", _INTERRUPTED
+    print(f"{program}: {message}", file=sys.stderr)
+    return code
+
+
+def _help(module: types.ModuleType, program: str) -> str:
+    flags = module.FLAGS
+    words = f" {flags.arguments}" if flags.arguments else ""
+    lines = [module.__doc__.strip(), "", f"usage: {program} [flags]{words}", ""]
+    for name in sorted(flags):
+        flag = flags[name]
+        value = f"[no]{name}" if flag.boolean else f"{name}={_placeholder(flag)}"
+        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
+        lines += [f"  --{value}", f"      {flag.help}{default}"]
+    if flags.takes_overrides:
+        lines += ["", OVERRIDES_HELP]
+    return "\n".join(lines).rstrip()
+
+
+def _placeholder(flag) -> str:
+    options = getattr(flag.parser, "enum_values", None)
+    return "|".join(options) if options else flag.name.upper()
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the log lines of its start.
+
+    TF_CPP_MIN_LOG_LEVEL set by the user lets everything through that it asks for.
+    """
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # The shared libraries write before they read the variable: only the descriptor stops them.
+    with _stderr_unless_it_fails():
+        importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def _stderr_unless_it_fails() -> Iterator[None]:
+    """Holds back what is written to descriptor 2, and lets it out where the body raises."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

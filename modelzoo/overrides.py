@@ -1,0 +1,118 @@
+"""Overrides of config fields by dotted keys, and the checks of a config's types."""
+
+import dataclasses
+import difflib
+import functools
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from modelzoo import values
+from modelzoo.errors import UserError
+
+
+@functools.cache
+def field_kinds(cls: type) -> dict[str, Any]:
+    """The annotations of a dataclass's fields, resolved."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def nearest(key: str, keys: Sequence[str]) -> str:
+    """The key most like `key`: a sibling, else one of the same last name, else any."""
+    parent, _, leaf = key.rpartition(".")
+    siblings = [k for k in keys if k.rpartition(".")[0] == parent]
+    namesakes = [k for k in keys if k.rpartition(".")[2] == leaf]
+    for group, cutoff in ((siblings, 0.6), (namesakes, 0.0), (keys, 0.0)):
+        if found := difflib.get_close_matches(key, group, n=1, cutoff=cutoff):
+            return found[0]
+    return ""
+
+
+def leaf_keys(config: Any, prefix: str) -> list[str]:
+    """Dotted keys of all fields that hold no dataclass."""
+    found = []
+    for name in field_kinds(type(config)):
+        value, key = getattr(config, name), f"{prefix}.{name}"
+        found += leaf_keys(value, key) if values.is_config(value) else [key]
+    return found
+
+
+def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
+    """Calls `build`; a ValueError of `cls.__post_init__` becomes a UserError naming the key."""
+    try:
+        return build()
+    except ValueError as error:
+        message = " ".join(str(error).split())
+        names_field = message.partition(" ")[0].rstrip(":,") in field_kinds(cls)
+        raise UserError(f"{key}.{message}" if names_field else f"{key}: {message}") from error
+
+
+def wrong_value(key: str, kind: Any, got: Any) -> UserError:
+    """The error for a value that its field's annotation does not admit."""
+    return UserError(f"{key} must be {values.describe(kind)}, got {got!r}")
+
+
+def check(config: Any, key: str) -> Any:
+    """The config with each value fitted to its field's annotation; UserError where one does not."""
+    changes = {}
+    for name, kind in field_kinds(type(config)).items():
+        value = getattr(config, name)
+        try:
+            fitted = values.fit(value, kind)
+        except ValueError:
+            raise wrong_value(f"{key}.{name}", kind, value) from None
+        changes[name] = check(fitted, f"{key}.{name}") if values.is_config(fitted) else fitted
+    return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
+
+
+def apply(config: Any, pairs: Iterable[tuple[str, str]], key: str) -> Any:
+    """The config with fields replaced by `(dotted key, text)` pairs; of one key the last counts.
+
+    The classes validate again, once all pairs are in. Raises UserError with one line that names
+    the full key, which begins with `key`.
+    """
+    texts = dict(pairs)
+    for dotted in texts:
+        inner = next((k for k in texts if k.startswith(dotted + ".")), None)
+        if inner:
+            raise UserError(f"{key}.{dotted} and {key}.{inner} are both given: leave one out")
+    return _apply(config, texts, key, functools.partial(leaf_keys, config, key))
+
+
+def _apply(config: Any, texts: dict[str, str], key: str, all_keys: Callable) -> Any:
+    kinds = field_kinds(type(config))
+    inner: dict[str, dict[str, str]] = {}
+    changes = {}
+    for dotted, text in texts.items():
+        name, _, rest = dotted.partition(".")
+        full = f"{key}.{name}"
+        if name not in kinds:
+            unknown = f"{key}.{dotted}"
+            raise UserError(f"unknown key {unknown}, nearest is {nearest(unknown, all_keys())}")
+        value = getattr(config, name)
+        if rest and not values.is_config(value):
+            raise UserError(
+                f"unknown key {full}.{rest}: {full} has no fields, it holds {value!r}; "
+                "what it holds is chosen in the config file"
+            )
+        if rest:
+            inner.setdefault(name, {})[rest] = text
+        else:
+            changes[name] = _parse(text, kinds[name], value, full)
+    for name, rest in inner.items():
+        changes[name] = _apply(getattr(config, name), rest, f"{key}.{name}", all_keys)
+    return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
+
+
+def _parse(text: str, kind: Any, current: Any, key: str) -> Any:
+    if values.is_config(current) and (kind is Any or dataclasses.is_dataclass(kind)):
+        fields = ", ".join(f"{key}.{name}" for name in field_kinds(type(current)))
+        raise UserError(
+            f"{key} is a {type(current).__name__} and cannot be {text!r}: choose another in the "
+            f"config file, or set its fields ({fields})"
+        )
+    try:
+        return values.parse(text, kind)
+    except ValueError:
+        raise wrong_value(key, kind, text) from None

@@ -1,0 +1,199 @@
+"""What the annotation of a config field admits: read from text, checked as a value, in words."""
+
+import ast
+import dataclasses
+import math
+import numbers
+import types
+import typing
+from typing import Any, Literal, Union
+
+# In a union the first kind that fits wins, so text, which everything fits, comes last.
+_PRIORITY = (type(None), Literal, bool, int, float, tuple, dict, str)
+_ANYTHING = Union[None, bool, int, float, tuple, dict, str]  # noqa: UP007
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    type(None): "none",
+}
+
+
+def _members(kind: Any) -> list[Any]:
+    """The alternatives of a union, most particular first; another kind alone."""
+    if typing.get_origin(kind) not in (Union, types.UnionType):
+        return [kind]
+    rank = {member: k for k, member in enumerate(_PRIORITY)}
+    return sorted(
+        typing.get_args(kind),
+        key=lambda member: rank.get(typing.get_origin(member) or member, rank[tuple] - 0.5),
+    )
+
+
+def _items(kind: Any, number: int) -> list[Any]:
+    """The kinds of the `number` items of a tuple annotation; ValueError where it has others."""
+    arguments = typing.get_args(kind)
+    if not arguments:
+        return [Any] * number
+    if arguments[-1] is Ellipsis:
+        return [arguments[0]] * number
+    if len(arguments) != number:
+        raise ValueError
+    return list(arguments)
+
+
+def is_config(value: Any) -> bool:
+    """Whether the value is a dataclass instance, which has fields of its own."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def fit(value: Any, kind: Any) -> Any:
+    """The value as `kind` wants it (lists become tuples, 1 becomes 1.0 for a float).
+
+    Raises ValueError where it does not fit.
+    """
+    for member in _members(kind):
+        try:
+            return _fit_one(value, member)
+        except ValueError:
+            continue
+    raise ValueError
+
+
+def _fit_one(value: Any, kind: Any) -> Any:
+    origin = typing.get_origin(kind) or kind
+    if origin is Literal:
+        for option in typing.get_args(kind):
+            if value == option and type(value) is type(option):
+                return option
+    elif origin is bool or origin is str or origin is type(None):
+        if isinstance(value, origin):
+            return value
+    elif origin is int:
+        if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            return int(value)
+    elif origin is float:
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if real and math.isfinite(value):
+            return float(value)
+    elif origin is tuple:
+        if isinstance(value, (list, tuple)):
+            kinds = _items(kind, len(value))
+            return tuple(fit(item, k) for item, k in zip(value, kinds, strict=True))
+    elif origin is dict:
+        if isinstance(value, dict):
+            of_key, of_value = typing.get_args(kind) or (str, Any)
+            return {_fit_key(k, of_key): fit(v, of_value) for k, v in value.items()}
+    elif dataclasses.is_dataclass(origin):
+        if isinstance(value, origin):
+            return value
+    elif is_config(value):
+        return value
+    elif origin is Any:
+        return fit(value, _ANYTHING)
+    else:
+        raise TypeError(f"a config field cannot be annotated {kind}")
+    raise ValueError
+
+
+def _fit_key(key: Any, kind: Any) -> Any:
+    """A key of a dict; JSON has made text of it where it was a number."""
+    try:
+        return fit(key, kind)
+    except ValueError:
+        if isinstance(key, str):
+            return parse(key, kind)
+        raise
+
+
+def parse(text: str, kind: Any) -> Any:
+    """Reads a value of `kind` from a command line's text; ValueError where it is none."""
+    for member in _members(_ANYTHING if kind is Any else kind):
+        try:
+            return _parse_one(text, member)
+        except ValueError:
+            continue
+    raise ValueError
+
+
+def _parse_one(text: str, kind: Any) -> Any:
+    origin = typing.get_origin(kind) or kind
+    if origin is str:
+        return text
+    word = text.strip()
+    if origin is type(None):
+        if word.lower() == "none":
+            return None
+    elif origin is Literal:
+        for option in typing.get_args(kind):
+            if word == str(option):
+                return option
+    elif origin is bool:
+        if word.lower() in ("true", "false"):
+            return word.lower() == "true"
+    elif origin is int:
+        return int(word)
+    elif origin is float:
+        return fit(float(word), float)
+    elif origin is dict:
+        return fit(_literal(word), kind)
+    elif origin is tuple:
+        try:
+            return fit(_as_tuple(_literal(word)), kind)
+        except ValueError:
+            return _split(word, kind)
+    raise ValueError
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ValueError from None
+
+
+def _as_tuple(value: Any) -> tuple:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _split(text: str, kind: Any) -> tuple:
+    """A flat tuple of bare words: `bias,gamma`, `(none, 3)`; a single one needs a kind."""
+    if kind is tuple:
+        raise ValueError
+    if text[:1] + text[-1:] in ("()", "[]"):
+        text = text[1:-1]
+    words = [word.strip().strip("'\"") for word in text.split(",")]
+    if len(words) > 1 and not words[-1]:
+        words.pop()
+    if words == [""]:
+        words = []
+    kinds = _items(kind, len(words))
+    return tuple(parse(word, k) for word, k in zip(words, kinds, strict=True))
+
+
+def describe(kind: Any) -> str:
+    """The kind in words, such as `a whole number or none`."""
+    members = _members(kind)
+    members.sort(key=lambda member: member is type(None))
+    return " or ".join(_describe_one(member) for member in members)
+
+
+def _describe_one(kind: Any) -> str:
+    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin is Literal:
+        options = ", ".join(str(option) for option in arguments)
+        return f"one of {options}" if len(arguments) > 1 else options
+    if origin is tuple:
+        if arguments and arguments[-1] is Ellipsis:
+            return f"values separated by commas, each {describe(arguments[0])}"
+        if arguments:
+            each = ", ".join(describe(argument) for argument in arguments)
+            return f"{len(arguments)} values separated by commas ({each})"
+        return "values separated by commas"
+    if origin is dict:
+        pair = " to ".join(describe(argument) for argument in arguments)
+        return "a dict in Python's notation" + (f" ({pair})" if pair else "")
+    if dataclasses.is_dataclass(origin):
+        return f"a {origin.__name__}"
+    return _WORDS.get(origin, "a literal or a dataclass")
