@@ -1,0 +1,254 @@
+"""One interface to a trained model, wherever it lives: a run's checkpoint or an exported folder."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from modelzoo import config
+from modelzoo.data.spec import ImageSpec
+from modelzoo.errors import UserError
+from modelzoo.export import saved_model
+from modelzoo.tasks.task import Task
+from modelzoo.train import checkpoint as checkpoints
+from modelzoo.train import run_folder
+from modelzoo.train.precision import dtype_policy, inference_precision
+
+BATCH_SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model says about one file, or the `error` that kept it from saying anything.
+
+    `scores` float32 `[classes]`, probabilities in the order of `Predictor.spec.class_names`;
+    `class_name` the best of these and `probability` its score.
+    """
+
+    file: str
+    class_name: str | None = None
+    probability: float | None = None
+    scores: np.ndarray | None = None
+    error: str | None = None
+
+
+class Predictor:
+    """A trained model behind its serving signatures.
+
+    `signatures` maps `serving_default` and `image_bytes` to functions of one tensor that give
+    `classes` and `scores`; `experiment` is the config of the run, `task` is bound to `spec`, the
+    data's. `origin` says in words where the model is from. `model` is the Keras model, or None
+    where it is an exported graph.
+    """
+
+    def __init__(
+        self,
+        experiment: config.Experiment,
+        task: Task,
+        signatures: dict[str, Callable],
+        origin: str,
+        model: keras.Model | None = None,
+    ):
+        self.experiment = experiment
+        self.task = task
+        self.spec = task.spec
+        self.signatures = signatures
+        self.origin = origin
+        self.model = model
+
+    @classmethod
+    def from_workdir(
+        cls,
+        workdir: str | Path,
+        checkpoint: str | int | None = None,
+        weights: str | None = None,
+    ) -> "Predictor":
+        """The model of a run's checkpoint, always in float32 (float64 where trained in it).
+
+        `checkpoint`: "last", "best" or a step; None is the best where the run keeps one and else
+        the last. `weights`: "ema" (the raw ones where there is no average) or "raw"; None is the
+        set that the run's evaluation is of. Raises UserError where there is no such checkpoint.
+        """
+        experiment, spec = read_run(workdir)
+        if checkpoint is None:
+            path = checkpoints.resolve(workdir)
+        else:
+            path = checkpoints.find(workdir, checkpoint)
+        arrays = checkpoints.read(path)
+        weights = weights or experiment.eval.weights
+        if not any(name.startswith("ema/") for name in arrays):
+            weights = "raw"
+        task = experiment.task.bind(spec)
+        with dtype_policy(inference_precision(experiment.train.precision)):
+            model = task.build_model(experiment.model)
+        checkpoints.restore_model(model, arrays, weights)
+        origin = f"step {int(path.name)} of {workdir}, {weights} weights"
+        return cls(experiment, task, task.signatures(model), origin, model)
+
+    @classmethod
+    def from_export(cls, folder: str | Path) -> "Predictor":
+        """The model of an exported folder: one version, or the newest of a folder of versions.
+
+        Raises UserError where there is none.
+        """
+        experiment, spec = read_export(folder)
+        version = _exported(Path(folder))
+        try:
+            loaded = tf.saved_model.load(str(version))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise UserError(f"cannot load the SavedModel {version}: {one_line(error)}") from None
+        signatures = {name: _Signature(loaded, name) for name in loaded.signatures}
+        return cls(experiment, experiment.task.bind(spec), signatures, str(version))
+
+    def export(self, export_dir: str | Path, version: int | None = None) -> Path:
+        """Writes the model with `modelzoo.export.saved_model.export`; returns the folder."""
+        if self.model is None:
+            raise UserError(f"{self.origin} is an exported model already: copy the folder")
+        experiment = config.to_dict(self.experiment)
+        return saved_model.export(self.model, self.task, experiment, export_dir, version)
+
+    def outputs(self, raw: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Classes and scores of raw examples: `classes` (text `[n]`), `scores` `[n, classes]`.
+
+        `raw` holds `image` (uint8 `[n, height, width, channels]`) or `encoded` (bytes `[n]`).
+        """
+        if "image" in raw:
+            result = self.signatures["serving_default"](tf.convert_to_tensor(raw["image"]))
+        else:
+            encoded = tf.convert_to_tensor(raw["encoded"], tf.string)
+            result = self.signatures["image_bytes"](encoded)
+        classes = [name.decode() for name in result["classes"].numpy()]
+        return {"classes": np.array(classes, dtype=str), "scores": result["scores"].numpy()}
+
+    def sums(self, batches: Iterable[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """The task's counts over raw batches, made from the scores that the signatures give.
+
+        A probability that float32 rounds to 0 counts as the smallest one above it in the loss.
+        """
+        total: dict[str, Any] = {}
+        for raw in batches:
+            scores = np.maximum(self.outputs(raw)["scores"], np.finfo(np.float32).tiny)
+            counts = self.task.sums({"logits": tf.constant(np.log(scores))}, raw)
+            for name, value in counts.items():
+                total[name] = total.get(name, 0) + value.numpy().astype(np.float64)
+        return total
+
+    def predict_files(
+        self, paths: Iterable[str | Path], batch_size: int = BATCH_SIZE
+    ) -> Iterator[Prediction]:
+        """Predicts image files in order, `batch_size` of them in memory at a time.
+
+        One that cannot be read or decoded gives a `Prediction` with `error`; the others go on.
+        """
+        paths = iter(paths)
+        while batch := list(islice(paths, batch_size)):
+            yield from self._predict_batch([str(path) for path in batch])
+
+    def _predict_batch(self, files: list[str]) -> Iterator[Prediction]:
+        contents: list[bytes | Prediction] = []
+        for file in files:
+            try:
+                contents.append(Path(file).read_bytes())
+            except OSError as error:
+                contents.append(Prediction(file, error=error.strerror))
+        results = iter(self._decode_and_score([c for c in contents if isinstance(c, bytes)]))
+        for file, content in zip(files, contents, strict=True):
+            yield (
+                dataclasses.replace(next(results), file=file)
+                if isinstance(content, bytes)
+                else content
+            )
+
+    def _decode_and_score(self, encoded: list[bytes]) -> list[Prediction]:
+        """Predictions without their files; halves a batch until the broken images stand alone."""
+        if not encoded:
+            return []
+        try:
+            outputs = self.outputs({"encoded": encoded})
+        except tf.errors.InvalidArgumentError as error:
+            if len(encoded) == 1:
+                return [Prediction("", error=one_line(error))]
+            middle = len(encoded) // 2
+            return self._decode_and_score(encoded[:middle]) + self._decode_and_score(
+                encoded[middle:]
+            )
+        return [
+            Prediction("", str(class_name), float(scores.max()), scores)
+            for class_name, scores in zip(outputs["classes"], outputs["scores"], strict=True)
+        ]
+
+
+def load(path: str | Path) -> Predictor:
+    """The predictor over a run's folder or an exported one, whichever `path` is."""
+    if _exported(Path(path)):
+        return Predictor.from_export(path)
+    return Predictor.from_workdir(path)
+
+
+def open_model(
+    workdir: str | None, model: str | None, checkpoint: str | None, weights: str | None
+) -> Predictor:
+    """The predictor that a command's flags of these names ask for; UserError where they clash."""
+    if (workdir is None) == (model is None):
+        raise UserError("give either --workdir=RUN_FOLDER or --model=EXPORTED_FOLDER")
+    if model is None:
+        return Predictor.from_workdir(workdir, checkpoint, weights)
+    if checkpoint is not None or weights is not None:
+        raise UserError("--checkpoint and --weights choose in a --workdir, a --model has one set")
+    return Predictor.from_export(model)
+
+
+def read_run(workdir: str | Path) -> tuple[config.Experiment, ImageSpec]:
+    """The experiment of a run's folder and its data's spec; UserError where it is none."""
+    workdir = Path(workdir)
+    return _read(workdir / "config.json", workdir / "assets" / "spec.json")
+
+
+def read_export(folder: str | Path) -> tuple[config.Experiment, ImageSpec]:
+    """The experiment and the data's spec of an exported folder; UserError where it is none."""
+    version = _exported(Path(folder))
+    if version is None:
+        raise UserError(f"no exported model in {folder}: no version, no saved_model.pb")
+    sidecar = version / saved_model.SIDECAR
+    return _read(sidecar / "config.json", sidecar / "spec.json")
+
+
+def _read(config_file: Path, spec_file: Path) -> tuple[config.Experiment, ImageSpec]:
+    saved, spec = run_folder.read_json(config_file), run_folder.read_json(spec_file)
+    try:
+        spec = ImageSpec.from_dict(spec)
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{spec_file} does not describe images: {error}") from None
+    return config.from_dict(saved), spec
+
+
+class _Signature:
+    """A function of an exported graph by its one tensor; keeps the graph's weights alive."""
+
+    def __init__(self, loaded: Any, name: str):
+        self._loaded = loaded
+        self._function = loaded.signatures[name]
+        (self._argument,) = self._function.structured_input_signature[1]
+
+    def __call__(self, tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._function(**{self._argument: tensor})
+
+
+def _exported(folder: Path) -> Path | None:
+    """The folder of the graph that `folder` is or whose newest version it holds."""
+    newest = folder / str(max(saved_model.versions(folder), default=""))
+    return newest if (newest / "saved_model.pb").is_file() else None
+
+
+def one_line(error: Exception) -> str:
+    """The last line of an error that says something, without TensorFlow's node names."""
+    text = getattr(error, "message", None) or str(error)
+    lines = [re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*?\]", "", line) for line in text.splitlines()]
+    lines = [" ".join(line.split()) for line in lines]
+    return next((line for line in reversed(lines) if len(line) > 1), type(error).__name__)
