@@ -1,0 +1,54 @@
+"""Train a model; the same command again resumes.
+
+A run's folder holds its config, checkpoints, metrics and result. Ctrl-C and SIGTERM save, then stop.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from modelzoo.cli import flags as shared
+from modelzoo.cli import main as commands
+
+FLAGS = shared.Flags()
+shared.config(FLAGS)
+shared.workdir(FLAGS)
+shared.distribute(FLAGS)
+flags.DEFINE_bool(
+    "resume_with_changes",
+    False,
+    "Go on in a folder that was trained under another config.",
+    flag_values=FLAGS,
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Trains; returns 0, or 128 plus the signal's number where one stopped the run."""
+    from modelzoo import config, run
+    from modelzoo.train.signals import Interrupted
+
+    del argv
+    experiment = config.load(FLAGS.config, shared.config_overrides(FLAGS))
+    workdir = FLAGS.workdir
+    try:
+        run.train(experiment, workdir, FLAGS.resume_with_changes)
+    except Interrupted as stop:
+        print(f"saved at step {stop.step}; go on with the same command", file=sys.stderr)
+        return 128 + stop.signal
+    folder = shlex.quote(workdir)
+    print(
+        f"\nscores and versions  {folder}/result.json\n"
+        f"curves               tensorboard --logdir {folder}/tensorboard\n"
+        f"evaluate             modelzoo evaluate --workdir={folder} --split=test\n"
+        f"predict              modelzoo predict --workdir={folder} IMAGE_OR_FOLDER ...\n"
+        f"export               modelzoo export --workdir={folder} --export_dir={folder}/export\n"
+        f"serve                tensorflow_model_server --rest_api_port=8501 --model_name=model "
+        f"--model_base_path=$(realpath {folder})/export"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(commands.run(sys.modules[__name__]))
