@@ -1,0 +1,70 @@
+"""What the configs of all image sources have in common."""
+
+import abc
+import dataclasses
+
+from modelzoo.data.source import ImageSource
+from modelzoo.data.spec import ImageSpec
+from modelzoo.errors import UserError
+
+ROLES = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageData(abc.ABC):
+    """Fields that every image source takes.
+
+    Attributes:
+        train_split: what is trained on, such as "train" or "train[:90%]".
+        validation_split: what is evaluated during training, such as "train[90%:]"; None for none.
+        test_split: what is evaluated at the end; None for none.
+        image_size: (height, width) of the images a model sees; None for the data's own, which must
+            then be one.
+        channels: 1 (grey), 3 (RGB), 2 or 4 (with alpha), to which all are converted; None for the
+            data's own.
+        resize: "crop" scales the shorter side to the size and takes the centre; "stretch" gives up
+            the proportions.
+        on_bad_image: what a corrupt image leads to: "error" names it, "skip" leaves it out and
+            counts it.
+    """
+
+    train_split: str = "train"
+    validation_split: str | None = None
+    test_split: str | None = "test"
+    image_size: tuple[int, int] | None = None
+    channels: int | None = None
+    resize: str = "crop"
+    on_bad_image: str = "error"
+
+    def __post_init__(self):
+        size = self.image_size
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise ValueError(f"image_size must be two positive integers (H, W), got {size!r}")
+        if self.channels not in (None, 1, 2, 3, 4):
+            raise ValueError(f"channels must be None, 1, 2, 3 or 4, got {self.channels!r}")
+        if self.resize not in ("crop", "stretch"):
+            raise ValueError(f"resize must be 'crop' or 'stretch', got {self.resize!r}")
+        if self.on_bad_image not in ("error", "skip"):
+            raise ValueError(f"on_bad_image must be 'error' or 'skip', got {self.on_bad_image!r}")
+
+    def open(self, split: str) -> ImageSource:
+        """Opens a split: a role ("train", "validation", "test") or a split's text ("train[:9]").
+
+        Raises UserError for what is missing or malformed.
+        """
+        text = getattr(self, f"{split}_split") if split in ROLES else split
+        if text is None:
+            raise UserError(
+                f"data.{split}_split is None, so there is no {split} split; "
+                f"name one, such as data.{split}_split='train[90%:]'"
+            )
+        return self._open(text)
+
+    @abc.abstractmethod
+    def _open(self, split: str) -> ImageSource:
+        """Opens a split by its text."""
+
+    def _spec(self, shape: tuple[int, int, int], class_names: tuple[str, ...]) -> ImageSpec:
+        """The spec for data of this own shape `(height, width, channels)`."""
+        height, width = self.image_size or shape[:2]
+        return ImageSpec(height, width, self.channels or shape[2], class_names, self.resize)

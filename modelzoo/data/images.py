@@ -1,0 +1,124 @@
+"""Encoded images to pixels: the one decoder of training, evaluation and serving."""
+
+import struct
+
+import tensorflow as tf
+
+from modelzoo.data.spec import ImageSpec
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+"""File names that are taken for images, whatever their case."""
+
+# ITU-R 601 luma in 16-bit fixed point, as PIL's "L": exact for grey input.
+_LUMA = (19595, 38470, 7471)
+
+
+def convert_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """Brings uint8 `[..., any 1 to 4]` (grey, grey+alpha, RGB, RGBA) to `channels`, uint8.
+
+    Alpha is dropped, not composited; where asked for and absent, it is opaque.
+    """
+    count = tf.shape(image)[-1]
+    last = tf.where(count < 3, 0, 2)
+    rgb = tf.gather(image, tf.minimum([0, 1, 2], last), axis=-1)
+    if channels in (1, 2):
+        weighted = tf.cast(rgb, tf.int32) * _LUMA
+        color = tf.cast((tf.reduce_sum(weighted, -1, keepdims=True) + 2**15) // 2**16, tf.uint8)
+    else:
+        color = rgb
+    if channels in (2, 4):
+        alpha = tf.where(count % 2 == 0, image[..., -1:], tf.constant(255, tf.uint8))
+        color = tf.concat([color, alpha], -1)
+    return tf.ensure_shape(color, [None] * (len(image.shape) - 1) + [channels])
+
+
+def decode(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes one PNG, JPEG, GIF (its first frame) or BMP as it is: uint8 `[height, width, own]`.
+
+    Raises tf.errors.InvalidArgumentError for anything else, a truncated file included.
+    """
+    image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, None])
+
+
+def resize(image: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
+    """Brings uint8 `[any, any, channels]` to the spec's size as `spec.resize` says, in uint8.
+
+    Bilinear with antialiasing, rounded; an image of that size already is not touched.
+    """
+    size = tf.shape(image)[:2]
+    target = tf.constant([spec.height, spec.width])
+
+    def resized() -> tf.Tensor:
+        if spec.resize == "stretch":
+            scaled_size = target
+        else:
+            scale = tf.reduce_max(tf.cast(target, tf.float64) / tf.cast(size, tf.float64))
+            scaled = tf.cast(tf.round(tf.cast(size, tf.float64) * scale), tf.int32)
+            scaled_size = tf.maximum(scaled, target)
+        scaled = tf.image.resize(image, scaled_size, method="bilinear", antialias=True)
+        top, left = tf.unstack((scaled_size - target) // 2)
+        scaled = scaled[top : top + spec.height, left : left + spec.width]
+        return tf.cast(tf.round(tf.clip_by_value(scaled, 0.0, 255.0)), tf.uint8)
+
+    image = tf.cond(tf.reduce_all(size == target), lambda: image, resized)
+    return tf.ensure_shape(image, spec.shape)
+
+
+class ImageDecoder:
+    """Turns encoded images into the pixels that a spec asks for."""
+
+    def __init__(self, spec: ImageSpec):
+        self.spec = spec
+
+    def fit(self, image: tf.Tensor) -> tf.Tensor:
+        """Converts and resizes uint8 `[any, any, any]`: uint8 `[height, width, channels]`."""
+        return resize(convert_channels(image, self.spec.channels), self.spec)
+
+    def __call__(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Decodes one scalar string: uint8 `[height, width, channels]`.
+
+        Raises tf.errors.InvalidArgumentError for what is no whole image.
+        """
+        return self.fit(decode(encoded))
+
+    def decode_batch(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Decodes strings `[n]`, n >= 0: uint8 `[n, height, width, channels]`."""
+        signature = tf.TensorSpec(self.spec.shape, tf.uint8)
+        return tf.map_fn(self, encoded, fn_output_signature=signature)
+
+
+def read_header(data: bytes) -> tuple[int, int, int]:
+    """Height, width and channels, as `decode` would find them, from the start of a file.
+
+    Raises ValueError where the bytes are no PNG, JPEG, GIF or BMP, or end too early to tell.
+    """
+    try:
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            width, height, _, color = struct.unpack_from(">IIBB", data, 16)
+            # Of the colour types only a palette gains a channel by declaring transparency.
+            transparent = color == 3 and b"tRNS" in data[: max(data.find(b"IDAT"), 0)]
+            return height, width, 4 if transparent else {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}[color]
+        if data[:6] in (b"GIF87a", b"GIF89a"):
+            width, height = struct.unpack_from("<HH", data, 6)
+            return height, width, 3
+        if data.startswith(b"BM"):
+            width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
+            return abs(height), width, bits // 8
+        if data.startswith(b"\xff\xd8"):
+            return _jpeg_header(data)
+    except (struct.error, KeyError, IndexError):
+        raise ValueError("ends within its header") from None
+    raise ValueError("is no PNG, JPEG, GIF or BMP" if data else "is empty")
+
+
+def _jpeg_header(data: bytes) -> tuple[int, int, int]:
+    position = 2
+    while True:
+        marker, length = struct.unpack_from(">HH", data, position)
+        # Start of frame, of any coding; c4, c8 and cc are tables.
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            height, width, channels = struct.unpack_from(">HHB", data, position + 5)
+            return height, width, min(channels, 3)
+        # Any number of fill bytes may stand before a marker.
+        position += 1 if marker == 0xFFFF else 2 + length

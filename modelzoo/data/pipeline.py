@@ -1,0 +1,133 @@
+"""From a source and a plan of rows to `tf.data`, for training without end and for evaluation."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.augment import mix
+from modelzoo.data.order import Order
+from modelzoo.data.source import ImageSource
+
+Features = Callable[..., dict[str, tf.Tensor]]
+
+
+def training_dataset(
+    source: ImageSource,
+    features: Features,
+    *,
+    seed: int,
+    first_example: int,
+    batch_size: int,
+    chunks: Iterable[int],
+    loop: int,
+    replicas: int,
+    shard: int = 0,
+    num_shards: int = 1,
+) -> tf.data.Dataset:
+    """The endless stream of full batches, in chunks of steps, split over replicas.
+
+    For each number of steps `k <= loop` in `chunks` it yields one element per local replica in
+    turn: what `features(raw, training=True, seeds=...)` makes, as tensors
+    `[loop, replica_batch, ...]` with static shapes. Steps beyond `k` repeat the chunk's first and
+    are not to be trained on. Global batches are contiguous rows of the planned order from position
+    `first_example` on; each replica of each shard takes contiguous rows of every batch.
+
+    Args:
+        source: the opened training split.
+        features: raw rows to a batch, on flat rows; `seeds` is int64 `[n, 2]`, the seed folded
+            with the epoch and the row's index.
+        seed: of order and augmentation.
+        first_example: position in the endless stream.
+        batch_size: global, a multiple of `num_shards * replicas`.
+        chunks: steps of each chunk, read as far as is needed.
+        loop: steps that fit in one element.
+        replicas: of this shard.
+        shard: number of this worker.
+        num_shards: workers.
+    """
+    replica_batch = _replica_batch(batch_size, replicas, num_shards)
+    order = Order(seed, source.num_examples)
+
+    def plan() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        position = first_example
+        for steps in chunks:
+            rows, epochs = order.rows(position, steps * batch_size)
+            position += steps * batch_size
+            seeds = np.stack([mix_seed(seed, epochs), rows], -1)
+            steps_taken = np.concatenate([np.arange(steps), np.zeros(loop - steps, np.int64)])
+            rows = rows.reshape(steps, batch_size)[steps_taken]
+            seeds = seeds.reshape(steps, batch_size, 2)[steps_taken]
+            for replica in range(replicas):
+                start = (shard * replicas + replica) * replica_batch
+                mine = slice(start, start + replica_batch)
+                yield rows[:, mine].reshape(-1), seeds[:, mine].reshape(-1, 2)
+
+    def make(raw: dict[str, tf.Tensor], seeds: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = features(raw, training=True, seeds=seeds)
+        return {
+            name: tf.reshape(value, [loop, replica_batch, *value.shape[1:]])
+            for name, value in batch.items()
+        }
+
+    flat = loop * replica_batch
+    dataset = tf.data.Dataset.from_generator(
+        plan,
+        output_signature=(
+            tf.TensorSpec([flat], tf.int64),
+            tf.TensorSpec([flat, 2], tf.int64),
+        ),
+    )
+    # In a map of its own: a source that reads files with Python is run one call at a time under
+    # op determinism, and the decoding in `features` is not to wait for that.
+    dataset = dataset.map(lambda rows, seeds: (source.gather(rows), seeds), tf.data.AUTOTUNE)
+    dataset = dataset.map(make, tf.data.AUTOTUNE)
+    return _finish(dataset, replicas)
+
+
+def evaluation_dataset(
+    source: ImageSource,
+    features: Features,
+    *,
+    batch_size: int,
+    replicas: int,
+    shard: int = 0,
+    num_shards: int = 1,
+) -> tf.data.Dataset:
+    """Every row once, in order, then an end: per batch one element per local replica in turn.
+
+    Elements are what `features(raw, training=False)` makes, as tensors `[replica_batch, ...]`. All
+    workers get the same number of them; rows that pad the last batch have weight 0 and index -1.
+    Arguments as in `training_dataset`.
+    """
+    replica_batch = _replica_batch(batch_size, replicas, num_shards)
+    batches = -(-source.num_examples // batch_size)
+    rows = np.arange(batches * batch_size, dtype=np.int64)
+    rows[source.num_examples :] = -1
+    rows = rows.reshape(batches, num_shards, replicas, replica_batch)[:, shard]
+    dataset = tf.data.Dataset.from_tensor_slices(rows.reshape(-1, replica_batch))
+    dataset = dataset.map(source.gather, tf.data.AUTOTUNE)
+    dataset = dataset.map(lambda raw: features(raw, training=False), tf.data.AUTOTUNE)
+    return _finish(dataset, replicas)
+
+
+def mix_seed(seed: int, epochs: np.ndarray) -> np.ndarray:
+    """Folds epochs (int64 `[n]`) into a seed: int64 `[n]`."""
+    folded = mix(np.array([seed & (1 << 64) - 1], np.uint64)) ^ np.asarray(epochs).astype(np.uint64)
+    return mix(folded).view(np.int64)
+
+
+def _replica_batch(batch_size: int, replicas: int, num_shards: int) -> int:
+    if batch_size % (replicas * num_shards):
+        raise ValueError(
+            f"batch_size must be a multiple of the {replicas * num_shards} replicas, "
+            f"got {batch_size}"
+        )
+    return batch_size // (replicas * num_shards)
+
+
+def _finish(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.with_options(options).prefetch(2 * replicas)

@@ -1,0 +1,232 @@
+"""An opened split of images: rows by index, inside and outside of a graph."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.images import ImageDecoder, decode
+from modelzoo.data.spec import ImageSpec
+from modelzoo.errors import UserError
+
+Read = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+MEMORY_LIMIT = 2**30
+"""A split whose decoded pixels take no more bytes is decoded once, when it is opened."""
+
+_PASS_BATCH = 256
+
+
+class ImageSource:
+    """One split, opened.
+
+    Attributes:
+        spec: size and classes.
+        ids: one name per row: a path relative to the folder, or such as "test/17".
+        skipped: (name, reason) of what was left out.
+    """
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        ids: Sequence[str],
+        read: Read,
+        skipped: Sequence[tuple[str, str]] = (),
+        examine: Callable[[int], object] | None = None,
+    ):
+        self.spec = spec
+        self.ids = ids
+        self.skipped = list(skipped)
+        self._read = read
+        self._examine = examine
+
+    @property
+    def num_examples(self) -> int:
+        """Number of rows."""
+        return len(self.ids)
+
+    def gather(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Reads rows by index (int64 `[n]`, -1 for padding), in a graph as well.
+
+        Returns `image` (uint8 `[n, height, width, channels]`) or `encoded` (string `[n]`), `label`
+        (int64 `[n]`), `weight` (float32 `[n]`, 0 for padding) and `index`, the indices themselves.
+        """
+        raw = self._read(tf.maximum(indices, 0))
+        real = tf.cast(indices >= 0, tf.float32)
+        weight = raw["weight"] * real if "weight" in raw else real
+        return {**raw, "weight": weight, "index": indices}
+
+    def check(self, indices: np.ndarray) -> None:
+        """Raises UserError naming the first of these rows that cannot be read or decoded."""
+        for row in np.asarray(indices).ravel():
+            if self._examine and row >= 0:
+                self._examine(int(row))
+
+
+def source_from_arrays(
+    spec: ImageSpec,
+    ids: Sequence[str],
+    arrays: dict[str, np.ndarray],
+    skipped: Sequence[tuple[str, str]] = (),
+) -> ImageSource:
+    """A source in memory over `image` (uint8, of the spec's shape), `label` and maybe `weight`."""
+    # On the host whatever accelerator there is: the pipeline reads them there.
+    with tf.device("CPU:0"):
+        tensors = {name: tf.constant(array) for name, array in arrays.items()}
+
+    def read(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name: tf.gather(tensor, rows) for name, tensor in tensors.items()}
+
+    return ImageSource(spec, ids, read, skipped)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedRows:
+    """Encoded images and labels by row, as they lie on disk.
+
+    Attributes:
+        where: how messages name the place, such as a folder.
+        ids: one name per row.
+        read: rows (int64 `[n]`) to `encoded` (string `[n]`) and `label` (int64 `[n]`), in a graph.
+        fixed_size: an image of another size than the spec's is an error of the data.
+        fixed_channels: an image with other channels than the spec's is a bad image.
+    """
+
+    where: str
+    ids: Sequence[str]
+    read: Read
+    fixed_size: bool
+    fixed_channels: bool
+
+
+class _BadImageError(Exception):
+    """One image cannot be used; says why."""
+
+
+def open_encoded(
+    spec: ImageSpec,
+    rows: EncodedRows,
+    on_bad_image: str,
+    skipped: Sequence[tuple[str, str]] = (),
+) -> ImageSource:
+    """Makes a source of encoded rows: decoded into memory where that fits, else read when asked.
+
+    Raises UserError naming the first bad image, unless `on_bad_image` is "skip"; what is too large
+    for memory is only searched for bad images here in order to skip them.
+    """
+    decoder = ImageDecoder(spec)
+
+    def examine(row: int) -> tuple[np.ndarray, int]:
+        try:
+            raw = rows.read(tf.constant([row], tf.int64))
+            image = decode(raw["encoded"][0])
+        except (tf.errors.OpError, OSError) as error:
+            raise _BadImageError(_reason(error)) from None
+        size, channels = tuple(image.shape[:2]), image.shape[2]
+        if rows.fixed_size and size != (spec.height, spec.width):
+            raise UserError(size_mismatch(rows.where, rows.ids[row], size, spec))
+        if rows.fixed_channels and channels != spec.channels:
+            raise _BadImageError(channel_mismatch(channels, spec))
+        return decoder.fit(image).numpy(), int(raw["label"][0])
+
+    def examine_or_tell(row: int) -> tuple[np.ndarray, int]:
+        try:
+            return examine(row)
+        except _BadImageError as error:
+            raise UserError(bad_image(rows.where, rows.ids[row], str(error))) from None
+
+    count = len(rows.ids)
+    in_memory = count * int(np.prod(spec.shape)) <= MEMORY_LIMIT
+    if not in_memory and on_bad_image == "error":
+        return ImageSource(spec, rows.ids, rows.read, skipped, examine_or_tell)
+
+    images = np.empty((count if in_memory else 0, *spec.shape), np.uint8)
+    labels = np.empty(count, np.int64)
+    good = np.zeros(count, bool)
+    skipped = list(skipped)
+    for index, image, label in _decoded(rows, decoder, keep=in_memory):
+        good[index] = True
+        labels[index] = label
+        if in_memory:
+            images[index] = image
+    for row in np.flatnonzero(~good):
+        try:
+            image, labels[row] = examine(row)
+        except _BadImageError as error:
+            if on_bad_image == "error":
+                raise UserError(bad_image(rows.where, rows.ids[row], str(error))) from None
+            skipped.append((rows.ids[row], str(error)))
+        else:
+            good[row] = True
+            if in_memory:
+                images[row] = image
+    ids = rows.ids if good.all() else [rows.ids[row] for row in np.flatnonzero(good)]
+    if not ids:
+        raise UserError(f"{rows.where}: none of the {count} images can be decoded")
+    if in_memory:
+        if not good.all():
+            images, labels = images[good], labels[good]
+        return source_from_arrays(spec, ids, {"image": images, "label": labels}, skipped)
+    kept = np.flatnonzero(good)
+
+    def read_kept(indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        return rows.read(tf.gather(tf.constant(kept, tf.int64), indices))
+
+    return ImageSource(spec, ids, read_kept, skipped, lambda row: examine_or_tell(int(kept[row])))
+
+
+def _decoded(rows: EncodedRows, decoder: ImageDecoder, keep: bool) -> tf.data.NumpyIterator:
+    """Yields (row numbers, images, labels) of whatever decodes, in batches; drops the rest."""
+    spec = decoder.spec
+
+    def decode_row(row: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor):
+        image = decode(encoded)
+        checks = []
+        if rows.fixed_size:
+            checks.append(tf.debugging.assert_equal(tf.shape(image)[:2], spec.shape[:2]))
+        if rows.fixed_channels:
+            checks.append(tf.debugging.assert_equal(tf.shape(image)[2], spec.channels))
+        with tf.control_dependencies(checks):
+            image = decoder.fit(image)
+        return row, image if keep else (), label
+
+    def read(numbers: tf.Tensor):
+        raw = rows.read(numbers)
+        return numbers, raw["encoded"], raw["label"]
+
+    dataset = tf.data.Dataset.range(len(rows.ids)).batch(_PASS_BATCH)
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2).unbatch()
+    dataset = dataset.map(decode_row, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    return dataset.batch(_PASS_BATCH).prefetch(2).as_numpy_iterator()
+
+
+def bad_image(where: str, name: str, reason: str) -> str:
+    """The message about one image that cannot be used."""
+    return (
+        f"{where}: the image {name} {reason}; repair or remove it, "
+        "or set data.on_bad_image='skip' to leave such images out"
+    )
+
+
+def size_mismatch(where: str, name: str, size: tuple[int, int], spec: ImageSpec) -> str:
+    """The message about an image of another size where all must be of one."""
+    return (
+        f"{where}: the image {name} is {size[0]}x{size[1]} but the first is "
+        f"{spec.height}x{spec.width} (height x width); set data.image_size to bring all to one size"
+    )
+
+
+def channel_mismatch(channels: int, spec: ImageSpec) -> str:
+    """The reason why an image with another number of channels is a bad one."""
+    return f"has {channels} channels, not {spec.channels} (data.channels={spec.channels} converts)"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (OSError, tf.errors.NotFoundError)):
+        return f"cannot be read ({error})"
+    if "is empty" in str(error):
+        return "is empty"
+    if "Unknown image file format" in str(error):
+        return "is no PNG, JPEG, GIF or BMP"
+    return "is corrupt or truncated"

@@ -1,0 +1,97 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from modelzoo.data.augment import Augment, mix, mix_tensor, random_integers
+
+
+def batch(count=64, shape=(5, 7, 3)):
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 256, (count, *shape), np.uint8)
+    return images, np.stack([np.full(count, -7), np.arange(count)], -1).astype(np.int64)
+
+
+def test_mix_is_the_finaliser_of_splitmix64():
+    # The generator's published first outputs from state 1234567, which it advances before mixing.
+    outputs = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    states = np.array([1234567], np.uint64) + np.arange(3, dtype=np.uint64) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
+    assert mix(states).tolist() == outputs
+    assert mix_tensor(tf.constant(states)).numpy().tolist() == outputs
+
+
+@pytest.mark.parametrize("bound", [1, 2, 9])
+def test_random_integers_are_uniform_and_streams_are_independent(bound):
+    seeds = np.stack([np.full(9000, 11), np.arange(9000)], -1)
+    first = random_integers(seeds, 0, bound).numpy()
+    second = random_integers(seeds, 1, bound).numpy()
+    counts = np.bincount(first * bound + second, minlength=bound**2)
+    assert len(counts) == bound**2
+    expected = 9000 / bound**2
+    assert abs(counts - expected).max() < 5 * np.sqrt(expected) * (bound > 1) + 1e-9
+
+
+def test_each_image_is_a_crop_of_the_padded_one_maybe_mirrored():
+    images, seeds = batch()
+    results = Augment(crop_padding=2, flip=True)(tf.constant(images), tf.constant(seeds)).numpy()
+    seen = set()
+    for image, result in zip(images, results, strict=True):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+        found = [
+            (y, x, mirrored)
+            for y in range(5)
+            for x in range(5)
+            for mirrored in (False, True)
+            if (padded[y : y + 5, x : x + 7][:, :: -1 if mirrored else 1] == result).all()
+        ]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert {y for y, _, _ in seen} == {x for _, x, _ in seen} == set(range(5))
+    assert {mirrored for *_, mirrored in seen} == {False, True}
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_split_of_the_batch_does_not_matter(jit):
+    images, seeds = batch(12)
+    augment = Augment(crop_padding=1, flip=True)
+    whole = augment(tf.constant(images), tf.constant(seeds)).numpy()
+    function = tf.function(augment.__call__, jit_compile=jit)
+    order = [5, 0, 11, 3, 4, 1, 2, 10, 9, 8, 7, 6]
+    for rows in (order[:1], order[1:5], order[5:]):
+        part = function(tf.constant(images[rows]), tf.constant(seeds[rows])).numpy()
+        np.testing.assert_array_equal(part, whole[rows])
+
+
+def test_another_epoch_gives_other_crops():
+    images, seeds = batch()
+    augment = Augment(crop_padding=2, flip=True)
+    first = augment(tf.constant(images), tf.constant(seeds)).numpy()
+    second = augment(tf.constant(images), tf.constant(seeds + [1, 0])).numpy()
+    assert (first != second).any(axis=(1, 2, 3)).mean() > 0.9
+
+
+def test_each_field_does_its_part_alone():
+    images, seeds = batch()
+    np.testing.assert_array_equal(Augment()(tf.constant(images), tf.constant(seeds)), images)
+    flipped = Augment(flip=True)(tf.constant(images), tf.constant(seeds)).numpy()
+    same = (flipped == images).all(axis=(1, 2, 3))
+    mirror = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (same ^ mirror).all() and 0.2 < mirror.mean() < 0.8
+    cropped = Augment(crop_padding=1)(tf.constant(images), tf.constant(seeds)).numpy()
+    assert (cropped != images).any()
+
+
+def test_a_dynamic_batch_in_a_dataset():
+    images, seeds = batch(10)
+    dataset = tf.data.Dataset.from_tensor_slices((images, seeds)).batch(4).map(Augment(1, True))
+    assert dataset.element_spec.shape == (None, 5, 7, 3)
+    parts = np.concatenate(list(dataset.as_numpy_iterator()))
+    np.testing.assert_array_equal(parts, Augment(1, True)(tf.constant(images), tf.constant(seeds)))
+
+
+def test_negative_padding_is_refused():
+    with pytest.raises(ValueError, match="crop_padding must be at least 0, got -1"):
+        dataclasses.replace(Augment(), crop_padding=-1)

@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from modelzoo.data.augment import Augment
+from modelzoo.data.order import Order
+from modelzoo.data.pipeline import evaluation_dataset, mix_seed, training_dataset
+from modelzoo.data.source import source_from_arrays
+from modelzoo.data.spec import ImageSpec
+
+
+def make_source(count=21):
+    rng = np.random.default_rng(1)
+    arrays = {
+        "image": rng.integers(0, 256, (count, 4, 4, 1), np.uint8),
+        "label": np.arange(count) % 3,
+        "weight": rng.uniform(1, 2, count).astype(np.float32),
+    }
+    spec = ImageSpec(4, 4, 1, ("a", "b", "c"))
+    return source_from_arrays(spec, [f"train/{i}" for i in range(count)], arrays), arrays
+
+
+def features(raw, training, seeds=None):
+    if training:
+        raw = {**raw, "image": Augment(1, True)(raw["image"], seeds), "seeds": seeds}
+    return raw
+
+
+def train(**changes):
+    source, _ = make_source()
+    arguments = {
+        "seed": 7,
+        "first_example": 0,
+        "batch_size": 8,
+        "chunks": [3, 3, 2],
+        "loop": 3,
+        "replicas": 1,
+        **changes,
+    }
+    dataset = training_dataset(source, features, **arguments)
+    return dataset, list(dataset.as_numpy_iterator())
+
+
+def steps_of(elements, chunks, replicas=1):
+    """Joins the replicas and drops the padding: per name `[steps, batch, ...]`."""
+    result = {}
+    for name in elements[0]:
+        parts = []
+        for number, steps in enumerate(chunks):
+            group = elements[number * replicas : (number + 1) * replicas]
+            parts.append(np.concatenate([part[name] for part in group], 1)[:steps])
+        result[name] = np.concatenate(parts)
+    return result
+
+
+def test_batches_follow_the_planned_order_and_carry_their_rows():
+    _, elements = train()
+    _, arrays = make_source()
+    steps = steps_of(elements, [3, 3, 2])
+    rows, epochs = Order(7, 21).rows(0, 64)
+    np.testing.assert_array_equal(steps["index"].ravel(), rows)
+    np.testing.assert_array_equal(steps["label"].ravel(), arrays["label"][rows])
+    np.testing.assert_array_equal(steps["weight"].ravel(), arrays["weight"][rows])
+    np.testing.assert_array_equal(steps["seeds"].reshape(-1, 2)[:, 1], rows)
+    np.testing.assert_array_equal(steps["seeds"].reshape(-1, 2)[:, 0], mix_seed(7, epochs))
+    assert len(np.unique(mix_seed(7, np.arange(1000)))) == 1000
+
+
+def test_images_are_a_function_of_row_and_epoch():
+    steps = steps_of(train()[1], [3, 3, 2])
+    _, arrays = make_source()
+    expected = Augment(1, True)(
+        tf.constant(arrays["image"][steps["index"].ravel()]), steps["seeds"].reshape(-1, 2)
+    )
+    np.testing.assert_array_equal(steps["image"].reshape(-1, 4, 4, 1), expected)
+
+
+@pytest.mark.parametrize("replicas, num_shards", [(1, 1), (2, 1), (4, 1), (2, 2), (1, 4)])
+def test_any_split_sees_the_same_global_batches(replicas, num_shards):
+    chunks = [3, 3, 2]
+    whole = steps_of(train(chunks=chunks)[1], chunks)
+    shards = [
+        steps_of(
+            train(chunks=chunks, replicas=replicas, shard=shard, num_shards=num_shards)[1],
+            chunks,
+            replicas,
+        )
+        for shard in range(num_shards)
+    ]
+    for name, value in whole.items():
+        np.testing.assert_array_equal(np.concatenate([s[name] for s in shards], 1), value)
+
+
+def test_resuming_in_an_epoch_goes_on_as_if_never_stopped():
+    whole = steps_of(train()[1], [3, 3, 2])
+    rest = steps_of(train(first_example=5 * 8, chunks=[1, 2], loop=2)[1], [1, 2])
+    for name, value in whole.items():
+        np.testing.assert_array_equal(rest[name], value[5:])
+
+
+def test_short_chunks_repeat_their_first_step():
+    _, elements = train(chunks=[1], loop=3)
+    for value in elements[0].values():
+        np.testing.assert_array_equal(value[1], value[0])
+        np.testing.assert_array_equal(value[2], value[0])
+
+
+def test_shapes_are_static():
+    dataset, _ = train(replicas=2)
+    assert dataset.element_spec["image"].shape == (3, 4, 4, 4, 1)
+    assert dataset.element_spec["weight"].shape == (3, 4)
+    source, _ = make_source()
+    evaluation = evaluation_dataset(source, features, batch_size=8, replicas=2)
+    assert evaluation.element_spec["image"].shape == (4, 4, 4, 1)
+
+
+def test_an_endless_plan_is_read_only_as_far_as_needed():
+    def endless():
+        while True:
+            yield 2
+
+    source, _ = make_source()
+    dataset = training_dataset(
+        source,
+        features,
+        seed=0,
+        first_example=0,
+        batch_size=4,
+        chunks=endless(),
+        loop=2,
+        replicas=1,
+    )
+    assert len(list(dataset.take(5))) == 5
+
+
+@pytest.mark.parametrize("replicas, num_shards", [(1, 1), (2, 1), (2, 2)])
+def test_evaluation_sees_every_row_once_in_order(replicas, num_shards):
+    source, arrays = make_source()
+    shards = [
+        list(
+            evaluation_dataset(
+                source,
+                features,
+                batch_size=8,
+                replicas=replicas,
+                shard=shard,
+                num_shards=num_shards,
+            ).as_numpy_iterator()
+        )
+        for shard in range(num_shards)
+    ]
+    assert {len(shard) for shard in shards} == {3 * replicas}
+    batches = [
+        np.concatenate([part["index"] for shard in shards for part in shard[first:][:replicas]])
+        for first in range(0, 3 * replicas, replicas)
+    ]
+    assert np.concatenate(batches).tolist() == [*range(21), -1, -1, -1]
+    for part in [part for shard in shards for part in shard]:
+        real = part["index"] >= 0
+        np.testing.assert_array_equal(part["image"][real], arrays["image"][part["index"][real]])
+        np.testing.assert_array_equal(part["label"][real], arrays["label"][part["index"][real]])
+        expected = np.where(real, arrays["weight"][part["index"]], 0)
+        np.testing.assert_array_equal(part["weight"], expected)
+
+
+def test_a_batch_that_the_replicas_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the 3 replicas, got 8"):
+        train(replicas=3)
