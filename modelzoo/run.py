@@ -1,7 +1,5 @@
 """Training an experiment in a run folder: what `modelzoo train` and `modelzoo.train` do."""
 
-import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 from modelzoo import config
 from modelzoo.distribute.strategy import make_strategy
 from modelzoo.errors import UserError
-from modelzoo.export.saved_model import export
+from modelzoo.predictor import Predictor
 from modelzoo.train import checkpoint, run_folder
 from modelzoo.train.progress import Progress, duration, score_words
 from modelzoo.train.trainer import Trainer
@@ -45,9 +43,7 @@ def train(
         progress.say(f"{split}: {score_words(scores)}")
     progress.say(f"trained {result['steps']:,} steps, {duration(seconds)} in this process")
     if experiment.export.at_end:
-        folder = export(
-            trainer.inference_model(), trainer.task, config.to_dict(experiment), workdir / "export"
-        )
+        folder = Predictor.from_workdir(workdir).export(workdir / "export")
         progress.say(f"exported to {folder}")
     return result
 

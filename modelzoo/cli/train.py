@@ -1,6 +1,7 @@
 """Train a model; the same command again resumes.
 
-A run's folder holds its config, checkpoints, metrics and result. Ctrl-C and SIGTERM save, then stop.
+A run's folder holds its config, checkpoints, metrics and result. Ctrl-C and SIGTERM save the run,
+then stop it.
 """
 
 import shlex

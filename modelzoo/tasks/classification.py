@@ -84,16 +84,18 @@ def scores(sums: dict[str, np.ndarray], class_names: Sequence[str]) -> dict[str,
     is. The macro averages are over the classes that occur as a label or as a prediction. All of
     this is what scikit-learn gives with `sample_weight` and `zero_division=0`.
 
-    Raises UserError where no example had a weight.
+    From the fewer counts of training come fewer scores. Raises UserError where no example had a
+    weight.
     """
     weight = float(sums["weight"])
     if not weight > 0:
         raise UserError(
             "no example with a positive weight was evaluated: there is nothing to score"
         )
-    result = {"loss": float(sums["loss"]) / weight, "accuracy": float(sums["correct"]) / weight}
-    if "top5" in sums:
-        result["top5_accuracy"] = float(sums["top5"]) / weight
+    means = {"loss": "loss", "accuracy": "correct", "top5_accuracy": "top5"}
+    result = {name: float(sums[key]) / weight for name, key in means.items() if key in sums}
+    if "confusion" not in sums:
+        return result
     confusion = np.asarray(sums["confusion"], np.float64)
     hits = np.diag(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)

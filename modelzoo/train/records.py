@@ -9,6 +9,10 @@ from modelzoo.tasks.task import Task
 from modelzoo.train.progress import Progress, duration, score_words
 from modelzoo.train.run_folder import MetricsLog
 
+# What `tf.summary.scalar` writes too, which is there only where TensorBoard is installed.
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
+)
 SHOWN_APART = ("learning_rate", "grad_norm", "examples_per_sec", "data_wait")
 
 
@@ -90,4 +94,4 @@ class Records:
         self.log.write(step, kind, **values)
         with self.writer.as_default(step=step):
             for name, value in values.items():
-                tf.summary.scalar(f"{kind}/{name}", value)
+                tf.summary.write(f"{kind}/{name}", tf.constant(value, tf.float32), metadata=_SCALAR)
