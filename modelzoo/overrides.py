@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import functools
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from modelzoo import values
@@ -18,15 +18,17 @@ def field_kinds(cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def nearest(key: str, keys: Sequence[str]) -> str:
-    """The key most like `key`: a sibling, else one of the same last name, else any."""
+def nearest(key: str, keys: Iterable[str]) -> str:
+    """The key most like `key` in its last name; a sibling is nearer than a distant cousin."""
     parent, _, leaf = key.rpartition(".")
-    siblings = [k for k in keys if k.rpartition(".")[0] == parent]
-    namesakes = [k for k in keys if k.rpartition(".")[2] == leaf]
-    for group, cutoff in ((siblings, 0.6), (namesakes, 0.0), (keys, 0.0)):
-        if found := difflib.get_close_matches(key, group, n=1, cutoff=cutoff):
-            return found[0]
-    return ""
+
+    def likeness(other: str) -> tuple[float, float]:
+        other_parent, _, other_leaf = other.rpartition(".")
+        same = difflib.SequenceMatcher(None, leaf, other_leaf).ratio()
+        whole = difflib.SequenceMatcher(None, key, other).ratio()
+        return same + 0.2 * (parent == other_parent), whole
+
+    return max(keys, key=likeness, default="")
 
 
 def leaf_keys(config: Any, prefix: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The flags of a command, and those that several commands share."""
 
+import difflib
 import re
 from collections.abc import Sequence
 
@@ -60,11 +61,9 @@ class Flags(flags.FlagValues):
     def _unknown(self, name: str) -> str:
         if self.takes_overrides and "." in name:
             return f"unknown flag --{name}, nearest is --config.{name}"
-        # Imported where it is needed: it is for a mistake only.
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, list(self), n=1, cutoff=0.0)
-        return f"unknown flag --{name}" + (f", nearest is --{near[0]}" if near else "")
+        near = difflib.get_close_matches(name, list(self), n=1, cutoff=0.0)
+        hint = f"nearest is --{near[0]}" if near else "this command has none"
+        return f"unknown flag --{name}, {hint}"
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:

@@ -1,6 +1,7 @@
 """The `modelzoo` command: finds the subcommand and runs it as every command is run."""
 
 import contextlib
+import difflib
 import errno
 import importlib
 import logging
@@ -48,10 +49,7 @@ def dispatch(words: Sequence[str]) -> int:
     if words[0] in ("--version", "-version", "version"):
         return _guarded("modelzoo", lambda: print(f"modelzoo {modelzoo.__version__}"))
     if words[0] not in commands():
-        # Imported for a mistake only.
-        from difflib import get_close_matches
-
-        near = get_close_matches(words[0], list(commands()), n=1, cutoff=0.0)
+        near = difflib.get_close_matches(words[0], list(commands()), n=1, cutoff=0.0)
         print(
             f"modelzoo: no command is called {words[0]!r}, nearest is {near[0]}; "
             "`modelzoo help` shows all",
@@ -129,13 +127,14 @@ def _guarded(program: str, work) -> int:
 
 def _help(module: types.ModuleType, program: str) -> str:
     flags = module.FLAGS
-    words = f" {flags.arguments}" if flags.arguments else ""
-    lines = [module.__doc__.strip(), "", f"usage: {program} [flags]{words}", ""]
+    usage = [program, "[flags]" if len(flags) else "", flags.arguments]
+    lines = [module.__doc__.strip(), "", f"usage: {' '.join(filter(None, usage))}", ""]
     for name in sorted(flags):
         flag = flags[name]
         value = f"[no]{name}" if flag.boolean else f"{name}={_placeholder(flag)}"
-        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
-        lines += [f"  --{value}", f"      {flag.help}{default}"]
+        # absl puts its text of a default into quotes.
+        default = (flag.default_as_str or "").strip("'")
+        lines += [f"  --{value}", f"      {flag.help}" + (f" (default: {default})" * bool(default))]
     if flags.takes_overrides:
         lines += ["", OVERRIDES_HELP]
     return "\n".join(lines).rstrip()
@@ -176,3 +175,7 @@ def _stderr_unless_it_fails() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+if __name__ == "__main__":
+    console()

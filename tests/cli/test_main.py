@@ -1,0 +1,248 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import types
+
+import pytest
+from absl import flags as absl_flags
+
+import modelzoo
+from modelzoo.cli import flags, main
+from modelzoo.errors import UserError
+
+
+def command(work=lambda argv: None, arguments="", **attributes):
+    """A command module `toy` with every shared flag; `work` is its `main`."""
+    module = types.ModuleType("modelzoo.cli.toy", "Does a toy's work.\n\nMore about it.")
+    module.__file__ = "/somewhere/toy.py"
+    module.FLAGS = flags.Flags(arguments)
+    flags.config(module.FLAGS)
+    flags.workdir(module.FLAGS, required=False)
+    flags.distribute(module.FLAGS)
+    absl_flags.DEFINE_integer("number", 3, "How many.", flag_values=module.FLAGS)
+    absl_flags.DEFINE_enum("kind", "a", ["a", "b"], "Which.", flag_values=module.FLAGS)
+    absl_flags.DEFINE_bool("fast", False, "Whether.", flag_values=module.FLAGS)
+    module.USES_TENSORFLOW = False
+    module.main = work
+    vars(module).update(attributes)
+    return module
+
+
+def run(capfd, module, *words):
+    code = main.run(module, words)
+    return code, *capfd.readouterr()
+
+
+def test_flags_overrides_and_words_reach_the_command():
+    seen = []
+    module = command(lambda argv: seen.append(argv), arguments="PATH...")
+    words = ["one", "--config=c", "--config.a.b=x=y", "--nofast", "two", "--number", "5"]
+    words += ["--config.train.steps", "10 epochs", "--config.low", "-1", "--devices=cpu:2"]
+    assert main.run(module, [*words, "--", "--config.kept=1"]) == 0
+    assert seen == [["modelzoo toy", "one", "two", "--config.kept=1"]]
+    assert (module.FLAGS.config, module.FLAGS.number, module.FLAGS.fast) == ("c", 5, False)
+    assert flags.config_overrides(module.FLAGS) == [
+        ("a.b", "x=y"),
+        ("train.steps", "10 epochs"),
+        ("low", "-1"),
+        ("distribute.devices", "cpu:2"),
+    ]
+    # A second run in the same process starts from the defaults again.
+    assert main.run(module, ["--config=d"]) == 0
+    assert (module.FLAGS.config, module.FLAGS.number) == ("d", 3)
+    assert flags.config_overrides(module.FLAGS) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--config is missing"),
+        (["--config=c", "--wokdir=w"], "unknown flag --wokdir, nearest is --workdir"),
+        (
+            ["--config=c", "--train.steps=1"],
+            "unknown flag --train.steps, nearest is --config.train",
+        ),
+        (["--config=c", "--number=x"], "--number cannot be 'x': "),
+        (["--config=c", "--kind=c"], "--kind cannot be 'c': value should be one of <a|b>"),
+        (["--config=c", "--workdir"], "--workdir has no value"),
+        (["--config=c", "--config.train.steps"], "--config.train.steps has no value"),
+        (["--config=c", "--config.train.steps", "--fast"], "--config.train.steps has no value"),
+        (["--config=c", "--config.=1"], "--config. is no key"),
+        (["--config=c", "--config.a..b=1"], "--config.a..b is no key"),
+        (["--config=c", "word"], "unexpected word 'word'"),
+        (["--config=c", "train.steps=1"], "a config field is set by --config.train.steps=VALUE"),
+        (["--config=c", "--nofast=1"], "--nofast=1 does not take an argument"),
+    ],
+)
+def test_wrong_flags_are_one_line(capfd, words, message):
+    code, out, err = run(capfd, command(), *words)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("modelzoo toy: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def raising(error):
+    def work(argv):
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("no\n  such thing"), 1, "modelzoo toy: no such thing\n"),
+        (KeyboardInterrupt(), 130, "modelzoo toy: interrupted\n"),
+        (OSError(errno.ENOSPC, "No space", "/a"), 1, "modelzoo toy: No space: /a\n"),
+        (OSError(errno.EFBIG, "File too large"), 1, "modelzoo toy: File too large\n"),
+    ],
+)
+def test_what_is_no_bug_is_one_line(capfd, error, code, message):
+    assert run(capfd, command(raising(error)), "--config=c") == (code, "", message)
+
+
+def test_a_bug_keeps_its_traceback():
+    for error in (ValueError("ours"), FileNotFoundError(errno.ENOENT, "ours")):
+        with pytest.raises(type(error), match="ours"):
+            main.run(command(raising(error)), ["--config=c"])
+
+
+def test_exit_code_of_a_command_is_passed_on():
+    assert main.run(command(lambda argv: 7), ["--config=c"]) == 7
+
+
+def test_help_shows_the_flags_of_the_command_alone(capfd):
+    code, out, err = run(capfd, command(raising(AssertionError), arguments="PATH"), "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(
+        "Does a toy's work.\n\nMore about it.\n\nusage: modelzoo toy [flags] PATH"
+    )
+    for shown in ("--config=CONFIG", "--workdir=", "--strategy=", "--devices=", "--kind=a|b\n"):
+        assert shown in out
+    assert "--number=NUMBER\n      How many. (default: 3)" in out
+    assert "--[no]fast" in out
+    assert "--config.train.steps=200" in out
+    assert "verbosity" not in out and "logtostderr" not in out
+
+
+def python(*arguments, code=None, **options):
+    words = [sys.executable, *(["-c", textwrap.dedent(code)] if code else []), *arguments]
+    return subprocess.run(words, capture_output=True, text=True, **options)
+
+
+def test_modelzoo_and_help_show_the_commands(capfd):
+    shown = set()
+    for words in ([], ["help"], ["--help"], ["-h"]):
+        assert main.dispatch(words) == 0
+        shown.add(capfd.readouterr().out)
+    (text,) = shown
+    assert "  list " in text
+    assert "Shows the shipped configs and the model families." in text
+    assert "\n  main" not in text and "\n  flags" not in text
+    assert main.dispatch(["--version"]) == 0
+    assert capfd.readouterr().out == f"modelzoo {modelzoo.__version__}\n"
+
+
+def test_an_unknown_command_is_one_line(capfd):
+    assert main.dispatch(["lsit"]) == 2
+    assert capfd.readouterr().err == (
+        "modelzoo: no command is called 'lsit', nearest is list; `modelzoo help` shows all\n"
+    )
+
+
+def test_every_command_has_help_and_says_what_it_does(capfd):
+    for name in main.commands():
+        assert main.dispatch(["help", name]) == 0
+        out = capfd.readouterr().out
+        assert f"usage: modelzoo {name}" in out
+        assert len(out.splitlines()[0]) > 10
+        assert main.dispatch([name, "--no_such_flag"]) == 2
+        err = capfd.readouterr().err
+        assert err.startswith(f"modelzoo {name}: unknown flag --no_such_flag, ")
+        assert err.count("\n") == 1
+
+
+def test_help_and_list_import_no_tensorflow():
+    done = python(
+        code="""
+        import sys
+        from modelzoo.cli import main
+        for words in ([], ["--version"], ["list"], *([n, "--help"] for n in main.commands())):
+            assert main.dispatch(words) == 0, words
+        heavy = {"tensorflow", "keras", "numpy", "sklearn"} & set(sys.modules)
+        sys.exit(f"imported: {heavy}" if heavy else 0)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_list_shows_configs_and_models(capfd, tmp_path, monkeypatch):
+    (tmp_path / "toy_net.py").write_text('"""Toy: 99 %.\n\nMore."""\nimport no_such_module\n')
+    (tmp_path / "_private.py").write_text('"""Hidden."""\n')
+    monkeypatch.setattr(modelzoo.configs, "__path__", [str(tmp_path)])
+    assert main.dispatch(["list"]) == 0
+    out = capfd.readouterr().out
+    assert "  toy_net  Toy: 99 %.\n" in out
+    assert "Hidden" not in out
+    assert "  resnet" in out
+
+
+def test_module_entry_equals_the_subcommand():
+    done = python("-m", "modelzoo.cli.list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == python("-m", "modelzoo.cli.main", "list").stdout != ""
+    wrong = python("-m", "modelzoo.cli.list", "--x")
+    assert (wrong.returncode, wrong.stderr.split(",")[0]) == (
+        2,
+        "modelzoo list: unknown flag --x",
+    )
+
+
+def test_a_reader_that_leaves_is_no_error():
+    code = """
+        import sys, types
+        from modelzoo.cli import flags, main
+        toy = types.ModuleType("toy", "Toy.")
+        toy.__file__, toy.FLAGS, toy.USES_TENSORFLOW = "toy.py", flags.Flags(), False
+        toy.main = lambda argv: [print("x" * 1000) for _ in range(1000)] and None
+        sys.exit(main.run(toy, []))
+    """
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def tensorflow_noise(**environment):
+    code = """
+        import sys
+        from modelzoo.cli import main
+        main.import_tensorflow()
+        print("ours", file=sys.stderr)
+        import tensorflow as tf
+        tf.constant(1) + 1
+    """
+    kept = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    return python(code=code, env={**kept, **environment})
+
+
+def test_tensorflow_starts_in_silence_unless_asked():
+    assert tensorflow_noise().stderr == "ours\n"
+    assert "cpu_feature_guard" in tensorflow_noise(TF_CPP_MIN_LOG_LEVEL="0").stderr
+
+
+def test_what_tensorflow_wrote_is_shown_where_its_import_fails(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\nos.write(2, b'from the library\\n')\nraise ImportError('broken')\n"
+    )
+    done = tensorflow_noise(PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("from the library\n")
+    assert "ImportError: broken" in done.stderr
