@@ -4,13 +4,16 @@ import importlib
 
 __version__ = "0.1.0"
 
-_LAZY = ("configs",)
+# Name to its module, and to what in it the name is, if not the module itself.
+_LAZY = {"configs": ("modelzoo.configs", None), "load": ("modelzoo.predictor", "load")}
 
 
 def __getattr__(name: str):
     # On first use, so that `import modelzoo` itself costs nothing.
     if name in _LAZY:
-        return importlib.import_module(f"modelzoo.{name}")
+        module_name, attribute = _LAZY[name]
+        module = importlib.import_module(module_name)
+        return getattr(module, attribute) if attribute else module
     raise AttributeError(f"module 'modelzoo' has no attribute {name!r}")
 
 

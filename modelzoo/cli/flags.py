@@ -132,6 +132,36 @@ def workdir(command: Flags, required: bool = True) -> None:
     )
 
 
+def checkpoint(command: Flags) -> None:
+    """Defines `--checkpoint` and `--weights`, which choose in a `--workdir`."""
+    flags.DEFINE_string(
+        "checkpoint",
+        None,
+        "last, best or a step; without it the best where the run keeps one, else the last.",
+        flag_values=command,
+    )
+    flags.DEFINE_enum(
+        "weights",
+        None,
+        ["ema", "raw"],
+        "The moving average of the weights or the weights themselves; without it the set that "
+        "the run evaluates.",
+        flag_values=command,
+    )
+
+
+def trained_model(command: Flags) -> None:
+    """Defines `--workdir` and `--model`, of which one is to be given, and `checkpoint`'s flags."""
+    workdir(command, required=False)
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Exported folder, instead of a --workdir: of one version, or of several for the newest.",
+        flag_values=command,
+    )
+    checkpoint(command)
+
+
 def distribute(command: Flags) -> None:
     """Defines `--strategy` and `--devices`, short for `--config.distribute.*`."""
     flags.DEFINE_string(

@@ -1,0 +1,245 @@
+"""Scores a run's checkpoint or an exported model on a split of the data."""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from modelzoo.cli import flags as shared
+from modelzoo.cli.main import run
+from modelzoo.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from modelzoo.config import Experiment
+    from modelzoo.data.source import ImageSource
+    from modelzoo.data.spec import ImageSpec
+    from modelzoo.predictor import Predictor
+
+FLAGS = shared.Flags()
+shared.trained_model(FLAGS)
+shared.overrides(FLAGS)
+shared.distribute(FLAGS)
+flags.DEFINE_string(
+    "split",
+    "test",
+    "train, validation, test, or a split by the data's own name for it, such as 'train[:10%]'.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "predictions",
+    None,
+    "File to write a JSON line for each example to: id, label, class, probability, scores.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "format", "table", ["table", "json"], "How the scores are printed.", flag_values=FLAGS
+)
+
+# Overrides of anything else would change nothing here.
+_KEYS = ("data.", "eval.batch_size", "distribute.")
+_MOST_CLASSES = 50
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the scores, and writes the predictions where asked to."""
+    del argv
+    pairs = shared.config_overrides(FLAGS)
+    for key, _ in pairs:
+        if not key.startswith(_KEYS):
+            raise UserError(
+                f"--config.{key} changes nothing in an evaluation: config.data.*, "
+                "config.eval.batch_size and config.distribute.* do"
+            )
+    predictor, experiment, strategy = _load(pairs)
+    source = open_split(experiment.data, FLAGS.split, predictor.spec, [key for key, _ in pairs])
+    align = label_alignment(source.spec.class_names, predictor.spec.class_names)
+    batch_size = experiment.eval.batch_size or experiment.train.batch_size
+    if FLAGS.predictions is not None:
+        rows = _predictions(predictor, source, align, batch_size)
+        _write_lines(Path(FLAGS.predictions), _naming_bad_images(rows, source))
+    sums = _sums(predictor, strategy, source, align, batch_size)
+    about = {
+        "model": predictor.origin,
+        "split": FLAGS.split,
+        "examples": source.num_examples,
+        "skipped": len(source.skipped),
+    }
+    scores = predictor.task.scores(sums)
+    if FLAGS.format == "json":
+        print(json.dumps({**about, **scores}, ensure_ascii=False))
+    else:
+        print(table(about, scores))
+
+
+def _load(
+    pairs: Sequence[tuple[str, str]],
+) -> "tuple[Predictor, Experiment, tf.distribute.Strategy | None]":
+    from modelzoo import config
+    from modelzoo.distribute.strategy import Distribute, make_strategy
+    from modelzoo.predictor import open_model, read_run
+
+    chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights)
+    if FLAGS.workdir is None or FLAGS.model is not None:
+        predictor = open_model(*chosen)
+        if any(key.startswith("distribute.") for key, _ in pairs):
+            raise UserError(
+                "an exported --model runs on one device: give --strategy and --devices with "
+                "--workdir only"
+            )
+        return predictor, config.override(predictor.experiment, pairs), None
+    # Not the devices of the training: this machine may be another.
+    saved = dataclasses.replace(read_run(FLAGS.workdir)[0], distribute=Distribute())
+    experiment = config.override(saved, pairs)
+    strategy = make_strategy(experiment.distribute)
+    with strategy.scope():
+        return open_model(*chosen), experiment, strategy
+
+
+def open_split(data: Any, split: str, spec: "ImageSpec", keys: Sequence[str]) -> "ImageSource":
+    """Opens a split of `data` as images of the model's `spec`.
+
+    Where `keys`, the overridden ones, point the data elsewhere, images are brought to the model's
+    size; the model's own data is opened as for its training. Raises UserError where the images
+    are others than the model's.
+    """
+    if any(key.startswith("data.") for key in keys):
+        fit = {
+            "image_size": (spec.height, spec.width),
+            "channels": spec.channels,
+            "resize": spec.resize,
+        }
+        free = {key: value for key, value in fit.items() if f"data.{key}" not in keys}
+        data = dataclasses.replace(data, **free)
+    source = data.open(split)
+    if (source.spec.shape, source.spec.resize) != (spec.shape, spec.resize):
+        got, wanted = ("x".join(map(str, s.shape)) + f" ({s.resize})" for s in (source.spec, spec))
+        raise UserError(
+            f"the model takes images of {wanted}, split {split!r} gives {got}: set "
+            f"config.data.image_size={spec.height},{spec.width}, config.data.channels="
+            f"{spec.channels} and config.data.resize={spec.resize}"
+        )
+    if not source.num_examples:
+        raise UserError(f"split {split!r} is empty: there is nothing to evaluate")
+    return source
+
+
+def label_alignment(
+    given: Sequence[str], wanted: Sequence[str]
+) -> "Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]":
+    """A function of raw batches that numbers their labels as the model does, by the class names.
+
+    Raises UserError where a class is none of the model's.
+    """
+    import tensorflow as tf
+
+    unknown = [name for name in given if name not in wanted]
+    if unknown:
+        raise UserError(
+            f"the data has {len(unknown)} class(es) that the model does not know, the first "
+            f"{unknown[0]!r}: it knows {', '.join(wanted[:10])}{', ...' if wanted[10:] else ''}"
+        )
+    numbers = [list(wanted).index(name) for name in given]
+    return lambda raw: {**raw, "label": tf.gather(tf.constant(numbers, tf.int64), raw["label"])}
+
+
+def _sums(predictor, strategy, source, align, batch_size) -> dict[str, Any]:
+    from modelzoo.data.pipeline import evaluation_dataset
+    from modelzoo.train.evaluation import Evaluator
+
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    if batch_size % replicas:
+        raise UserError(
+            f"config.eval.batch_size must be a multiple of {replicas} replicas, got {batch_size}"
+        )
+
+    def batches(context=None):
+        def features(raw, training):
+            raw = align(raw)
+            return predictor.task.features(raw, training) if strategy else raw
+
+        return evaluation_dataset(source, features, batch_size=batch_size, replicas=replicas)
+
+    if strategy is None:
+        return predictor.sums(_naming_bad_images(batches(), source))
+    evaluator = Evaluator(predictor.model, predictor.task, strategy)
+    distributed = strategy.distribute_datasets_from_function(batches)
+    return evaluator(_naming_bad_images(distributed, source))
+
+
+def _predictions(predictor, source, align, batch_size) -> Iterator[dict[str, Any]]:
+    """A row for each example, made by the serving signatures."""
+    from modelzoo.data.pipeline import evaluation_dataset
+
+    dataset = evaluation_dataset(
+        source, lambda raw, training: align(raw), batch_size=batch_size, replicas=1
+    )
+    names = predictor.spec.class_names
+    for raw in dataset:
+        outputs = predictor.outputs(raw)
+        index, label = raw["index"].numpy(), raw["label"].numpy()
+        for i in range(len(index)):
+            if index[i] >= 0:
+                yield {
+                    "id": str(source.ids[index[i]]),
+                    "label": names[label[i]],
+                    "class": str(outputs["classes"][i]),
+                    "probability": float(outputs["scores"][i].max()),
+                    "scores": outputs["scores"][i].tolist(),
+                }
+
+
+def _naming_bad_images(items: Iterable, source: "ImageSource") -> Iterator:
+    """The items; an error in reading or decoding them becomes one that names the file."""
+    import numpy as np
+    import tensorflow as tf
+
+    from modelzoo.predictor import one_line
+
+    try:
+        yield from items
+    except tf.errors.OpError as error:
+        source.check(np.arange(source.num_examples))
+        raise UserError(f"the evaluation failed: {one_line(error)}") from None
+
+
+def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Writes JSON lines, the whole file or none."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write --predictions={path}: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def table(about: dict[str, Any], scores: dict[str, Any]) -> str:
+    """The scores for a person to read."""
+    rows = {key: f"{value:.4f}" for key, value in scores.items() if isinstance(value, float)}
+    rows = {key: str(value) for key, value in about.items() if value} | rows
+    width = max(map(len, rows))
+    lines = [f"{key:{width}}  {value}" for key, value in rows.items()]
+    per_class = scores["per_class"]
+    if len(per_class) > _MOST_CLASSES:
+        return "\n".join([*lines, f"{len(per_class)} classes: --format=json shows each"])
+    width = max(map(len, ["class", *per_class]))
+    names = list(next(iter(per_class.values())))
+    lines += ["", f"{'class':{width}}  " + "  ".join(f"{name:>9}" for name in names)]
+    for class_name, values in per_class.items():
+        cells = [f"{values[n]:9.4f}" if n != "support" else f"{values[n]:9g}" for n in names]
+        lines.append(f"{class_name:{width}}  " + "  ".join(cells))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.modules[__name__]))

@@ -1,0 +1,63 @@
+"""Writes a run's model as a SavedModel that TensorFlow Serving serves."""
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from modelzoo.cli import flags as shared
+from modelzoo.cli.main import run
+
+FLAGS = shared.Flags()
+shared.workdir(FLAGS)
+shared.checkpoint(FLAGS)
+flags.DEFINE_string(
+    "export_dir",
+    None,
+    "Folder in which the next version is written (default: WORKDIR/export).",
+    flag_values=FLAGS,
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Exports; prints the folder, its signatures and how to serve it."""
+    del argv
+    from modelzoo.predictor import Predictor
+
+    predictor = Predictor.from_workdir(FLAGS.workdir, FLAGS.checkpoint, FLAGS.weights)
+    folder = predictor.export(FLAGS.export_dir or Path(FLAGS.workdir, "export"))
+    print(f"exported {predictor.origin}\nto {folder}\n")
+    for name, function in predictor.signatures.items():
+        print(_signature(name, function.get_concrete_function()))
+    print(f"\nserve it:\n  {serving_command(folder.parent, _model_name(FLAGS.workdir))}")
+
+
+def serving_command(export_dir: Path, name: str) -> str:
+    """The command line that serves the newest version in a folder."""
+    base = shlex.quote(str(export_dir.resolve()))
+    return (
+        f"tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={base}"
+    )
+
+
+def _model_name(workdir: str) -> str:
+    """The run folder's name, where it can stand in a URL."""
+    name = Path(workdir).resolve().name
+    return name if re.fullmatch(r"[\w.-]+", name, re.ASCII) else "model"
+
+
+def _signature(name, function) -> str:
+    def text(spec, called):
+        shape = ", ".join("n" if size is None else str(size) for size in spec.shape)
+        return f"{called}: {spec.dtype.name} [{shape}]"
+
+    (given,) = function.structured_input_signature[0]
+    answers = (text(spec, called) for called, spec in function.structured_outputs.items())
+    return f"{name}: {text(given, given.name)} -> {', '.join(answers)}"
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.modules[__name__]))
