@@ -1,6 +1,5 @@
 """Training an experiment in a run folder: what `modelzoo train` and `modelzoo.train` do."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,11 @@ def train(
     run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
     run_folder.write_json(workdir / "assets" / "spec.json", trainer.spec.to_dict())
     trainer.summarize()
-    began = time.perf_counter()
     trainer.train()
-    seconds = time.perf_counter() - began
-    result = trainer.finish(seconds)
+    result = trainer.finish()
     for split, scores in result["eval"].items():
         progress.say(f"{split}: {score_words(scores)}")
-    progress.say(f"trained {result['steps']:,} steps, {duration(seconds)} in this process")
+    progress.say(f"trained {result['steps']:,} steps in {duration(result['seconds'])}")
     if experiment.export.at_end:
         folder = Predictor.from_workdir(workdir).export(workdir / "export")
         progress.say(f"exported to {folder}")

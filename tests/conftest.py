@@ -20,3 +20,13 @@ def default_dtype_policy():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def digits_dir(tmp_path_factory):
+    """A TFDS folder with the digits, prepared once."""
+    from modelzoo.data import digits
+
+    folder = tmp_path_factory.mktemp("tfds")
+    digits.prepare(str(folder))
+    return folder

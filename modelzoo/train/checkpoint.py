@@ -26,7 +26,7 @@ class Meta:
 
     step: updates done. examples: examples of the endless training stream consumed.
     best_step, best_score: the checkpoint with the best validation score so far, and the score.
-    stale: evaluations since.
+    stale: evaluations since. seconds: of training, over all processes that took part.
     """
 
     step: int
@@ -34,6 +34,7 @@ class Meta:
     best_step: int | None = None
     best_score: float | None = None
     stale: int = 0
+    seconds: float = 0.0
 
 
 def folder(workdir: str | Path) -> Path:

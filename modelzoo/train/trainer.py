@@ -238,6 +238,7 @@ class Trainer:
         step, plan = self.meta.step, self.plan
         if step >= plan.total or self._stale():
             return
+        before, began = self.meta.seconds, time.perf_counter()
         iterator = self.batches()
         for chunk in plan.chunks(step):
             waited = time.perf_counter()
@@ -254,7 +255,10 @@ class Trainer:
             step += chunk
             records.add(report, called - waited, time.perf_counter() - called)
             self.meta = dataclasses.replace(
-                self.meta, step=step, examples=self.meta.examples + chunk * self.settings.batch_size
+                self.meta,
+                step=step,
+                examples=self.meta.examples + chunk * self.settings.batch_size,
+                seconds=before + time.perf_counter() - began,
             )
             save = step % plan.checkpoint_every == 0 or step == plan.total
             if step % plan.log_every == 0 or step == plan.total:
@@ -338,7 +342,7 @@ class Trainer:
 
     # The end.
 
-    def finish(self, seconds: float) -> dict[str, Any]:
+    def finish(self) -> dict[str, Any]:
         """Scores the test split with the weights that would be served; writes `result.json`."""
         chosen = self.meta.step
         if self.evaluation.best_metric is not None and self.meta.best_step is not None:
@@ -352,7 +356,7 @@ class Trainer:
             "eval": {name: self.evaluate(name) for name in names},
             "steps": self.meta.step,
             "evaluated_step": chosen,
-            "seconds": round(seconds, 2),
+            "seconds": round(self.meta.seconds, 2),
             "parameters": self.parameters,
             "devices": device_names(self.strategy),
             "versions": {
