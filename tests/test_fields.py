@@ -137,6 +137,16 @@ def test_the_fields_of_all_rooms_are_found():
     assert not {"Experiment.train", "Experiment.model", "Optimizer.schedule"} & keys
 
 
+def test_every_field_can_be_overridden_and_kept_in_json():
+    for cls in config_classes([Experiment, Optimizer, *variants()]):
+        assert cls.__dataclass_params__.frozen, cls
+        for name, kind in overrides.field_kinds(cls).items():
+            assert name != "type", f"{cls.__name__}.type would hide the class's name in JSON"
+            # A TypeError where the annotation is none that a text or JSON can be fitted to.
+            with pytest.raises(ValueError):
+                values.fit(object(), kind)
+
+
 @dataclasses.dataclass(frozen=True)
 class Inner:
     width: int = 1
