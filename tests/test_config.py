@@ -381,6 +381,13 @@ def test_wrong_names_and_broken_shipped_configs(shipped):
         configs.get("other")
 
 
+@pytest.mark.parametrize("name", configs.names())
+def test_every_shipped_config_says_what_it_is_and_survives_json(name):
+    assert len(configs.first_line(name)) > 10
+    loaded = configs.get(name)
+    assert config.from_dict(json.loads(json.dumps(config.to_dict(loaded)))) == loaded
+
+
 def test_loading_a_config_starts_no_tensorflow_runtime(write):
     code = f"""
         import tensorflow as tf

@@ -131,28 +131,25 @@ def _help(module: types.ModuleType, program: str) -> str:
     lines = [module.__doc__.strip(), "", f"usage: {' '.join(filter(None, usage))}", ""]
     for name in sorted(flags):
         flag = flags[name]
-        value = f"[no]{name}" if flag.boolean else f"{name}={_placeholder(flag)}"
-        # absl puts its text of a default into quotes.
+        options = getattr(flag.parser, "enum_values", None)
+        value = "|".join(options) if options else name.upper()
+        lines += [f"  --[no]{name}" if flag.boolean else f"  --{name}={value}"]
+        # absl opens the help of an enumeration with its values, and quotes its text of a default.
+        text = flag.help.removeprefix(f"<{value}>: ")
         default = (flag.default_as_str or "").strip("'")
-        lines += [f"  --{value}", f"      {flag.help}" + (f" (default: {default})" * bool(default))]
+        required = any("other than None" in validator.message for validator in flag.validators)
+        lines += [
+            f"      {text}{' (required)' * required}" + f" (default: {default})" * bool(default)
+        ]
     if flags.takes_overrides:
         lines += ["", OVERRIDES_HELP]
     return "\n".join(lines).rstrip()
 
 
-def _placeholder(flag) -> str:
-    options = getattr(flag.parser, "enum_values", None)
-    return "|".join(options) if options else flag.name.upper()
-
-
 def import_tensorflow() -> None:
-    """Imports TensorFlow without the log lines of its start.
-
-    TF_CPP_MIN_LOG_LEVEL set by the user lets everything through that it asks for.
-    """
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    """Imports TensorFlow without the log lines of its start; TF_CPP_MIN_LOG_LEVEL=0 shows them."""
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0" or "tensorflow" in sys.modules:
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # The shared libraries write before they read the variable: only the descriptor stops them.
     with _stderr_unless_it_fails():
@@ -168,7 +165,7 @@ def _stderr_unless_it_fails() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(kept, held.read())
             raise

@@ -1,0 +1,191 @@
+"""Every config field has a test that shows its effect, marked `@pytest.mark.field("Train.steps")`.
+
+The key names the class that declares the field: an inherited one counts once. Fields that hold
+another config are covered by that config's own fields.
+"""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import textwrap
+from typing import Any
+
+import pytest
+
+import modelzoo.data
+import modelzoo.models
+import modelzoo.tasks
+from modelzoo import overrides, values
+from modelzoo.config import Experiment
+from modelzoo.train.optimizer import Optimizer
+
+TESTS = pathlib.Path(__file__).parent
+# What makes a dataclass of a room the config of a variant.
+ROLES = ((modelzoo.models, "build"), (modelzoo.tasks, "bind"), (modelzoo.data, "open"))
+
+
+def is_config_class(thing: Any) -> bool:
+    return isinstance(thing, type) and dataclasses.is_dataclass(thing) and thing.__name__[0] != "_"
+
+
+def defined_in(module) -> list[type]:
+    """The public dataclasses that a module itself defines."""
+    classes = filter(is_config_class, vars(module).values())
+    return [cls for cls in classes if cls.__module__ == module.__name__]
+
+
+def variants() -> list[type]:
+    """The configs of models, tasks and data."""
+    found = []
+    for package, method in ROLES:
+        for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            module = importlib.import_module(info.name)
+            found += [cls for cls in defined_in(module) if hasattr(cls, method)]
+    return found
+
+
+def held_by(cls: type) -> set[type]:
+    """Config classes that are annotations, defaults or bases of a config's fields."""
+    found = {base for base in cls.__mro__ if is_config_class(base)}
+    kinds = overrides.field_kinds(cls)
+    for field in dataclasses.fields(cls):
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        held = {type(default)} if values.is_config(default) else set()
+        found |= held | {kinds[field.name]} | set(getattr(kinds[field.name], "__args__", ()))
+    return set(filter(is_config_class, found))
+
+
+def config_classes(roots: list[type]) -> set[type]:
+    """All config classes within reach, with their neighbours: a variant is beside its like."""
+    found, waiting = set(), set(roots)
+    while waiting:
+        cls = waiting.pop()
+        found.add(cls)
+        neighbours = set(defined_in(importlib.import_module(cls.__module__)))
+        waiting |= (neighbours | held_by(cls)) - found
+    return found
+
+
+def field_keys(classes: set[type]) -> set[str]:
+    """`Class.field` of every field that holds values of its own."""
+    keys = set()
+    for cls in classes:
+        kinds = overrides.field_kinds(cls)
+        own = inspect.get_annotations(cls)
+        keys |= {
+            f"{cls.__name__}.{name}"
+            for name, kind in kinds.items()
+            if name in own and kind is not Any and not dataclasses.is_dataclass(kind)
+        }
+    return keys
+
+
+def marked_keys(source: str) -> set[str]:
+    """The keys of `pytest.mark.field("...", ...)` calls in a test file's text."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.field"
+    ]
+    return {ast.literal_eval(argument) for call in calls for argument in call.args}
+
+
+def all_marked_keys() -> set[str]:
+    files = [path for path in TESTS.rglob("test_*.py") if path != pathlib.Path(__file__)]
+    return set().union(*(marked_keys(path.read_text()) for path in files))
+
+
+def all_field_keys() -> set[str]:
+    return field_keys(config_classes([Experiment, Optimizer, *variants()]))
+
+
+@pytest.mark.xfail(strict=True, reason="the marks are being set")
+def test_every_field_has_a_test_of_its_effect():
+    missing = sorted(all_field_keys() - all_marked_keys())
+    assert not missing, "no test is marked with pytest.mark.field for: " + ", ".join(missing)
+
+
+def test_every_mark_names_a_field():
+    keys = all_field_keys()
+    unknown = [
+        f"{key} (nearest is {overrides.nearest(key, keys)})"
+        for key in sorted(all_marked_keys() - keys)
+    ]
+    assert not unknown, "marked, but no config has such a field: " + ", ".join(unknown)
+
+
+def test_the_fields_of_all_rooms_are_found():
+    some = {
+        "Experiment.seed",
+        "Train.steps",
+        "Evaluation.patience",
+        "Distribute.devices",
+        "Export.at_end",
+        "Optimizer.weight_decay",
+        "SGD.nesterov",
+        "Cosine.final",
+        "ResNet.depth",
+        "ImageClassification.label_smoothing",
+    }
+    keys = all_field_keys()
+    assert some <= keys
+    assert not {"Experiment.train", "Experiment.model", "Optimizer.schedule"} & keys
+
+
+def test_every_field_can_be_overridden_and_kept_in_json():
+    for cls in config_classes([Experiment, Optimizer, *variants()]):
+        assert cls.__dataclass_params__.frozen, cls
+        for name, kind in overrides.field_kinds(cls).items():
+            assert name != "type", f"{cls.__name__}.type would hide the class's name in JSON"
+            # A TypeError where the annotation is none that a text or JSON can be fitted to.
+            with pytest.raises(ValueError):
+                values.fit(object(), kind)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    width: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    inherited: int = 1
+    changed: int = 1
+    inner: Inner | None = None
+    held: Any = Inner()
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived(Base):
+    changed: int = 2
+    added: tuple[int, ...] = ()
+
+
+def test_a_field_counts_where_it_is_declared():
+    assert field_keys(config_classes([Derived])) == {
+        "Base.inherited",
+        "Base.changed",
+        "Base.inner",
+        "Derived.changed",
+        "Derived.added",
+        "Inner.width",
+    }
+
+
+def test_marks_are_found_on_functions_classes_cases_and_modules():
+    source = """
+        import pytest
+        pytestmark = pytest.mark.field("A.a")
+        @pytest.mark.field("B.b", "C.c")
+        @pytest.mark.slow("D.d")
+        def test_it(): ...
+        class TestIt:
+            @pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.field("E.e"))])
+            def test_it(self): "pytest.mark.field('F.f')"
+    """
+    assert marked_keys(textwrap.dedent(source)) == {"A.a", "B.b", "C.c", "E.e"}
