@@ -24,8 +24,6 @@ class ImageData(abc.ABC):
             data's own.
         resize: "crop" scales the shorter side to the size and takes the centre; "stretch" gives up
             the proportions.
-        on_bad_image: what a corrupt image leads to: "error" names it, "skip" leaves it out and
-            counts it.
     """
 
     train_split: str = "train"
@@ -34,7 +32,6 @@ class ImageData(abc.ABC):
     image_size: tuple[int, int] | None = None
     channels: int | None = None
     resize: str = "crop"
-    on_bad_image: str = "error"
 
     def __post_init__(self):
         size = self.image_size
@@ -44,8 +41,6 @@ class ImageData(abc.ABC):
             raise ValueError(f"channels must be None, 1, 2, 3 or 4, got {self.channels!r}")
         if self.resize not in ("crop", "stretch"):
             raise ValueError(f"resize must be 'crop' or 'stretch', got {self.resize!r}")
-        if self.on_bad_image not in ("error", "skip"):
-            raise ValueError(f"on_bad_image must be 'error' or 'skip', got {self.on_bad_image!r}")
 
     def open(self, split: str) -> ImageSource:
         """Opens a split: a role ("train", "validation", "test") or a split's text ("train[:9]").
@@ -68,3 +63,20 @@ class ImageData(abc.ABC):
         """The spec for data of this own shape `(height, width, channels)`."""
         height, width = self.image_size or shape[:2]
         return ImageSpec(height, width, self.channels or shape[2], class_names, self.resize)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncodedImageData(ImageData):
+    """Fields of the sources whose images are encoded files, which can be corrupt.
+
+    Attributes:
+        on_bad_image: what a corrupt image leads to: "error" names it, "skip" leaves it out and
+            counts it.
+    """
+
+    on_bad_image: str = "error"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.on_bad_image not in ("error", "skip"):
+            raise ValueError(f"on_bad_image must be 'error' or 'skip', got {self.on_bad_image!r}")

@@ -100,6 +100,11 @@ class EncodedRows:
     fixed_channels: bool
 
 
+def fits_in_memory(spec: ImageSpec, count: int) -> bool:
+    """Whether so many decoded images are few enough to be kept."""
+    return count * int(np.prod(spec.shape)) <= MEMORY_LIMIT
+
+
 class _BadImageError(Exception):
     """One image cannot be used; says why."""
 
@@ -122,7 +127,7 @@ def open_encoded(
             raw = rows.read(tf.constant([row], tf.int64))
             image = decode(raw["encoded"][0])
         except (tf.errors.OpError, OSError) as error:
-            raise _BadImageError(_reason(error)) from None
+            raise _BadImageError(decode_reason(error)) from None
         size, channels = tuple(image.shape[:2]), image.shape[2]
         if rows.fixed_size and size != (spec.height, spec.width):
             raise UserError(size_mismatch(rows.where, rows.ids[row], size, spec))
@@ -137,7 +142,7 @@ def open_encoded(
             raise UserError(bad_image(rows.where, rows.ids[row], str(error))) from None
 
     count = len(rows.ids)
-    in_memory = count * int(np.prod(spec.shape)) <= MEMORY_LIMIT
+    in_memory = fits_in_memory(spec, count)
     if not in_memory and on_bad_image == "error":
         return ImageSource(spec, rows.ids, rows.read, skipped, examine_or_tell)
 
@@ -181,13 +186,10 @@ def _decoded(rows: EncodedRows, decoder: ImageDecoder, keep: bool) -> tf.data.Nu
     spec = decoder.spec
 
     def decode_row(row: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor):
-        image = decode(encoded)
-        checks = []
-        if rows.fixed_size:
-            checks.append(tf.debugging.assert_equal(tf.shape(image)[:2], spec.shape[:2]))
-        if rows.fixed_channels:
-            checks.append(tf.debugging.assert_equal(tf.shape(image)[2], spec.channels))
-        with tf.control_dependencies(checks):
+        size = spec.shape[:2] if rows.fixed_size else (None, None)
+        channels = spec.channels if rows.fixed_channels else None
+        image = tf.ensure_shape(decode(encoded), (*size, channels))
+        if not (rows.fixed_size and rows.fixed_channels):
             image = decoder.fit(image)
         return row, image if keep else (), label
 
@@ -222,7 +224,8 @@ def channel_mismatch(channels: int, spec: ImageSpec) -> str:
     return f"has {channels} channels, not {spec.channels} (data.channels={spec.channels} converts)"
 
 
-def _reason(error: Exception) -> str:
+def decode_reason(error: Exception) -> str:
+    """What an error of reading or decoding says about the image."""
     if isinstance(error, (OSError, tf.errors.NotFoundError)):
         return f"cannot be read ({error})"
     if "is empty" in str(error):

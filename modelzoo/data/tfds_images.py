@@ -8,15 +8,15 @@ import shlex
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.config import ImageData
+from modelzoo.data.config import EncodedImageData
 from modelzoo.data.images import decode
 from modelzoo.data.records import TFRecords
-from modelzoo.data.source import EncodedRows, ImageSource, open_encoded
+from modelzoo.data.source import EncodedRows, ImageSource, fits_in_memory, open_encoded
 from modelzoo.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class TfdsImages(ImageData):
+class TfdsImages(EncodedImageData):
     """A prepared TFDS data set with an image and a class label; nothing is ever downloaded.
 
     The digits of scikit-learn, name "digits", need no preparing.
@@ -73,7 +73,13 @@ class TfdsImages(ImageData):
             fixed_size=self.image_size is None,
             fixed_channels=self.channels is None,
         )
-        return open_encoded(self._spec(shape, tuple(label.names)), rows, self.on_bad_image)
+        spec = self._spec(shape, tuple(label.names))
+        if rows.fixed_size and None in feature.shape and not fits_in_memory(spec, len(records)):
+            raise UserError(
+                f"the images of {self.name} may be of any size; "
+                "set data.image_size=(H, W) to bring all to one"
+            )
+        return open_encoded(spec, rows, self.on_bad_image)
 
     def _builder(self):
         import tensorflow_datasets as tfds
@@ -97,9 +103,14 @@ class TfdsImages(ImageData):
             near = difflib.get_close_matches(base, [*known, "digits"], 3)
             hint = f"did you mean {' or '.join(near)}?" if near else "and TFDS knows no such name"
             raise UserError(f"no data set {self.name!r} is prepared in {data_dir}; {hint}")
-        command = f"tfds build {shlex.quote(self.name)} --data_dir={shlex.quote(data_dir)}"
+        # The command `tfds build` does not start without apache-beam.
+        code = (
+            "import tensorflow_datasets as tfds; "
+            f"tfds.builder({self.name!r}, data_dir={data_dir!r}).download_and_prepare()"
+        )
         raise UserError(
-            f"the data set {self.name!r} is not prepared in {data_dir}; prepare it with: {command}"
+            f"the data set {self.name!r} is not prepared in {data_dir}; "
+            f"prepare it with: python -c {shlex.quote(code)}"
         )
 
 

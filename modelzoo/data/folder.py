@@ -1,0 +1,176 @@
+"""A folder of images, one folder per class."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.config import EncodedImageData
+from modelzoo.data.images import SUFFIXES, decode, read_header
+from modelzoo.data.source import (
+    EncodedRows,
+    ImageSource,
+    bad_image,
+    channel_mismatch,
+    decode_reason,
+    fits_in_memory,
+    open_encoded,
+    size_mismatch,
+)
+from modelzoo.data.spec import ImageSpec
+from modelzoo.data.splits import split_name, split_slice
+from modelzoo.errors import UserError
+
+_HEADER_BYTES = 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder(EncodedImageData):
+    """PNG, JPEG, GIF and BMP files of any size under `SPLIT/CLASS/` or only `CLASS/`.
+
+    Without split folders everything is the split "train", to be sliced: "train[:80%]" and
+    "train[80%:]". Files are ordered by a hash of their path, so that a slice is a fixed random
+    part. Classes are the names of their folders, sorted. Hidden files are not looked at; files of
+    other suffixes are left out and counted.
+
+    Attributes:
+        data_dir: the folder.
+    """
+
+    data_dir: str
+
+    def _open(self, split: str) -> ImageSource:
+        root = os.path.expanduser(self.data_dir)
+        name = split_name(split)
+        folders = _split_folders(root)
+        if name not in folders:
+            raise UserError(
+                f"{root} has no split {name!r}; it has {', '.join(folders)} "
+                "(folders of class folders), and slices of them such as 'train[:80%]'"
+            )
+        fields = (self.train_split, self.validation_split, self.test_split)
+        used = {name, *(split_name(text) for text in fields if text)} & set(folders)
+        classes = sorted(set().union(*(_subfolders(folders[other]) for other in used)))
+        files, labels, skipped = _list_images(root, folders[name], classes)
+        where = f"folder {root}"
+        # The size is the training images' whichever split is opened.
+        base = split_name(self.train_split)
+        first = files if base not in folders else _list_images(root, folders[base], classes)[0]
+        spec = self._spec(self._first_shape(root, where, first), tuple(classes))
+        part = split_slice(split, len(files))
+        files, labels = files[part], labels[part]
+        rows = EncodedRows(
+            where=where,
+            ids=files,
+            read=_reader(root, files, labels),
+            fixed_size=self.image_size is None,
+            fixed_channels=self.channels is None,
+        )
+        if self.on_bad_image == "error" and not fits_in_memory(spec, len(files)):
+            _check_headers(rows, root, spec)
+        return open_encoded(spec, rows, self.on_bad_image, skipped)
+
+    def _first_shape(self, root: str, where: str, files: Sequence[str]) -> tuple[int, int, int]:
+        """Shape of the first image, or of the first good one where bad ones are skipped."""
+        if self.image_size is not None and self.channels is not None:
+            return (*self.image_size, self.channels)
+        for file in files:
+            try:
+                return tuple(decode(tf.io.read_file(os.path.join(root, file))).shape)
+            except tf.errors.OpError as error:
+                if self.on_bad_image == "error":
+                    raise UserError(bad_image(where, file, decode_reason(error))) from None
+        raise UserError(f"{where}: none of the {len(files)} images can be decoded")
+
+
+def _reader(root: str, files: Sequence[str], labels: np.ndarray):
+    with tf.device("CPU:0"):
+        paths = tf.constant([os.path.join(root, file) for file in files])
+        labels = tf.constant(labels, tf.int64)
+
+    def read(rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        encoded = tf.map_fn(tf.io.read_file, tf.gather(paths, rows))
+        return {"encoded": encoded, "label": tf.gather(labels, rows)}
+
+    return read
+
+
+def _subfolders(folder: str) -> dict[str, str]:
+    """Name to path of the folders in a folder, hidden ones apart, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return {
+                entry.name: entry.path
+                for entry in sorted(entries, key=lambda entry: entry.name)
+                if entry.is_dir() and not entry.name.startswith((".", "__"))
+            }
+    except OSError as error:
+        raise UserError(
+            f"cannot open the image folder {folder}: {error.strerror}; check data.data_dir"
+        ) from None
+
+
+def _split_folders(root: str) -> dict[str, str]:
+    """Split name to folder: what holds folders itself, or else the root as "train"."""
+    children = _subfolders(root)
+    if not children:
+        raise UserError(f"{root} holds no folders; images belong in CLASS/ or SPLIT/CLASS/ there")
+    splits = {name: path for name, path in children.items() if _subfolders(path)}
+    return splits or {"train": root}
+
+
+def _list_images(
+    root: str, folder: str, classes: Sequence[str]
+) -> tuple[list[str], np.ndarray, list[tuple[str, str]]]:
+    """Paths relative to the root in hashed order, their labels, and what is no image by name."""
+    found, skipped = [], []
+    for label, name in enumerate(classes):
+        path = os.path.join(folder, name)
+        count = len(found)
+        for file in os.listdir(path) if os.path.isdir(path) else ():
+            if file.startswith(".") or os.path.isdir(os.path.join(path, file)):
+                continue
+            relative = os.path.relpath(os.path.join(path, file), root).replace(os.sep, "/")
+            if file.lower().endswith(SUFFIXES):
+                found.append((hashlib.blake2b(os.fsencode(relative)).digest(), relative, label))
+            else:
+                skipped.append((relative, f"is not named as an image ({', '.join(SUFFIXES)})"))
+        if len(found) == count:
+            raise UserError(
+                f"the class folder {path} is missing or has no images ({', '.join(SUFFIXES)}); "
+                "every split needs images of every class"
+            )
+    found.sort()
+    files = [relative for _, relative, _ in found]
+    return files, np.array([label for *_, label in found], np.int64), sorted(skipped)
+
+
+def _check_headers(rows: EncodedRows, root: str, spec: ImageSpec) -> None:
+    """Raises UserError for the first file whose first bytes tell that it cannot be used."""
+
+    def header(file: str) -> tuple[int, int, int] | str:
+        try:
+            with open(os.path.join(root, file), "rb") as opened:
+                data = opened.read(_HEADER_BYTES)
+                try:
+                    return read_header(data)
+                except ValueError:
+                    # A long preview picture may stand before a JPEG's own frame.
+                    return read_header(data + opened.read())
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(16) as pool:
+        for file, found in zip(rows.ids, pool.map(header, rows.ids), strict=True):
+            if isinstance(found, str):
+                raise UserError(bad_image(rows.where, file, found))
+            if rows.fixed_size and found[:2] != (spec.height, spec.width):
+                raise UserError(size_mismatch(rows.where, file, found[:2], spec))
+            if rows.fixed_channels and found[2] != spec.channels:
+                raise UserError(bad_image(rows.where, file, channel_mismatch(found[2], spec)))

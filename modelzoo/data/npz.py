@@ -1,0 +1,117 @@
+"""Images and labels in one `.npz` file."""
+
+import dataclasses
+import os
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.config import ImageData
+from modelzoo.data.images import ImageDecoder
+from modelzoo.data.source import ImageSource, source_from_arrays
+from modelzoo.data.splits import split_name, split_slice
+from modelzoo.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class NpzImages(ImageData):
+    """Arrays `x_SPLIT` and `y_SPLIT`, such as `x_train`, `y_train`, `x_test`, `y_test`.
+
+    Images are uint8 `[n, height, width]` or `[n, height, width, channels]`, labels integers from 0
+    on. Optional: `w_SPLIT`, weights of the examples; `class_names`, strings.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: str
+
+    def _open(self, split: str) -> ImageSource:
+        path = os.path.expanduser(self.path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                if not isinstance(file, np.lib.npyio.NpzFile):
+                    raise UserError(f"{path} is no .npz file but a single array")
+                return self._read(path, file, split)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is no .npz file of plain arrays: {error}") from None
+
+    def _read(self, path: str, file: np.lib.npyio.NpzFile, split: str) -> ImageSource:
+        name = split_name(split)
+        splits = sorted(key[2:] for key in file.files if key.startswith("x_"))
+        if name not in splits:
+            raise UserError(
+                f"{path} has no array x_{name} for the split {split!r}; "
+                f"its arrays are {', '.join(file.files)}"
+            )
+        images = file[f"x_{name}"]
+        if images.dtype != np.uint8 or images.ndim not in (3, 4):
+            raise UserError(
+                f"{path}: x_{name} must be uint8 [n, height, width] or [n, height, width, "
+                f"channels], it is {images.dtype} {list(images.shape)}; store pixels as 0 to 255"
+            )
+        images = images if images.ndim == 4 else images[..., None]
+        if not 1 <= images.shape[3] <= 4:
+            raise UserError(f"{path}: x_{name} has {images.shape[3]} channels, not 1 to 4")
+        labels = {other: _labels(path, file, other) for other in splits}
+        _same_length(path, f"x_{name}", images, f"y_{name}", labels[name])
+        rows = split_slice(split, len(images))
+        arrays = {"image": images[rows], "label": labels[name][rows]}
+        if f"w_{name}" in file:
+            weights = file[f"w_{name}"]
+            _same_length(path, f"x_{name}", images, f"w_{name}", weights)
+            if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
+                raise UserError(f"{path}: w_{name} must be [n] finite weights of at least 0")
+            arrays["weight"] = weights[rows].astype(np.float32)
+        num_classes = 1 + max(int(values.max()) for values in labels.values() if len(values))
+        spec = self._spec(images.shape[1:], _class_names(path, file, num_classes))
+        if images.shape[1:] != spec.shape:
+            arrays["image"] = _fit(arrays["image"], ImageDecoder(spec))
+        ids = [f"{name}/{row}" for row in range(rows.start, rows.stop)]
+        return source_from_arrays(spec, ids, arrays)
+
+
+def _labels(path: str, file: np.lib.npyio.NpzFile, split: str) -> np.ndarray:
+    if f"y_{split}" not in file:
+        raise UserError(f"{path} has x_{split} and no labels y_{split} for it")
+    labels = file[f"y_{split}"]
+    # Keras's own archives hold labels as [n, 1].
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            f"{path}: y_{split} must be integers [n], it is {labels.dtype} {list(labels.shape)}"
+        )
+    if len(labels) and labels.min() < 0:
+        raise UserError(f"{path}: y_{split} has the negative label {labels.min()}")
+    return labels.astype(np.int64)
+
+
+def _same_length(path: str, name: str, array: np.ndarray, other: str, values: np.ndarray) -> None:
+    if len(array) != len(values):
+        raise UserError(f"{path}: {name} has {len(array)} rows and {other} has {len(values)}")
+
+
+def _class_names(path: str, file: np.lib.npyio.NpzFile, num_classes: int) -> tuple[str, ...]:
+    if "class_names" not in file:
+        return tuple(str(label) for label in range(num_classes))
+    names = tuple(str(name) for name in file["class_names"].tolist())
+    if len(names) < num_classes:
+        raise UserError(
+            f"{path}: class_names has {len(names)} names and the labels go up to {num_classes - 1}"
+        )
+    return names
+
+
+def _fit(images: np.ndarray, decoder: ImageDecoder) -> np.ndarray:
+    """Brings images to the spec's channels and size, in pieces."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.uint8)])
+    def fit(piece: tf.Tensor) -> tf.Tensor:
+        signature = tf.TensorSpec(decoder.spec.shape, tf.uint8)
+        return tf.map_fn(decoder.fit, piece, fn_output_signature=signature)
+
+    pieces = [images[first : first + 256] for first in range(0, len(images), 256)]
+    return np.concatenate([fit(tf.constant(piece)).numpy() for piece in pieces])
