@@ -1,0 +1,24 @@
+"""Two-convolution net for colour images (64 and 128 filters, 1,000 hidden units) on CIFAR-10.
+
+    modelzoo train --config=cifar10_cnn --workdir=runs/cifar10_cnn
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.augment import Augment
+from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.models.cnn import CNN
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import AdamW
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=CNN(filters=(64, 128), dense=(1000,), conv_dropout=0.25, dropout=0.5),
+        task=ImageClassification(augment=Augment(crop_padding=4, flip=True)),
+        data=TfdsImages(name="cifar10", train_split="train[:90%]", validation_split="train[90%:]"),
+        optimizer=AdamW(learning_rate=1e-3, schedule=Cosine(warmup="1 epoch"), weight_decay=0.05),
+        train=Train(steps="30 epochs", batch_size=128),
+    )

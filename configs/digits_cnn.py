@@ -1,0 +1,26 @@
+"""Two-convolution net on the 1,797 handwritten digits of scikit-learn, without dropout.
+
+    modelzoo train --config=digits_cnn --workdir=runs/digits_cnn
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.augment import Augment
+from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.models.cnn import CNN
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import AdamW
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        # "same": at 8x8, the border is a good part of the image.
+        model=CNN(filters=(32, 64), padding="same", dense=(128,)),
+        task=ImageClassification(augment=Augment(crop_padding=1)),
+        data=TfdsImages(name="digits", validation_split="validation"),
+        optimizer=AdamW(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch"), weight_decay=0.01),
+        train=Train(steps="40 epochs", batch_size=64),
+        eval=Evaluation(every="5 epochs"),
+    )

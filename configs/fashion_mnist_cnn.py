@@ -1,0 +1,25 @@
+"""Two-convolution net (32 and 64 filters, 128 hidden units) on Fashion-MNIST.
+
+    modelzoo train --config=fashion_mnist_cnn --workdir=runs/fashion_mnist_cnn
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.models.cnn import CNN
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=CNN(filters=(32, 64), dense=(128,), conv_dropout=0.25, dropout=0.5),
+        task=ImageClassification(),
+        data=TfdsImages(
+            name="fashion_mnist", train_split="train[:90%]", validation_split="train[90%:]"
+        ),
+        optimizer=Adam(learning_rate=1e-3, schedule=Cosine()),
+        train=Train(steps="12 epochs", batch_size=128),
+    )

@@ -1,0 +1,25 @@
+"""Three-convolution net (32, 64 and 64 filters, 64 hidden units) on Fashion-MNIST.
+
+    modelzoo train --config=fashion_mnist_cnn3 --workdir=runs/fashion_mnist_cnn3
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.models.cnn import CNN
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=CNN(filters=(32, 64, 64), pool_last=False, dense=(64,), dropout=0.3),
+        task=ImageClassification(),
+        data=TfdsImages(
+            name="fashion_mnist", train_split="train[:90%]", validation_split="train[90%:]"
+        ),
+        optimizer=Adam(learning_rate=1e-3, schedule=Cosine()),
+        train=Train(steps="12 epochs", batch_size=128),
+    )
