@@ -256,7 +256,9 @@ def test_a_broken_image_met_on_the_way_is_named(
     monkeypatch.setattr("modelzoo.data.source.MEMORY_LIMIT", 0)
     source = {"workdir": image_run.workdir, "model": exported}[which]
     file = tmp_path / "predictions.jsonl"
-    words = [f"--{which}={source}", _broken(tmp_path), f"--predictions={file}"]
+    words = [f"--{which}={source}", _broken(tmp_path)]
+    if which == "model":
+        words.append(f"--predictions={file}")
     assert run(evaluate, words) == 1
     assert "test/bee/0.png" in capsys.readouterr().err
     assert not file.exists()
