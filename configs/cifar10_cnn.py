@@ -1,6 +1,6 @@
 """Two-convolution net for colour images (64 and 128 filters, 1,000 hidden units) on CIFAR-10.
 
-    modelzoo train --config=cifar10_cnn --workdir=runs/cifar10_cnn
+modelzoo train --config=cifar10_cnn --workdir=runs/cifar10_cnn
 """
 
 from modelzoo.config import Experiment

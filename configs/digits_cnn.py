@@ -1,6 +1,6 @@
 """Two-convolution net on the 1,797 handwritten digits of scikit-learn, without dropout.
 
-    modelzoo train --config=digits_cnn --workdir=runs/digits_cnn
+modelzoo train --config=digits_cnn --workdir=runs/digits_cnn
 """
 
 from modelzoo.config import Experiment

@@ -1,6 +1,6 @@
 """Two-convolution net (32 and 64 filters, 128 hidden units) on Fashion-MNIST.
 
-    modelzoo train --config=fashion_mnist_cnn --workdir=runs/fashion_mnist_cnn
+modelzoo train --config=fashion_mnist_cnn --workdir=runs/fashion_mnist_cnn
 """
 
 from modelzoo.config import Experiment

@@ -1,6 +1,6 @@
 """Three-convolution net (32, 64 and 64 filters, 64 hidden units) on Fashion-MNIST.
 
-    modelzoo train --config=fashion_mnist_cnn3 --workdir=runs/fashion_mnist_cnn3
+modelzoo train --config=fashion_mnist_cnn3 --workdir=runs/fashion_mnist_cnn3
 """
 
 from modelzoo.config import Experiment

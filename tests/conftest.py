@@ -1,10 +1,12 @@
 """Splits the one CPU into four logical ones, before any test starts TensorFlow's runtime."""
 
 import os
+import types
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -30,3 +32,69 @@ def digits_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tfds")
     digits.prepare(str(folder))
     return folder
+
+
+def image_run(tmp_path_factory):
+    """A run folder with random weights, as training leaves it, and the folder of its images.
+
+    `data_dir` holds PNG and JPEG files of many sizes, grey ones among them, in the splits train
+    and test; the run has the checkpoints 10 (the best) and 20, each with raw weights and average.
+    """
+    from PIL import Image
+
+    from modelzoo import config
+    from modelzoo.data.folder import ImageFolder
+    from modelzoo.models.resnet import ResNet
+    from modelzoo.tasks.image_classification import ImageClassification
+    from modelzoo.train import checkpoint, run_folder
+    from modelzoo.train.optimizer import SGD
+    from modelzoo.train.settings import Train
+
+    root = tmp_path_factory.mktemp("image_run")
+    data_dir, workdir = root / "data", root / "run"
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 2), ("test", 4)):
+        for label, name in enumerate(("ant", "bee", "cät")):
+            folder = data_dir / split / name
+            folder.mkdir(parents=True)
+            for k in range(number):
+                coarse = rng.integers(0, 256, (3, 4) if k == 3 else (3, 4, 3), np.uint8)
+                size = (9 + 7 * k + label, 30 - 5 * k)
+                image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+                image.save(folder / f"{k}.{'jpg' if k % 2 else 'png'}")
+    experiment = config.Experiment(
+        model=ResNet(depth=8, width=4),
+        task=ImageClassification(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3)),
+        data=ImageFolder(data_dir=str(data_dir), image_size=(12, 16), channels=3),
+        optimizer=SGD(),
+        train=Train(batch_size=8, precision="bfloat16"),
+    )
+    spec = experiment.data.open("test").spec
+    run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
+    run_folder.write_json(workdir / "assets" / "spec.json", spec.to_dict())
+    model = experiment.task.bind(spec).build_model(experiment.model)
+    raw = experiment.data.open("test").gather(tf.range(12, dtype=tf.int64))
+    images = experiment.task.bind(spec).features(raw, training=False)["image"]
+
+    def random_weights():
+        for v in model.weights:
+            positive = "variance" in v.path or "gamma" in v.path
+            spread = 6 if "logits" in v.path else 1
+            normal = rng.normal(0, spread * np.prod(v.shape[:-1]) ** -0.5, v.shape)
+            v.assign(rng.uniform(0.3, 1.2, v.shape) if positive else normal)
+        # Scores away from 0 and 1, and another best class from image to image.
+        bias = model.get_layer("logits").bias
+        bias.assign(bias - np.mean(model(images), axis=0))
+        return {v.path: v.numpy() for v in model.weights}
+
+    for step in (10, 20):
+        arrays = {
+            f"{kind}/{path}": value
+            for kind in ("model", "ema")
+            for path, value in random_weights().items()
+        }
+        meta = checkpoint.Meta(step=step, examples=8 * step, best_step=10, best_score=0.5)
+        checkpoint.write(workdir, arrays, meta)
+    return types.SimpleNamespace(
+        workdir=workdir, data_dir=data_dir, experiment=experiment, spec=spec
+    )

@@ -78,7 +78,7 @@ def find_files(paths: Sequence[str]) -> list[str]:
         found = sorted(
             str(file)
             for file in Path(path).rglob("*")
-            if file.suffix.lower() in SUFFIXES and file.is_file()
+            if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != "."
         )
         if not found:
             raise UserError(f"no image in {path}: files of {', '.join(SUFFIXES)} are looked for")
