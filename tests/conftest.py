@@ -34,6 +34,7 @@ def digits_dir(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
 def image_run(tmp_path_factory):
     """A run folder with random weights, as training leaves it, and the folder of its images.
 
