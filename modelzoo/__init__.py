@@ -5,7 +5,11 @@ import importlib
 __version__ = "0.1.0"
 
 # Name to its module, and to what in it the name is, if not the module itself.
-_LAZY = {"configs": ("modelzoo.configs", None), "load": ("modelzoo.predictor", "load")}
+_LAZY = {
+    "configs": ("modelzoo.configs", None),
+    "load": ("modelzoo.predictor", "load"),
+    "train": ("modelzoo.train", None),
+}
 
 
 def __getattr__(name: str):

@@ -116,7 +116,7 @@ class Trainer:
             tf.config.experimental.enable_op_determinism()
         with self.strategy.scope():
             with dtype_policy(settings.precision):
-                self.model = self.task.build_model(self.experiment.model)
+                self.model = self._build_model()
                 self.state = TrainState(
                     self.model, self.experiment.optimizer, ema=settings.ema_decay is not None
                 )
@@ -125,11 +125,22 @@ class Trainer:
                 inference_model = self.model
             else:
                 with dtype_policy(precision):
-                    inference_model = self.task.build_model(self.experiment.model)
+                    inference_model = self._build_model()
         self.train_step = TrainStep(
             self.task, self.state, settings, self.learning_rate, self.strategy, seed
         )
         self.evaluator = Evaluator(inference_model, self.task, self.strategy)
+
+    def _build_model(self) -> keras.Model:
+        """The model; a field that does not fit the data is told by its key."""
+        config = self.experiment.model
+        try:
+            return self.task.build_model(config)
+        except ValueError as error:
+            # The models name the field first; anything else is no mistake of the config.
+            if str(error).split(" ")[0] not in vars(config):
+                raise
+            raise UserError(f"config.model.{error}") from None
 
     # Restoring: a checkpoint of this run, else init_from, else from scratch.
 

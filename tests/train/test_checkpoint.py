@@ -1,0 +1,108 @@
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from modelzoo.errors import UserError
+from modelzoo.train import checkpoint
+from modelzoo.train.checkpoint import Meta
+
+ARRAYS = {"model/a/kernel": np.arange(6.0).reshape(2, 3), "optimizer/sgd/iteration": np.int32(3)}
+
+
+def write(workdir, *steps, **meta):
+    for step in steps:
+        checkpoint.write(workdir, ARRAYS, Meta(step=step, examples=10 * step, **meta))
+
+
+def test_arrays_and_meta_come_back(tmp_path):
+    write(tmp_path, 5, best_step=5, best_score=0.25, stale=2)
+    path = checkpoint.find(tmp_path, "last")
+    arrays = checkpoint.read(path)
+    assert arrays.keys() == ARRAYS.keys()
+    for name in ARRAYS:
+        np.testing.assert_array_equal(arrays[name], ARRAYS[name])
+        assert arrays[name].dtype == ARRAYS[name].dtype
+    assert checkpoint.read_meta(path) == Meta(5, 50, best_step=5, best_score=0.25, stale=2)
+
+
+@pytest.mark.field("Train.keep_checkpoints")
+def test_the_newest_and_the_best_stay(tmp_path):
+    write(tmp_path, 1, 2, 3, 4, 5)
+    (checkpoint.folder(tmp_path) / "00000009.partial").mkdir()
+    checkpoint.prune(tmp_path, keep=2, best=1)
+    assert checkpoint.steps(tmp_path) == [1, 4, 5]
+    assert not list(checkpoint.folder(tmp_path).glob("*.partial"))
+
+
+def test_which(tmp_path):
+    write(tmp_path, 1, 2, best_step=1)
+    assert checkpoint.find(tmp_path, "best").name == "00000001"
+    assert checkpoint.find(tmp_path, 2).name == "00000002"
+    assert checkpoint.find(tmp_path, "2") == checkpoint.find(tmp_path, "last")
+    assert checkpoint.resolve(tmp_path).name == "00000001"
+    assert checkpoint.resolve(checkpoint.find(tmp_path, 2)).name == "00000002"
+    with pytest.raises(UserError, match=r"no checkpoint of step 7 in .*\[1, 2\]"):
+        checkpoint.find(tmp_path, 7)
+    with pytest.raises(UserError, match="'last', 'best' or a step, got 'newest'"):
+        checkpoint.find(tmp_path, "newest")
+    with pytest.raises(UserError, match="train there first"):
+        checkpoint.find(tmp_path / "elsewhere", "last")
+    write(tmp_path / "other", 1)
+    with pytest.raises(UserError, match="keeps no best checkpoint"):
+        checkpoint.find(tmp_path / "other", "best")
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+
+    def full(*args, **kwargs):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(UserError, match="No space left.* checkpoint of step 1 is intact"):
+        write(tmp_path, 2)
+    assert checkpoint.steps(tmp_path) == [1]
+    assert [p.name for p in checkpoint.folder(tmp_path).iterdir()] == ["00000001"]
+
+
+def test_damage_is_named(tmp_path):
+    write(tmp_path, 1)
+    file = checkpoint.find(tmp_path) / "state.npz"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.read(file.parent)
+    file.write_bytes(b"no archive")
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.read(file.parent)
+    (file.parent / "meta.json").write_text("{")
+    with pytest.raises(UserError, match="no checkpoint of modelzoo"):
+        checkpoint.read_meta(file.parent)
+    (file.parent / "meta.json").write_text(json.dumps({"steps": 1}))
+    with pytest.raises(UserError, match="no checkpoint of modelzoo"):
+        checkpoint.read_meta(file.parent)
+
+
+def test_no_pickle_is_read(tmp_path):
+    target = checkpoint.folder(tmp_path) / "00000001"
+    target.mkdir(parents=True)
+    np.savez(target / "state.npz", evil=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.read(target)
+
+
+def test_assignment_is_all_or_nothing():
+    first = keras.Variable(np.zeros(2), name="first")
+    second = keras.Variable(np.zeros(3), name="second")
+    named = {"model/first": first, "model/second": second}
+    with pytest.raises(UserError, match="another model: it has no 'model/second'"):
+        checkpoint.assign(named, {"model/first": np.ones(2)})
+    with pytest.raises(UserError, match=r"'model/second' is \(4,\), this model's is \(3,\)"):
+        checkpoint.assign(named, {"model/first": np.ones(2), "model/second": np.ones(4)})
+    assert not first.numpy().any()
+    checkpoint.assign(named, {"model/first": np.ones(2), "model/second": np.ones(3)})
+    assert first.numpy().all() and second.numpy().all()
