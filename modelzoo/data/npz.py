@@ -30,14 +30,16 @@ class NpzImages(ImageData):
     def _open(self, split: str) -> ImageSource:
         path = os.path.expanduser(self.path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                if not isinstance(file, np.lib.npyio.NpzFile):
-                    raise UserError(f"{path} is no .npz file but a single array")
+            file = np.load(path, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise UserError(f"{path} is no .npz file but a single array")
+            with file:
                 return self._read(path, file, split)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from None
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is no .npz file of plain arrays: {error}") from None
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path} is no .npz file of plain arrays: {reason}") from None
 
     def _read(self, path: str, file: np.lib.npyio.NpzFile, split: str) -> ImageSource:
         name = split_name(split)

@@ -191,7 +191,8 @@ def _decoded(rows: EncodedRows, decoder: ImageDecoder, keep: bool) -> tf.data.Nu
         image = tf.ensure_shape(decode(encoded), (*size, channels))
         if not (rows.fixed_size and rows.fixed_channels):
             image = decoder.fit(image)
-        return row, image if keep else (), label
+        # One pixel at least, or else the decoding would be pruned as unused.
+        return row, image if keep else image[0, 0, 0], label
 
     def read(numbers: tf.Tensor):
         raw = rows.read(numbers)

@@ -1,0 +1,171 @@
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modelzoo.data import source as source_module
+from modelzoo.data.folder import ImageFolder
+from modelzoo.data.images import ImageDecoder
+from modelzoo.errors import UserError
+
+RNG = np.random.default_rng(0)
+
+
+def write(path, size=(6, 5), channels=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = RNG.integers(0, 256, (*size, channels), np.uint8)
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
+    return pixels
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two splits of two classes, five PNGs each."""
+    for split in ("train", "test"):
+        for name in ("dog", "cat"):
+            for number in range(5):
+                write(tmp_path / split / name / f"{number}.png")
+    return tmp_path
+
+
+@pytest.fixture(params=[2**30, 0], ids=["in memory", "from files"])
+def memory_limit(request, monkeypatch):
+    monkeypatch.setattr(source_module, "MEMORY_LIMIT", request.param)
+    return request.param
+
+
+def images_of(source):
+    raw = source.gather(np.arange(source.num_examples))
+    if "image" in raw:
+        return raw["image"].numpy()
+    return ImageDecoder(source.spec).decode_batch(raw["encoded"]).numpy()
+
+
+def open_fails(config, match, split="train"):
+    """The message comes with opening, or for large folders with checking the rows."""
+    with pytest.raises(UserError, match=match):
+        source = config.open(split)
+        source.check(np.arange(source.num_examples))
+
+
+def test_images_labels_and_ids_belong_together(root, memory_limit):
+    source = ImageFolder(str(root)).open("train")
+    assert source.spec.class_names == ("cat", "dog") and source.spec.shape == (6, 5, 3)
+    assert sorted(source.ids) == sorted(
+        f"train/{name}/{number}.png" for name in ("cat", "dog") for number in range(5)
+    )
+    labels = source.gather(np.arange(10))["label"].numpy()
+    for name, image, label in zip(source.ids, images_of(source), labels, strict=True):
+        np.testing.assert_array_equal(image, np.asarray(Image.open(root / name)))
+        assert source.spec.class_names[label] == pathlib.PurePath(name).parent.name
+    assert source.gather(np.array([-1]))["weight"].numpy() == [0]
+    source.check(np.arange(10))
+
+
+def test_the_order_is_fixed_mixed_and_grows_stably(root):
+    before = ImageFolder(str(root)).open("train").ids
+    assert before == ImageFolder(str(root)).open("train").ids != sorted(before)
+    write(root / "train/cat/late.png")
+    after = ImageFolder(str(root)).open("train").ids
+    assert [name for name in after if "late" not in name] == before
+
+
+def test_one_folder_is_the_train_split_and_is_sliced(tmp_path):
+    for name in ("a", "b"):
+        for number in range(5):
+            write(tmp_path / name / f"{number}.jpg")
+    config = ImageFolder(str(tmp_path), train_split="train[:80%]", validation_split="train[80%:]")
+    train, validation = config.open("train"), config.open("validation")
+    assert (train.num_examples, validation.num_examples) == (8, 2)
+    assert not set(train.ids) & set(validation.ids)
+    assert train.spec.class_names == ("a", "b")
+    open_fails(config, "has no split 'test'; it has train", "test")
+
+
+def test_hidden_and_other_files_are_left_out_and_the_others_counted(root):
+    (root / "train/cat/.DS_Store").write_text("")
+    (root / "train/cat/notes.txt").write_text("")
+    (root / "train/.git/objects").mkdir(parents=True)
+    (root / "README.md").write_text("")
+    source = ImageFolder(str(root)).open("train")
+    assert source.num_examples == 10
+    [(name, reason)] = source.skipped
+    assert name == "train/cat/notes.txt" and "is not named as an image (.png" in reason
+
+
+BAD = {
+    "empty": (lambda good: b"", "is empty"),
+    "text": (lambda good: b"hello", "is no PNG, JPEG, GIF or BMP"),
+    "truncated": (lambda good: good[: len(good) - 30], "is corrupt or truncated"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_image_is_named_or_skipped(root, memory_limit, kind):
+    change, reason = BAD[kind]
+    good = (root / "train/cat/0.png").read_bytes()
+    (root / "train/dog/bad.PNG").write_bytes(change(good))
+    open_fails(ImageFolder(str(root)), f"the image train/dog/bad.PNG {reason}.*on_bad_image")
+    source = ImageFolder(str(root), on_bad_image="skip").open("train")
+    assert source.skipped == [("train/dog/bad.PNG", reason)]
+    assert source.num_examples == 10 == len(images_of(source))
+    assert "train/dog/bad.PNG" not in source.ids
+    for name, image in zip(source.ids, images_of(source), strict=True):
+        np.testing.assert_array_equal(image, np.asarray(Image.open(root / name)))
+
+
+def test_a_bad_first_image_does_not_set_the_shape(root):
+    first = ImageFolder(str(root)).open("train").ids[0]
+    (root / first).write_bytes(b"")
+    open_fails(ImageFolder(str(root)), f"the image {first} is empty")
+    source = ImageFolder(str(root), on_bad_image="skip").open("train")
+    assert source.spec.shape == (6, 5, 3) and source.skipped == [(first, "is empty")]
+
+
+def test_another_size_needs_image_size(root, memory_limit):
+    write(root / "train/cat/wide.png", (6, 9))
+    match = r"train/\w+/\w+.png is .* but the first is .*set data.image_size"
+    for on_bad_image in ("error", "skip"):
+        open_fails(ImageFolder(str(root), on_bad_image=on_bad_image), match)
+    source = ImageFolder(str(root), image_size=(4, 4)).open("train")
+    assert images_of(source).shape == (11, 4, 4, 3)
+    stretched = ImageFolder(str(root), image_size=(4, 4), resize="stretch").open("train")
+    assert (images_of(stretched) != images_of(source)).any()
+
+
+def test_other_channels_are_bad_unless_channels_is_set(root, memory_limit):
+    write(root / "test/cat/grey.png", channels=1)
+    match = "test/cat/grey.png has 1 channels, not 3"
+    open_fails(ImageFolder(str(root)), match, "test")
+    source = ImageFolder(str(root), on_bad_image="skip").open("test")
+    assert source.num_examples == 10 and source.skipped[0][0] == "test/cat/grey.png"
+    source = ImageFolder(str(root), channels=3).open("test")
+    assert source.num_examples == 11 and not source.skipped
+    assert images_of(ImageFolder(str(root), channels=1).open("test")).shape == (11, 6, 5, 1)
+
+
+def test_every_split_has_the_shape_of_the_training_images(root):
+    for path in root.glob("test/*/*.png"):
+        write(path, (8, 8))
+    open_fails(ImageFolder(str(root)), "is 8x8 but the first is 6x5", "test")
+
+
+def test_classes_are_the_same_for_all_splits(root):
+    write(root / "train/emu/0.png")
+    open_fails(ImageFolder(str(root)), r"test/emu is missing or has no images", "test")
+    (root / "test/emu").mkdir()
+    open_fails(ImageFolder(str(root)), r"test/emu is missing or has no images", "test")
+    assert ImageFolder(str(root)).open("train").spec.class_names == ("cat", "dog", "emu")
+    write(root / "test/emu/0.gif", channels=3)
+    assert ImageFolder(str(root)).open("test").num_examples == 11
+
+
+def test_what_is_missing_is_told(tmp_path, root):
+    open_fails(ImageFolder(str(root / "none")), r"cannot open the image folder .*none.*data_dir")
+    open_fails(ImageFolder(str(root / "train/cat")), "holds no folders")
+    open_fails(ImageFolder(str(root)), "has no split 'extra'; it has test, train", "extra")
+    open_fails(ImageFolder(str(root)), "data.validation_split is None", "validation")
+    for path in root.glob("train/*/*.png"):
+        path.write_bytes(b"x")
+    open_fails(ImageFolder(str(root), on_bad_image="skip"), "none of the 10 images")

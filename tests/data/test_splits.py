@@ -1,0 +1,47 @@
+import pytest
+import tensorflow_datasets as tfds
+
+from modelzoo.data.splits import split_name, split_slice
+from modelzoo.errors import UserError
+
+
+@pytest.mark.parametrize("count", [7, 100, 150])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rows",
+        "rows[:5]",
+        "rows[2:]",
+        "rows[-3:]",
+        "rows[1:-2]",
+        "rows[:33%]",
+        "rows[33%:]",
+    ]
+    + ["rows[-35%:]", "rows[10%:-15%]", "rows[:85%]"],
+)
+def test_slices_are_those_of_tfds(text, count):
+    info = tfds.core.SplitInfo(
+        name="rows",
+        shard_lengths=[count],
+        num_bytes=0,
+        filename_template=tfds.core.ShardedFileTemplate(
+            dataset_name="x", data_dir="/nowhere", split="rows", filetype_suffix="tfrecord"
+        ),
+    )
+    part = tfds.core.SplitDict([info])[text].file_instructions[0]
+    assert split_slice(text, count) == slice(part.skip, part.skip + part.take)
+    assert split_name(text) == "rows"
+
+
+@pytest.mark.parametrize("text", ["rows[5:5]", "rows[:11]", "rows[-11:]", "rows[7:2]", "rows[:1%]"])
+def test_slices_without_rows_or_beyond_are_refused(text):
+    with pytest.raises(UserError, match=r"takes no rows or more.* rows has 10 images"):
+        split_slice(text, 10)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "rows[", "rows[a:]", "rows[::2]", "a+b", "rows[:0.5]", "rows[3]"]
+)
+def test_what_is_no_split_is_refused(text):
+    with pytest.raises(UserError, match="cannot understand the split"):
+        split_name(text)
