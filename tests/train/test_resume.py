@@ -105,7 +105,6 @@ def test_killed_at_random_moments(tmp_path, digits_dir, model, precision, kills)
     assert "resumed at step" in out
     out, _ = whole.communicate()
     assert whole.returncode == 0, out
-    assert "resumed at step" in last or max(lines) < 3, last
     assert_same_bits(arrays_of(tmp_path / "whole"), arrays_of(tmp_path / "cut"))
     results = [run_folder.read_json(tmp_path / name / "result.json") for name in ("whole", "cut")]
     assert results[0]["eval"] == results[1]["eval"]
