@@ -1,0 +1,186 @@
+"""Images a second of training ResNet-20 on CIFAR-10: ours, a plain Keras loop and Keras `fit`.
+
+    python benchmarks/train_images.py --data_dir=TFDS_DIR [--precision=bfloat16] [--rounds=3]
+
+All read the same prepared TFDS files, crop and flip, in batches of 128, and take SGD steps with
+momentum. They run in turns in one process; medians over the rounds and ratios come as JSON.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from modelzoo import configs
+from modelzoo.distribute.strategy import Distribute, make_strategy
+from modelzoo.train.progress import Progress
+from modelzoo.train.trainer import Trainer
+
+BATCH = 128
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+def ours(data_dir: str, precision: str):
+    """A function that trains so many steps and returns the seconds spent waiting for data."""
+    experiment = configs.get("cifar10_resnet20")
+    experiment = dataclasses.replace(
+        experiment,
+        data=dataclasses.replace(experiment.data, data_dir=data_dir),
+        train=dataclasses.replace(
+            experiment.train, precision=precision, batch_size=BATCH, steps="100 epochs"
+        ),
+        eval=dataclasses.replace(
+            experiment.eval, every=None, best_metric=None, patience=None, test_at_end=False
+        ),
+    )
+    strategy = make_strategy(Distribute(strategy="one_device", devices="cpu:1"))
+    trainer = Trainer(experiment, Path(tempfile.mkdtemp()), strategy, Progress())
+    trainer.open_data()
+    trainer.build()
+    trainer.restore()
+    iterator = trainer.batches()
+
+    def run(steps: int) -> float:
+        waited = 0.0
+        for _ in range(steps):
+            began = time.perf_counter()
+            batch = next(iterator)
+            waited += time.perf_counter() - began
+            trainer.train_step(batch, 1)
+        return waited
+
+    return run
+
+
+def keras_resnet20() -> keras.Model:
+    """ResNet-20 of plain Keras layers, as most tutorials write it."""
+    layers = keras.layers
+
+    def convolution(x, filters, strides):
+        x = layers.Conv2D(filters, 3, strides, "same", use_bias=False)(x)
+        return layers.BatchNormalization()(x)
+
+    inputs = keras.Input([32, 32, 3])
+    x = layers.ReLU()(convolution(inputs, 16, 1))
+    for filters in (16, 32, 64):
+        for block in range(3):
+            strides = 2 if filters > 16 and block == 0 else 1
+            y = convolution(layers.ReLU()(convolution(x, filters, strides)), filters, 1)
+            if strides > 1:
+                x = layers.Conv2D(filters, 1, strides, use_bias=False)(x)
+            x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(10, dtype="float32")(x))
+
+
+def keras_data(data_dir: str) -> tf.data.Dataset:
+    """The pipeline that goes with it."""
+
+    def augment(image, label):
+        image = tf.pad(tf.cast(image, tf.float32) / 127.5 - 1.0, [[4, 4], [4, 4], [0, 0]])
+        return tf.image.random_flip_left_right(tf.image.random_crop(image, [32, 32, 3])), label
+
+    data = tfds.load("cifar10", split="train", data_dir=data_dir, as_supervised=True)
+    data = data.cache().shuffle(50_000).repeat().map(augment, tf.data.AUTOTUNE)
+    return data.batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def plain_loop(data_dir: str, precision: str):
+    """A custom training loop of a few lines around Keras's model and optimizer."""
+    keras.config.set_dtype_policy(POLICIES[precision])
+    model = keras_resnet20()
+    keras.config.set_dtype_policy("float32")
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    iterator = iter(keras_data(data_dir))
+
+    @tf.function
+    def step(images, labels):
+        with tf.GradientTape() as tape:
+            loss = loss_of(labels, model(images, training=True))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    def run(steps: int) -> float:
+        for _ in range(steps):
+            step(*next(iterator)).numpy()
+        return 0.0
+
+    return run
+
+
+def fit(data_dir: str, precision: str):
+    """`compile` and `fit`."""
+    keras.config.set_dtype_policy(POLICIES[precision])
+    model = keras_resnet20()
+    keras.config.set_dtype_policy("float32")
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,  # Slower on a CPU.
+    )
+    data = keras_data(data_dir)
+
+    def run(steps: int) -> float:
+        model.fit(data, steps_per_epoch=steps, epochs=1, verbose=0)
+        return 0.0
+
+    return run
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--precision", choices=POLICIES, default="float32")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=60)
+    args = parser.parse_args()
+    kinds = {"modelzoo": ours, "plain Keras loop": plain_loop, "Keras fit": fit}
+    runs = {name: make(args.data_dir, args.precision) for name, make in kinds.items()}
+    for run in runs.values():
+        run(5)  # Traces, fills caches and buffers.
+    rates = {name: [] for name in runs}
+    waits = []
+    for _ in range(args.rounds):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            waited = run(args.steps)
+            elapsed = time.perf_counter() - began
+            rates[name].append(args.steps * BATCH / elapsed)
+            if name == "modelzoo":
+                waits.append(waited / elapsed)
+    medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
+    print(
+        json.dumps(
+            {
+                "precision": args.precision,
+                "images_per_second": medians,
+                "ratio": {
+                    name: round(medians["modelzoo"] / rate, 2)
+                    for name, rate in medians.items()
+                    if name != "modelzoo"
+                },
+                "data_wait": round(statistics.median(waits), 4),
+                "rounds": args.rounds,
+                "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
