@@ -1,6 +1,6 @@
 """A small ResNet reads handwritten digits; needs no network, trains in under a minute on 2 cores.
 
-modelzoo train --config=digits_resnet --workdir=runs/digits
+modelzoo train --config=digits_resnet --workdir=runs/digits_resnet
 """
 
 from modelzoo.config import Experiment

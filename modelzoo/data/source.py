@@ -52,6 +52,7 @@ class ImageSource:
         Returns `image` (uint8 `[n, height, width, channels]`) or `encoded` (string `[n]`), `label`
         (int64 `[n]`), `weight` (float32 `[n]`, 0 for padding) and `index`, the indices themselves.
         """
+        indices = tf.convert_to_tensor(indices, tf.int64)
         raw = self._read(tf.maximum(indices, 0))
         real = tf.cast(indices >= 0, tf.float32)
         weight = raw["weight"] * real if "weight" in raw else real

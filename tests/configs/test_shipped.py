@@ -1,0 +1,48 @@
+import importlib
+
+import keras
+import pytest
+
+from modelzoo import config, configs
+from modelzoo.train.length import to_steps
+
+# Image, and trainable parameters: sums of kernels, biases, gains and offsets.
+SHIPPED = {
+    "cifar10_cnn": ((32, 32, 3), 1_792 + 73_856 + (36 * 128 + 1) * 1000 + 10_010),
+    "cifar10_resnet20": ((32, 32, 3), 269_722),
+    "digits_cnn": ((8, 8, 1), 320 + 18_496 + (4 * 64 + 1) * 128 + 1_290),
+    "digits_resnet": ((8, 8, 1), 75_002),
+    "fashion_mnist_cnn": ((28, 28, 1), 320 + 18_496 + (25 * 64 + 1) * 128 + 1_290),
+    "fashion_mnist_cnn3": ((28, 28, 1), 320 + 18_496 + 36_928 + (9 * 64 + 1) * 64 + 650),
+}
+
+
+def test_all_are_listed_here():
+    assert configs.names() == list(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_docstring_says_what_it_is_and_the_command(name):
+    first, blank, command, *_ = importlib.import_module(f"modelzoo.configs.{name}").__doc__.split(
+        "\n"
+    )
+    assert first.endswith(".")
+    assert blank == ""
+    assert command.strip() == f"modelzoo train --config={name} --workdir=runs/{name}"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_parts_fit_each_other(name):
+    experiment = configs.get(name)
+    shape, parameters = SHIPPED[name]
+    model = experiment.model.build(keras.InputSpec(shape=(None, *shape)), 10)
+    assert sum(v.shape.num_elements() for v in model.trainable_variables) == parameters
+    batch_size, examples = experiment.train.batch_size, 1257 if shape[0] == 8 else 45_000
+    total = to_steps(experiment.train.steps, batch_size, examples)
+    experiment.optimizer.schedule.bind(total, lambda length: to_steps(length, batch_size, examples))
+    assert config.from_dict(config.to_dict(experiment)) == experiment
+
+
+def test_digits_cnn_has_no_dropout():
+    model = configs.get("digits_cnn").model
+    assert (model.conv_dropout, model.dropout) == (0.0, 0.0)
