@@ -97,4 +97,5 @@ def test_an_editable_install_has_the_configs_and_the_console_script(source, name
     listed = subprocess.run(
         [environment / "bin" / "modelzoo", "list"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert "just_added  Not there at the install." in listed.stdout, listed.stderr
+    shown = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
+    assert ["just_added", "Not there at the install."] in shown, listed.stderr
