@@ -49,8 +49,7 @@ def _claim(experiment: config.Experiment, workdir: Path, resume_with_changes: bo
     """Refuses to go on under another config than the one that the folder was trained with."""
     if resume_with_changes or not checkpoint.steps(workdir):
         return
-    before = config.from_dict(run_folder.read_json(workdir / "config.json"))
-    changes = config.difference(before, experiment)
+    changes = config.difference(run_folder.read_json(workdir / "config.json"), experiment)
     if changes:
         raise UserError(
             f"{workdir} was trained under another config ({'; '.join(changes)}): take another "
