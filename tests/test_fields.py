@@ -104,7 +104,6 @@ def all_field_keys() -> set[str]:
     return field_keys(config_classes([Experiment, Optimizer, *variants()]))
 
 
-@pytest.mark.xfail(strict=True, reason="the marks are being set")
 def test_every_field_has_a_test_of_its_effect():
     missing = sorted(all_field_keys() - all_marked_keys())
     assert not missing, "no test is marked with pytest.mark.field for: " + ", ".join(missing)

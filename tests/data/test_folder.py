@@ -49,6 +49,7 @@ def open_fails(config, match, split="train"):
         source.check(np.arange(source.num_examples))
 
 
+@pytest.mark.field("ImageFolder.data_dir")
 def test_images_labels_and_ids_belong_together(root, memory_limit):
     source = ImageFolder(str(root)).open("train")
     assert source.spec.class_names == ("cat", "dog") and source.spec.shape == (6, 5, 3)
@@ -101,6 +102,7 @@ BAD = {
 }
 
 
+@pytest.mark.field("EncodedImageData.on_bad_image")
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_image_is_named_or_skipped(root, memory_limit, kind):
     change, reason = BAD[kind]
@@ -123,6 +125,7 @@ def test_a_bad_first_image_does_not_set_the_shape(root):
     assert source.spec.shape == (6, 5, 3) and source.skipped == [(first, "is empty")]
 
 
+@pytest.mark.field("ImageData.image_size")
 def test_another_size_needs_image_size(root, memory_limit):
     write(root / "train/cat/wide.png", (6, 9))
     match = r"train/\w+/\w+.png is .* but the first is .*set data.image_size"
@@ -134,6 +137,7 @@ def test_another_size_needs_image_size(root, memory_limit):
     assert (images_of(stretched) != images_of(source)).any()
 
 
+@pytest.mark.field("ImageData.channels")
 def test_other_channels_are_bad_unless_channels_is_set(root, memory_limit):
     write(root / "test/cat/grey.png", channels=1)
     match = "test/cat/grey.png has 1 channels, not 3"

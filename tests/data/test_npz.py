@@ -25,6 +25,7 @@ def write(tmp_path, **changes):
     return str(tmp_path / "data.npz"), values
 
 
+@pytest.mark.field("NpzImages.path")
 def test_rows_labels_weights_and_classes(tmp_path):
     weights = np.linspace(0, 2, 10)
     path, values = write(tmp_path, w_train=weights)
@@ -69,6 +70,7 @@ def test_class_names_colours_and_labels_in_a_column(tmp_path):
     assert source.gather(np.arange(3))["label"].numpy().tolist() == [0, 1, 0]
 
 
+@pytest.mark.field("ImageData.resize")
 def test_size_channels_and_resize_are_brought_about(tmp_path):
     path, values = write(tmp_path)
     config = NpzImages(path, image_size=(4, 8), channels=3, resize="stretch")

@@ -75,6 +75,7 @@ def images_of(source, rows):
     return decoded.numpy(), raw["label"].numpy()
 
 
+@pytest.mark.field("TfdsImages.name", "TfdsImages.data_dir")
 @pytest.mark.parametrize(
     "split", ["train", "test", "train[5:17]", "train[-30%:]", "train[:2]+test[3:9]"]
 )

@@ -13,6 +13,7 @@ def build(config, shape=(8, 8, 1), num_outputs=3):
 
 # Kernels and biases of the convolutions, then of the dense layers. The image's side goes
 # 28-26-13-11-5, 28-26-13-11-5-3 and 32-30-15-13-6.
+@pytest.mark.field("CNN.filters", "CNN.dense", "CNN.pool_last")
 @pytest.mark.parametrize(
     ("config", "shape", "parameters"),
     [
@@ -29,6 +30,7 @@ def test_sizes_of_the_textbook_nets(config, shape, parameters):
     assert build(config, shape, 10).count_params() == parameters
 
 
+@pytest.mark.field("CNN.kernel_size", "CNN.pooling")
 def test_forward_pass_by_hand():
     def set_weights(model, *weights):
         model.set_weights([np.float32(weight) for weight in (np.ones((2, 2, 1, 1)), *weights)])
@@ -43,12 +45,14 @@ def test_forward_pass_by_hand():
     np.testing.assert_allclose(model(x), [[80.0, -39.5]])
 
 
+@pytest.mark.field("CNN.padding")
 def test_same_padding_keeps_the_size():
     model = build(CNN((2, 2), padding="same", pool_last=False))
     assert model.get_layer("conv1").output.shape == (None, 8, 8, 2)
     assert model.get_layer("conv2").output.shape == (None, 4, 4, 2)
 
 
+@pytest.mark.field("CNN.l1", "CNN.l2")
 def test_penalty_is_over_all_kernels():
     model = build(CNN((2,), dense=(3,), l1=0.5, l2=0.25))
     kernels = [v.numpy() for v in model.trainable_variables if v.name == "kernel"]
@@ -58,6 +62,7 @@ def test_penalty_is_over_all_kernels():
     assert build(CNN((2,))).losses == []
 
 
+@pytest.mark.field("CNN.conv_dropout", "CNN.dropout")
 def test_dropout_is_where_it_was_asked_for():
     def rates(config):
         dropouts = [n for n in build(config).layers if isinstance(n, keras.layers.Dropout)]

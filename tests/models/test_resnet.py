@@ -16,6 +16,7 @@ def trainable(model):
 
 
 # The paper's table 6 gives 0.27, 0.46, 0.66, 0.85 and 1.7 million.
+@pytest.mark.field("ResNet.depth")
 @pytest.mark.parametrize(
     ("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.73)]
 )
@@ -30,6 +31,7 @@ def test_sizes_of_the_paper(depth, millions):
     assert round(expected / 1e6, 2) == millions
 
 
+@pytest.mark.field("ResNet.shortcut", "ResNet.width")
 def test_projection_adds_its_kernels_and_normalisations():
     padded = trainable(ResNet(8).build(spec(8, 8, 1), 10))
     projected = trainable(ResNet(8, shortcut="projection").build(spec(8, 8, 1), 10))
@@ -118,6 +120,7 @@ def test_float64_is_float64_throughout():
     assert {v.dtype for v in model.variables} == {"float64"}
 
 
+@pytest.mark.field("ResNet.momentum", "ResNet.epsilon", "ResNet.synchronized", "ResNet.zero_gamma")
 def test_fields_reach_the_normalisation():
     model = ResNet(
         8, width=4, momentum=0.5, epsilon=0.25, synchronized=False, zero_gamma=True

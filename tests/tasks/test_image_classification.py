@@ -52,6 +52,7 @@ def test_features_normalise_to_minus_one_to_one_by_default_and_pass_the_rest_thr
     assert {k: v for k, v in batch.items() if k != "image"} == rest
 
 
+@pytest.mark.field("ImageClassification.mean", "ImageClassification.std")
 def test_features_use_mean_and_std_of_each_channel():
     mean, std = (0.1, 0.5, 0.8), (0.2, 1.0, 0.25)
     task = ImageClassification(mean=mean, std=std).bind(SPEC)
@@ -85,6 +86,7 @@ def test_only_training_augments():
     assert 0 < flipped.sum() < 32
 
 
+@pytest.mark.field("ImageClassification.label_smoothing", "ImageClassification.class_weights")
 def test_loss_is_smoothed_and_class_weighted_and_the_sums_are_not():
     logits = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     labels, weights = np.array([0, 1, 2, 1]), np.array([1.0, 2.0, 0.5, 0.0], np.float32)

@@ -305,7 +305,7 @@ def test_arithmetic(experiment, tmp_path):
 
 
 @pytest.mark.field("Train.clip_value", "Train.clip_norm", "Train.clip_global_norm")
-@pytest.mark.field("Optimizer.learning_rate", "Adam.beta_1")
+@pytest.mark.field("Optimizer.learning_rate")
 def test_clipping_and_rate_reach_the_step(experiment, tmp_path):
     one = change(experiment, train={"steps": 1, "checkpoint_every": 1}, eval={"every": 100})
     train(one, tmp_path / "free")
