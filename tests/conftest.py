@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import config as tf_config
 
 CPU = tf.config.list_physical_devices("CPU")[0]
 if not tf.config.get_logical_device_configuration(CPU):
@@ -27,6 +28,7 @@ def default_dtype_policy():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+    tf_config.disable_op_determinism()
 
 
 @pytest.fixture(scope="session")
