@@ -33,7 +33,7 @@ class Evaluator:
         weights = weights or {v.path: v for v in self.model.weights}
         key = tuple(id(weights[v.path]) for v in self.model.weights)
         if key not in self._functions:
-            self._functions[key] = tf.function(self._step_with(weights))
+            self._functions[key] = tf.function(self._step_with(weights), autograph=False)
         totals: dict[str, np.ndarray] = {}
         for batch in batches:
             for name, value in self._functions[key](batch).items():

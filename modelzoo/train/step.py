@@ -56,11 +56,11 @@ class TrainStep:
                 "synchronized to false"
             )
         if settings.xla:
-            self._local_sums = tf.function(self.local_sums, jit_compile=True)
-            self._update = tf.function(self.update, jit_compile=True)
+            self._local_sums = tf.function(self.local_sums, autograph=False, jit_compile=True)
+            self._update = tf.function(self.update, autograph=False, jit_compile=True)
         else:
             self._local_sums, self._update = self.local_sums, self.update
-        self._run = tf.function(self._loop)
+        self._run = tf.function(self._loop, autograph=False)
 
     def __call__(self, batches: Tensors, count: int) -> dict[str, np.ndarray]:
         """Runs `count` steps over `batches` (tensors, or their per-replica values, `[loop, ...]`).
