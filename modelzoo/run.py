@@ -37,7 +37,7 @@ def train(
     trainer.train()
     result = trainer.finish()
     for split, scores in result["eval"].items():
-        progress.say(f"{split}: {score_words(scores)}")
+        progress.say(f"{split}: {score_words(scores, trainer.task.headline)}")
     progress.say(f"trained {result['steps']:,} steps in {duration(result['seconds'])}")
     if experiment.export.at_end:
         folder = Predictor.from_workdir(workdir).export(workdir / "export")

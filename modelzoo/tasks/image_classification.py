@@ -67,6 +67,8 @@ class ImageClassification:
 class ImageClassificationTask:
     """`ImageClassification` on given data: a `modelzoo.tasks.task.Task`."""
 
+    headline = ("loss", "accuracy")
+
     def __init__(self, config: ImageClassification, spec: ImageSpec):
         self.config = config
         self.spec = spec

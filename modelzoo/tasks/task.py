@@ -14,6 +14,8 @@ class Task(Protocol):
     """What is learned. A task's config dataclass makes one with `config.bind(spec)`."""
 
     spec: Any
+    headline: tuple[str, ...]
+    """Names of the scores that a line of progress shows."""
 
     def build_model(self, model_config: Any) -> keras.Model:
         """Builds the model for the data's shapes under the current dtype policy and strategy."""

@@ -2,8 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
-from typing import TextIO
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
 
 
 def duration(seconds: float) -> str:
@@ -22,9 +22,12 @@ def count(number: float) -> str:
     return f"{number:.3g} P"
 
 
-def score_words(scores: Mapping[str, object]) -> str:
-    """The scalar scores in a line: `loss 0.0312, accuracy 0.9917`."""
-    return ", ".join(f"{k} {v:.4f}" for k, v in scores.items() if isinstance(v, float))
+def score_words(scores: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The named scores in a line: `loss 0.0312, accuracy 0.9917`; those of raw weights beside."""
+    words = ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
+    return (
+        f"{words} (raw weights: {score_words(scores['raw'], names)})" if "raw" in scores else words
+    )
 
 
 class Progress:

@@ -13,7 +13,6 @@ from modelzoo.train.run_folder import MetricsLog
 _SCALAR = tf.compat.v1.SummaryMetadata(
     plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
 )
-SHOWN_APART = ("learning_rate", "grad_norm", "examples_per_sec", "data_wait")
 
 
 class Records:
@@ -24,6 +23,7 @@ class Records:
         log: MetricsLog,
         writer: tf.summary.SummaryWriter,
         progress: Progress,
+        task: Task,
         steps: int,
         batch_size: int,
         examples_per_epoch: int,
@@ -31,6 +31,7 @@ class Records:
         self.log = log
         self.writer = writer
         self.progress = progress
+        self.task = task
         self.steps = steps
         self.batch_size = batch_size
         self.examples_per_epoch = examples_per_epoch
@@ -51,7 +52,7 @@ class Records:
             self.timed_steps += len(report["ok"])
         self.warm = True
 
-    def train(self, step: int, task: Task) -> None:
+    def train(self, step: int) -> None:
         """Writes what was added since the last time."""
         sums = {
             name: np.concatenate([report[name] for report in self.reports]).astype(np.float64)
@@ -59,7 +60,7 @@ class Records:
         }
         values = {"loss": sums["loss_sum"].sum() / sums["loss_weight"].sum()}
         own = {"loss_sum", "loss_weight", "ok", "grad_norm", "learning_rate"}
-        values |= task.scores({k: v.sum() for k, v in sums.items() if k not in own})
+        values |= self.task.scores({k: v.sum() for k, v in sums.items() if k not in own})
         values |= {k: sums[k][-1] for k in ("learning_rate", "grad_norm")}
         elapsed = self.waited + self.worked
         if self.timed_steps:
@@ -72,8 +73,8 @@ class Records:
 
     def _line(self, step: int, values: dict[str, float]) -> str:
         epoch = step * self.batch_size / self.examples_per_epoch
-        shown = {k: v for k, v in values.items() if k not in SHOWN_APART}
-        line = f"step {step}/{self.steps}  epoch {epoch:.2f}  {score_words(shown)}"
+        scores = score_words(values, self.task.headline)
+        line = f"step {step}/{self.steps}  epoch {epoch:.2f}  {scores}"
         line += f"  lr {values['learning_rate']:.3g}"
         if "examples_per_sec" in values:
             rate = values["examples_per_sec"]
@@ -88,7 +89,7 @@ class Records:
         raw = scores.get("raw", {})
         values |= {f"raw_{k}": v for k, v in raw.items() if isinstance(v, float)}
         self._write(step, "eval", values)
-        self.progress.say(f"step {step}  validation: {score_words(values)}")
+        self.progress.say(f"step {step}  validation: {score_words(scores, self.task.headline)}")
 
     def _write(self, step: int, kind: str, values: dict[str, float]) -> None:
         self.log.write(step, kind, **values)

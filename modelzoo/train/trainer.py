@@ -46,6 +46,7 @@ class Trainer:
         self.strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
         self.progress = progress
+        self.validated: dict[int, dict[str, Any]] = {}  # Scores by step.
 
     # What the data knows, and what follows from it.
 
@@ -230,6 +231,7 @@ class Trainer:
                         log,
                         writer,
                         self.progress,
+                        self.task,
                         steps=self.plan.total,
                         batch_size=self.settings.batch_size,
                         examples_per_epoch=self.splits["train"].num_examples,
@@ -273,9 +275,10 @@ class Trainer:
             )
             save = step % plan.checkpoint_every == 0 or step == plan.total
             if step % plan.log_every == 0 or step == plan.total:
-                records.train(step, self.task)
+                records.train(step)
             if plan.eval_every and (step % plan.eval_every == 0 or step == plan.total):
                 scores = self.evaluate("validation")
+                self.validated[step] = scores
                 records.eval(step, scores)
                 save |= self._judge(step, scores)
             if save or self.stop_signal is not None or self._stale():
@@ -362,9 +365,14 @@ class Trainer:
                 arrays = checkpoint.read(checkpoint.find(self.workdir, chosen))
                 with self.strategy.scope():
                     self.state.restore(arrays, chosen)
-        names = [n for n in ("validation", "test") if n in self.splits]
+        scores = {}
+        if "validation" in self.splits:
+            known = self.validated.get(chosen)
+            scores["validation"] = self.evaluate("validation") if known is None else known
+        if "test" in self.splits:
+            scores["test"] = self.evaluate("test")
         result = {
-            "eval": {name: self.evaluate(name) for name in names},
+            "eval": scores,
             "steps": self.meta.step,
             "evaluated_step": chosen,
             "seconds": round(self.meta.seconds, 2),
