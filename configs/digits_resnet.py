@@ -20,7 +20,7 @@ def get_config() -> Experiment:
         task=ImageClassification(label_smoothing=0.1, augment=Augment(crop_padding=1)),
         data=TfdsImages("digits", validation_split="validation"),
         optimizer=SGD(
-            learning_rate=0.2,
+            learning_rate=0.1,
             momentum=0.9,
             nesterov=True,
             weight_decay=0.005,
