@@ -84,7 +84,7 @@ def prepare(data_dir: str) -> None:
     except OSError as error:
         raise UserError(
             f"cannot prepare the data set 'digits' in {data_dir}: {error.strerror}; "
-            "set data.data_dir or TFDS_DATA_DIR to a folder that can be written"
+            "set config.data.data_dir or TFDS_DATA_DIR to a folder that can be written"
         ) from None
     try:
         tfds.disable_progress_bar()
