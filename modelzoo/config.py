@@ -93,7 +93,7 @@ def _from_file(path: pathlib.Path) -> Callable[[], Any]:
         raise UserError(f"config file {path} cannot be read: {error.strerror}") from None
     # Known by the file's name, so that a run's config.json does not depend on where the file lay.
     module = types.ModuleType(path.name)
-    module.__file__ = str(path)
+    module.__file__ = str(path.absolute())
     sys.modules[path.name] = module
     folder = str(path.resolve().parent)
     if folder not in sys.path:

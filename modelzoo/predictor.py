@@ -223,9 +223,12 @@ def _read(config_file: Path, spec_file: Path) -> tuple[config.Experiment, ImageS
     saved, spec = run_folder.read_json(config_file), run_folder.read_json(spec_file)
     try:
         spec = ImageSpec.from_dict(spec)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError) as error:
         raise UserError(f"{spec_file} does not describe images: {error}") from None
-    return config.from_dict(saved), spec
+    try:
+        return config.from_dict(saved), spec
+    except UserError as error:
+        raise UserError(f"{config_file}: {error}") from None
 
 
 class _Signature:

@@ -21,10 +21,17 @@ def train(
     """Trains `experiment` in `workdir`, from where an earlier run there stopped; its `result.json`.
 
     Raises UserError for what a user can mend, among it a folder that was trained under another
-    config (unless `resume_with_changes`), and Interrupted where a signal stopped the run.
+    config (unless `resume_with_changes`) or in which another process trains, and Interrupted where
+    a signal stopped the run.
     """
-    progress = progress or Progress()
     workdir = run_folder.make(workdir)
+    with run_folder.locked(workdir):
+        return _train(experiment, workdir, resume_with_changes, progress or Progress())
+
+
+def _train(
+    experiment: config.Experiment, workdir: Path, resume_with_changes: bool, progress: Progress
+) -> dict[str, Any]:
     strategy = make_strategy(experiment.distribute)
     _claim(experiment, workdir, resume_with_changes)
     trainer = Trainer(experiment, workdir, strategy, progress)
@@ -35,14 +42,29 @@ def train(
     run_folder.write_json(workdir / "assets" / "spec.json", trainer.spec.to_dict())
     trainer.summarize()
     trainer.train()
+    before = _result(workdir)
     result = trainer.finish()
     for split, scores in result["eval"].items():
         progress.say(f"{split}: {score_words(scores, trainer.task.headline)}")
     progress.say(f"trained {result['steps']:,} steps in {duration(result['seconds'])}")
     if experiment.export.at_end:
-        folder = Predictor.from_workdir(workdir).export(workdir / "export")
+        # A finished run that is started again has exported already.
+        same = before.get("evaluated_step") == result["evaluated_step"]
+        folder = workdir / before["export"] if same and "export" in before else None
+        if folder is None or not folder.is_dir():
+            folder = Predictor.from_workdir(workdir).export(workdir / "export")
+        result["export"] = str(folder.relative_to(workdir))
+        run_folder.write_json(workdir / "result.json", result)
         progress.say(f"exported to {folder}")
     return result
+
+
+def _result(workdir: Path) -> dict[str, Any]:
+    """What the last process that finished here left; empty where none did."""
+    try:
+        return run_folder.read_json(workdir / "result.json")
+    except UserError:
+        return {}
 
 
 def _claim(experiment: config.Experiment, workdir: Path, resume_with_changes: bool) -> None:

@@ -1,5 +1,6 @@
 """Scores a run's checkpoint or an exported model on a split of the data."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -220,7 +221,8 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     except OSError as error:
         raise UserError(f"cannot write --predictions={path}: {error.strerror}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def table(about: dict[str, Any], scores: dict[str, Any]) -> str:

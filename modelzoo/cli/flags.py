@@ -130,6 +130,10 @@ def workdir(command: Flags, required: bool = True) -> None:
         required=required,
         flag_values=command,
     )
+    # An unset variable of a shell's would be the working directory.
+    flags.register_validator(
+        "workdir", lambda name: name != "", message="name a folder", flag_values=command
+    )
 
 
 def checkpoint(command: Flags) -> None:

@@ -103,6 +103,8 @@ def run(module: types.ModuleType, words: Sequence[str] | None = None) -> int:
 
 def _guarded(program: str, work) -> int:
     """Calls `work`; turns what is no bug of ours into one line and an exit code."""
+    # There is none after `>&-`; a file opened now takes the descriptor, so that no other does.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     try:
         code = work()
         sys.stdout.flush()
@@ -119,6 +121,8 @@ def _guarded(program: str, work) -> int:
             raise
         where = f": {error.filename}" if error.filename else ""
         message, code = f"{error.strerror}{where}", 1
+    except MemoryError as error:
+        message, code = f"out of memory: {error}", 1
     except KeyboardInterrupt:
         message, code = "interrupted", _INTERRUPTED
     print(f"{program}: {message}", file=sys.stderr)

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
                 for i in best
             ]
         print(json.dumps(line, ensure_ascii=False), flush=True)
-    if failed:
+    if failed and len(files) > 1:
         print(f"{failed} of {len(files)} files could not be predicted", file=sys.stderr)
     return 1 if failed else 0
 

@@ -50,8 +50,8 @@ class ImageData(abc.ABC):
         text = getattr(self, f"{split}_split") if split in ROLES else split
         if text is None:
             raise UserError(
-                f"data.{split}_split is None, so there is no {split} split; "
-                f"name one, such as data.{split}_split='train[90%:]'"
+                f"config.data.{split}_split is None, so there is no {split} split; "
+                f"name one, such as config.data.{split}_split='train[90%:]'"
             )
         return self._open(text)
 

@@ -84,16 +84,18 @@ def prepare(data_dir: str) -> None:
     except OSError as error:
         raise UserError(
             f"cannot prepare the data set 'digits' in {data_dir}: {error.strerror}; "
-            "set data.data_dir or TFDS_DATA_DIR to a folder that can be written"
+            "set config.data.data_dir or TFDS_DATA_DIR to a folder that can be written"
         ) from None
     try:
         tfds.disable_progress_bar()
         with contextlib.redirect_stdout(io.StringIO()):  # it prints about a download
             Digits(data_dir=aside).download_and_prepare()
         os.rename(pathlib.Path(aside, "digits", _VERSION), final)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # TFDS turns TensorFlow's errors into the latter.
         # Another process may have been first: its files are the same.
         if not (final / "dataset_info.json").exists():
-            raise UserError(f"cannot prepare the data set 'digits': {error}") from None
+            raise UserError(
+                f"cannot prepare the data set 'digits' in {data_dir}: {error}"
+            ) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)

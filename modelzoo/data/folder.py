@@ -110,7 +110,7 @@ def _subfolders(folder: str) -> dict[str, str]:
             }
     except OSError as error:
         raise UserError(
-            f"cannot open the image folder {folder}: {error.strerror}; check data.data_dir"
+            f"cannot open the image folder {folder}: {error.strerror}; check config.data.data_dir"
         ) from None
 
 

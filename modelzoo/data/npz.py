@@ -38,7 +38,7 @@ class NpzImages(ImageData):
                 return self._read(path, file, split)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{path} is no .npz file of plain arrays: {reason}") from None
 

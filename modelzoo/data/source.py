@@ -209,7 +209,7 @@ def bad_image(where: str, name: str, reason: str) -> str:
     """The message about one image that cannot be used."""
     return (
         f"{where}: the image {name} {reason}; repair or remove it, "
-        "or set data.on_bad_image='skip' to leave such images out"
+        "or set config.data.on_bad_image='skip' to leave such images out"
     )
 
 
@@ -217,13 +217,15 @@ def size_mismatch(where: str, name: str, size: tuple[int, int], spec: ImageSpec)
     """The message about an image of another size where all must be of one."""
     return (
         f"{where}: the image {name} is {size[0]}x{size[1]} but the first is "
-        f"{spec.height}x{spec.width} (height x width); set data.image_size to bring all to one size"
+        f"{spec.height}x{spec.width} (height x width); "
+        "set config.data.image_size to bring all to one size"
     )
 
 
 def channel_mismatch(channels: int, spec: ImageSpec) -> str:
     """The reason why an image with another number of channels is a bad one."""
-    return f"has {channels} channels, not {spec.channels} (data.channels={spec.channels} converts)"
+    wanted = spec.channels
+    return f"has {channels} channels, not {wanted} (config.data.channels={wanted} converts)"
 
 
 def decode_reason(error: Exception) -> str:

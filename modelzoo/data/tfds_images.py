@@ -64,7 +64,7 @@ class TfdsImages(EncodedImageData):
             except tf.errors.OpError:
                 raise UserError(
                     f"{self.name}: the first image of {split!r} is corrupt; "
-                    "set data.image_size and data.channels"
+                    "set config.data.image_size and config.data.channels"
                 ) from None
         rows = EncodedRows(
             where=f"data set {self.name}",
@@ -77,7 +77,7 @@ class TfdsImages(EncodedImageData):
         if rows.fixed_size and None in feature.shape and not fits_in_memory(spec, len(records)):
             raise UserError(
                 f"the images of {self.name} may be of any size; "
-                "set data.image_size=(H, W) to bring all to one"
+                "set config.data.image_size=(H, W) to bring all to one"
             )
         return open_encoded(spec, rows, self.on_bad_image)
 

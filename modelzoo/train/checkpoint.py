@@ -18,6 +18,8 @@ import numpy as np
 from modelzoo.errors import UserError
 
 TEMPORARY = ".partial"
+# What NumPy raises on a damaged archive depends on the byte that is wrong.
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, AttributeError, zipfile.BadZipFile)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +128,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"{path} is no checkpoint of modelzoo: it has no state.npz") from None
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+    except _DAMAGE as error:
         raise UserError(
             f"the checkpoint {file} is damaged ({error}): delete its folder to go on from the "
             "checkpoint before it"

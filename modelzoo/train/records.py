@@ -1,5 +1,8 @@
 """What a run reports as it goes: to the person, to `metrics.jsonl` and to TensorBoard."""
 
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,12 +10,45 @@ import tensorflow as tf
 
 from modelzoo.tasks.task import Task
 from modelzoo.train.progress import Progress, duration, score_words
-from modelzoo.train.run_folder import MetricsLog
+from modelzoo.train.run_folder import MetricsLog, refused
 
 # What `tf.summary.scalar` writes too, which is there only where TensorBoard is installed.
 _SCALAR = tf.compat.v1.SummaryMetadata(
     plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
 )
+
+
+class Events:
+    """TensorBoard's files of a run, in `tensorboard/`; UserError where the disk refuses them."""
+
+    def __init__(self, workdir: Path):
+        self.path = workdir / "tensorboard"
+        with self._told():
+            self._writer = tf.summary.create_file_writer(str(self.path))
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = error.message.splitlines()[0].rpartition("; ")[2]
+            raise refused(self.path, reason) from None
+
+    def write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        """Adds one scalar for each value; what is buffered is written now and then."""
+        with self._told(), self._writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.write(f"{kind}/{name}", tf.constant(value, tf.float32), metadata=_SCALAR)
+
+    def flush(self) -> None:
+        """Writes what is buffered."""
+        with self._told():
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file, whatever is lost by it."""
+        with contextlib.suppress(tf.errors.OpError):
+            self._writer.close()
 
 
 class Records:
@@ -21,7 +57,7 @@ class Records:
     def __init__(
         self,
         log: MetricsLog,
-        writer: tf.summary.SummaryWriter,
+        events: Events,
         progress: Progress,
         task: Task,
         steps: int,
@@ -29,7 +65,7 @@ class Records:
         examples_per_epoch: int,
     ):
         self.log = log
-        self.writer = writer
+        self.events = events
         self.progress = progress
         self.task = task
         self.steps = steps
@@ -93,6 +129,4 @@ class Records:
 
     def _write(self, step: int, kind: str, values: dict[str, float]) -> None:
         self.log.write(step, kind, **values)
-        with self.writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.write(f"{kind}/{name}", tf.constant(value, tf.float32), metadata=_SCALAR)
+        self.events.write(step, kind, values)

@@ -1,5 +1,7 @@
 """The files of a run folder besides its checkpoints; each appears whole by one rename."""
 
+import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -21,7 +23,12 @@ def write_text(path: Path, text: str) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; make room and run again") from None
+        raise refused(path, error.strerror) from None
+
+
+def refused(path: Path, reason: str) -> UserError:
+    """The error for a file that the machine refuses to write."""
+    return UserError(f"cannot write {path}: {reason}; make room and run the same command again")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -56,6 +63,39 @@ def make(workdir: str | Path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps every other process from training in a folder until the block or this process ends.
+
+    Raises UserError at once where another trains there.
+    """
+    path = workdir / ".lock"
+    with contextlib.ExitStack() as stack:
+        mine = False
+        while not mine:
+            file = stack.enter_context(open(path, "a+"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise UserError(
+                    f"process {file.read()} trains in {workdir} already: wait for its end, or take "
+                    "another --workdir"
+                ) from None
+            except OSError:
+                # A file system without locks keeps nobody out; that is no reason not to train.
+                break
+            # Whoever held the lock until now has deleted the file that was opened here.
+            with contextlib.suppress(FileNotFoundError):
+                mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        stack.callback(path.unlink, missing_ok=True)
+        # On a full disk the lock holds without the number in it.
+        with contextlib.suppress(OSError):
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
+        yield
+
+
 class MetricsLog:
     """`metrics.jsonl`: one JSON object a line, with `step` and `kind` ("train" or "eval").
 
@@ -75,9 +115,7 @@ class MetricsLog:
             self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
             self._file.flush()
         except OSError as error:
-            raise UserError(
-                f"cannot write {self.path}: {error.strerror}; make room and run again"
-            ) from None
+            raise refused(self.path, error.strerror) from None
 
     def close(self) -> None:
         """Closes the file."""

@@ -1,6 +1,8 @@
 """The trainer: from parts to a finished run folder, in named sections."""
 
+import contextlib
 import dataclasses
+import itertools
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +24,7 @@ from modelzoo.train.length import Length, to_steps
 from modelzoo.train.plan import Plan
 from modelzoo.train.precision import dtype_policy, inference_precision
 from modelzoo.train.progress import Progress, count
-from modelzoo.train.records import Records
+from modelzoo.train.records import Events, Records
 from modelzoo.train.settings import Evaluation, Train
 from modelzoo.train.signals import Interrupted, on_signals
 from modelzoo.train.state import TrainState
@@ -47,6 +49,7 @@ class Trainer:
         self.replicas = strategy.num_replicas_in_sync
         self.progress = progress
         self.validated: dict[int, dict[str, Any]] = {}  # Scores by step.
+        self.meta = checkpoint.Meta(step=0, examples=0)
 
     # What the data knows, and what follows from it.
 
@@ -131,6 +134,18 @@ class Trainer:
             self.task, self.state, settings, self.learning_rate, self.strategy, seed
         )
         self.evaluator = Evaluator(inference_model, self.task, self.strategy)
+        self._check_metric()
+
+    def _check_metric(self) -> None:
+        """Raises UserError where `best_metric` is no score of the task: not hours later."""
+        name = self.evaluation.best_metric
+        if name is None:
+            return
+        sums = self._sums("validation", self.evaluation.weights, batches=1)
+        scores = self.task.scores({key: np.ones_like(value) for key, value in sums.items()})
+        if not isinstance(scores.get(name), float):
+            there = ", ".join(k for k, v in scores.items() if isinstance(v, float))
+            raise UserError(f"config.eval.best_metric must be one of {there}; got {name!r}")
 
     def _build_model(self) -> keras.Model:
         """The model; a field that does not fit the data is told by its key."""
@@ -147,7 +162,6 @@ class Trainer:
 
     def restore(self) -> None:
         """Sets the state from the last checkpoint, from `init_from`, or leaves the fresh one."""
-        self.meta = checkpoint.Meta(step=0, examples=0)
         self.started = "from scratch"
         if checkpoint.steps(self.workdir):
             path = checkpoint.find(self.workdir, "last")
@@ -222,14 +236,14 @@ class Trainer:
         loss or gradient is not finite.
         """
         log = run_folder.MetricsLog(self.workdir, self.meta.step)
-        writer = tf.summary.create_file_writer(str(self.workdir / "tensorboard"))
+        events = Events(self.workdir)
         self.stop_signal: int | None = None
         try:
             with on_signals(self._on_signal):
                 self._train(
                     Records(
                         log,
-                        writer,
+                        events,
                         self.progress,
                         self.task,
                         steps=self.plan.total,
@@ -237,9 +251,10 @@ class Trainer:
                         examples_per_epoch=self.splits["train"].num_examples,
                     )
                 )
+            events.flush()
         finally:
             log.close()
-            writer.close()
+            events.close()
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self.stop_signal is not None:
@@ -255,9 +270,10 @@ class Trainer:
         iterator = self.batches()
         for chunk in plan.chunks(step):
             waited = time.perf_counter()
-            batch = self._next(iterator, step)
-            called = time.perf_counter()
-            report = self.train_step(batch, chunk)
+            with self._told("train", self._next_rows):
+                batch = next(iterator)
+                called = time.perf_counter()
+                report = self.train_step(batch, chunk)
             if not report["ok"].all():
                 bad = step + int(np.argmin(report["ok"])) + 1
                 raise UserError(
@@ -292,16 +308,24 @@ class Trainer:
                 )
                 return
 
-    def _next(self, iterator: Iterator, step: int) -> Any:
-        """The next batches; an error in them is told with the file's name."""
+    @contextlib.contextmanager
+    def _told(self, split: str, rows: Callable[[], np.ndarray]) -> Iterator[None]:
+        """Tells what fails over batches of a split in one line: the bad image among its `rows`."""
         try:
-            return next(iterator)
+            yield
+        except (MemoryError, tf.errors.ResourceExhaustedError):
+            raise UserError(
+                f"out of memory after step {self.meta.step}: lower config.train.batch_size (now "
+                f"{self.settings.batch_size}) or config.eval.batch_size (now "
+                f"{self.eval_batch_size}), or raise config.train.accumulate; {self._kept()}"
+            ) from None
         except tf.errors.OpError as error:
-            source = self.splits["train"]
-            rows = self.settings.batch_size * self.plan.loop
-            order = Order(self.experiment.seed, source.num_examples)
-            source.check(order.rows(self.meta.examples, rows)[0])
-            raise UserError(f"cannot read the batch of step {step + 1}: {error.message}") from None
+            self.splits[split].check(rows())
+            raise UserError(f"a batch of the {split} split failed: {error.message}") from error
+
+    def _next_rows(self) -> np.ndarray:
+        order = Order(self.experiment.seed, self.splits["train"].num_examples)
+        return order.rows(self.meta.examples, self.settings.batch_size * self.plan.loop)[0]
 
     def _kept(self) -> str:
         there = checkpoint.steps(self.workdir)
@@ -318,24 +342,27 @@ class Trainer:
         return scores
 
     def _scores(self, split: str, weights: str) -> dict[str, Any]:
-        batches = self.distribute(
+        return self.task.scores(self._sums(split, weights))
+
+    def _sums(self, split: str, weights: str, batches: int | None = None) -> dict[str, np.ndarray]:
+        """The counts over a split, or over its first batches."""
+        source = self.splits[split]
+        dataset = self.distribute(
             lambda: evaluation_dataset(
-                self.splits[split],
+                source,
                 self.task.features,
                 batch_size=self.eval_batch_size,
                 replicas=self.replicas,
             )
         )
-        return self.task.scores(self.evaluator(batches, self.state.served(weights)))
+        with self._told(split, lambda: np.arange(source.num_examples)):
+            return self.evaluator(itertools.islice(dataset, batches), self.state.served(weights))
 
     def _judge(self, step: int, scores: dict[str, Any]) -> bool:
         """Remembers the best score; True where this one is it."""
         name = self.evaluation.best_metric
         if name is None:
             return False
-        if not isinstance(scores.get(name), float):
-            there = ", ".join(k for k, v in scores.items() if isinstance(v, float))
-            raise UserError(f"config.eval.best_metric must be one of {there}; got {name!r}")
         score, best = scores[name], self.meta.best_score
         better = best is None or (score < best if name == "loss" else score > best)
         if better:

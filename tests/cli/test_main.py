@@ -227,6 +227,12 @@ def test_a_reader_that_leaves_is_no_error():
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
+def test_a_closed_output_is_no_error():
+    words = [sys.executable, "-m", "modelzoo.cli.main", "list"]
+    done = subprocess.run(words, preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def tensorflow_start(**environment):
     code = """
         import sys

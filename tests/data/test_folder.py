@@ -128,7 +128,7 @@ def test_a_bad_first_image_does_not_set_the_shape(root):
 @pytest.mark.field("ImageData.image_size")
 def test_another_size_needs_image_size(root, memory_limit):
     write(root / "train/cat/wide.png", (6, 9))
-    match = r"train/\w+/\w+.png is .* but the first is .*set data.image_size"
+    match = r"train/\w+/\w+.png is .* but the first is .*set config.data.image_size"
     for on_bad_image in ("error", "skip"):
         open_fails(ImageFolder(str(root), on_bad_image=on_bad_image), match)
     source = ImageFolder(str(root), image_size=(4, 4)).open("train")
@@ -169,7 +169,7 @@ def test_what_is_missing_is_told(tmp_path, root):
     open_fails(ImageFolder(str(root / "none")), r"cannot open the image folder .*none.*data_dir")
     open_fails(ImageFolder(str(root / "train/cat")), "holds no folders")
     open_fails(ImageFolder(str(root)), "has no split 'extra'; it has test, train", "extra")
-    open_fails(ImageFolder(str(root)), "data.validation_split is None", "validation")
+    open_fails(ImageFolder(str(root)), "config.data.validation_split is None", "validation")
     for path in root.glob("train/*/*.png"):
         path.write_bytes(b"x")
     open_fails(ImageFolder(str(root), on_bad_image="skip"), "none of the 10 images")

@@ -126,7 +126,7 @@ def test_roles_go_through_the_fields(data_dir):
 
 def test_images_of_any_size_need_a_size(data_dir, memory_limit):
     match = "may be of any size" if memory_limit == 0 else r"the image train/\d+ is .x5 but the"
-    with pytest.raises(UserError, match=f"{match}.*set data.image_size"):
+    with pytest.raises(UserError, match=f"{match}.*set config.data.image_size"):
         pictures(data_dir, "uneven").open("train")
     source = pictures(data_dir, "uneven", image_size=(6, 5), channels=1).open("train")
     assert images_of(source, range(COUNT))[0].shape == (COUNT, 6, 5, 1)

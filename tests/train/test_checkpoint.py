@@ -68,6 +68,28 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert [p.name for p in checkpoint.folder(tmp_path).iterdir()] == ["00000001"]
 
 
+def test_no_wrong_byte_goes_unnoticed(tmp_path):
+    written = {"model/a": np.arange(6, dtype=np.float32), "model/b": np.arange(3)}
+    checkpoint.write(tmp_path, written, checkpoint.Meta(step=1, examples=1))
+    file = checkpoint.find(tmp_path) / "state.npz"
+    whole = file.read_bytes()
+    named = 0
+    for position in range(len(whole)):
+        content = bytearray(whole)
+        content[position] ^= 255
+        file.write_bytes(content)
+        try:
+            read = checkpoint.read(file.parent)
+        except UserError as error:
+            assert str(error).startswith(f"the checkpoint {file} is damaged")
+            named += 1
+        else:
+            # The byte told nothing, such as a date, or hid an array, which `assign` finds missing.
+            for name, values in read.items():
+                np.testing.assert_array_equal(values, written[name])
+    assert named > 0.7 * len(whole)
+
+
 def test_damage_is_named(tmp_path):
     write(tmp_path, 1)
     file = checkpoint.find(tmp_path) / "state.npz"
