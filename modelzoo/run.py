@@ -37,7 +37,7 @@ def _train(
     trainer = Trainer(experiment, workdir, strategy, progress)
     trainer.open_data()
     trainer.build()
-    trainer.restore()
+    trainer.restore(other_data=resume_with_changes)
     run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
     run_folder.write_json(workdir / "assets" / "spec.json", trainer.spec.to_dict())
     trainer.summarize()

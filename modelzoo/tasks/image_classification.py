@@ -78,6 +78,10 @@ class ImageClassificationTask:
         self._scale = (1.0 / (255.0 * std)).astype(np.float32)
         self._offset = (-mean / std).astype(np.float32)
 
+    def describe(self) -> str:
+        """Such as `10 classes, images 8x8x1`."""
+        return f"{self.spec.num_classes} classes, images {'x'.join(map(str, self.spec.shape))}"
+
     def build_model(self, model_config: Any) -> keras.Model:
         """Builds `model_config` for the data's images and classes: `[batch, H, W, C]` -> logits."""
         return model_config.build(

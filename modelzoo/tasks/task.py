@@ -17,6 +17,9 @@ class Task(Protocol):
     headline: tuple[str, ...]
     """Names of the scores that a line of progress shows."""
 
+    def describe(self) -> str:
+        """The data in a few words, for the summary of a run."""
+
     def build_model(self, model_config: Any) -> keras.Model:
         """Builds the model for the data's shapes under the current dtype policy and strategy."""
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from modelzoo.errors import UserError
+from modelzoo.train import run_folder
 
 TEMPORARY = ".partial"
 # What NumPy raises on a damaged archive depends on the byte that is wrong.
@@ -27,16 +28,35 @@ class Meta:
     """What a checkpoint knows besides its arrays.
 
     step: updates done. examples: examples of the endless training stream consumed.
-    best_step, best_score: the checkpoint with the best validation score so far, and the score.
-    stale: evaluations since. seconds: of training, over all processes that took part.
+    seconds: of training, over all processes that took part. data: fingerprint of the training
+    split. best_metric, best_step, best_score: the validation score by which a best checkpoint is
+    kept, where it was reached and what it was. stale: evaluations since.
     """
 
     step: int
     examples: int
+    seconds: float = 0.0
+    data: str | None = None
+    best_metric: str | None = None
     best_step: int | None = None
     best_score: float | None = None
     stale: int = 0
-    seconds: float = 0.0
+
+    def judged(self, metric: str, score: float) -> "Meta":
+        """With the score of an evaluation now taken into account; of a loss the lower is better."""
+        sign = -1 if metric == "loss" else 1
+        known = self.best_score if metric == self.best_metric else None
+        if known is None or sign * score > sign * known:
+            return dataclasses.replace(
+                self, best_metric=metric, best_step=self.step, best_score=score, stale=0
+            )
+        return dataclasses.replace(self, stale=self.stale + 1)
+
+    def forgetting(self, metric: str | None) -> "Meta":
+        """Without the best of another metric than `metric`."""
+        if metric == self.best_metric:
+            return self
+        return dataclasses.replace(self, best_metric=None, best_step=None, best_score=None, stale=0)
 
 
 def folder(workdir: str | Path) -> Path:
@@ -65,9 +85,8 @@ def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> 
             json.dump(dataclasses.asdict(meta), file)
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            os.rename(target, target.with_name(target.name + ".old" + TEMPORARY))
         os.rename(partial, target)
+        run_folder.sync(target.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         there = steps(workdir)
@@ -149,21 +168,28 @@ def resolve(path: str | Path) -> Path:
     raise UserError(f"{path} is neither a checkpoint nor a run folder with checkpoints")
 
 
+_OTHER = {
+    "model": "is of another model: take the config it was trained with",
+    "optimizer": "is of another optimizer: take the config it was trained with",
+    "ema": "was made with another config.train.ema_decay: none switches the average off",
+}
+
+
 def assign(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndarray]) -> None:
     """Assigns every variable its array of the same name, or none at all.
 
-    Raises UserError naming the first variable that is missing or has another shape.
+    Raises UserError naming the first variable that is missing, too many or of another shape.
     """
-    for name, variable in variables.items():
+    for name in [*variables, *arrays]:
+        other = _OTHER.get(name.split("/")[0], "is of another kind")
         if name not in arrays:
+            raise UserError(f"the checkpoint {other}; it has no {name!r}")
+        if name not in variables:
+            raise UserError(f"the checkpoint {other}; nothing here is called {name!r}")
+        shape = tuple(variables[name].shape)
+        if arrays[name].shape != shape:
             raise UserError(
-                f"the checkpoint is of another model: it has no {name!r} "
-                f"{tuple(variable.shape)}; use the config it was trained with"
-            )
-        if tuple(arrays[name].shape) != tuple(variable.shape):
-            raise UserError(
-                f"the checkpoint is of another model: its {name!r} is {arrays[name].shape}, "
-                f"this model's is {tuple(variable.shape)}; use the config it was trained with"
+                f"the checkpoint {other}; its {name!r} is {arrays[name].shape}, here it is {shape}"
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])
@@ -176,8 +202,7 @@ def restore_model(
 
     Weights that the checkpoint has as another float type are converted.
     """
-    chosen = {}
-    for variable in model.weights:
-        ema = f"ema/{variable.path}"
-        chosen[ema if weights == "ema" and ema in arrays else f"model/{variable.path}"] = variable
-    assign(chosen, arrays)
+    averaged = weights == "ema" and any(name.startswith("ema/") for name in arrays)
+    kind = "ema" if averaged else "model"
+    wanted = {f"{kind}/{v.path}": v for v in model.weights}
+    assign(wanted, {name: a for name, a in arrays.items() if name.startswith(f"{kind}/")})

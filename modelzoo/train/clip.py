@@ -8,9 +8,9 @@ from modelzoo.train.settings import Train
 
 
 def global_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Euclidean norm of all gradients together, in the dtype of the first."""
+    """Euclidean norm of all tensors together, in the dtype of the first."""
     dtype = gradients[0].dtype
-    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(tf.cast(g, dtype))) for g in gradients]))
+    return tf.sqrt(2 * tf.add_n([tf.cast(tf.nn.l2_loss(g), dtype) for g in gradients]))
 
 
 def clip(gradients: Sequence[tf.Tensor], settings: Train) -> list[tf.Tensor]:

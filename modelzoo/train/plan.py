@@ -6,13 +6,22 @@ from collections.abc import Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Lengths of a run in steps, `every` ones None where nothing happens."""
+    """Lengths of a run in steps, `every` ones None where nothing happens.
+
+    steps_per_loop: steps that one call may be asked for.
+    """
 
     total: int
     log_every: int
     checkpoint_every: int
     eval_every: int | None
-    loop: int
+    steps_per_loop: int
+
+    @property
+    def loop(self) -> int:
+        """Steps of the longest call: what is due in between cuts `steps_per_loop`."""
+        due = (self.log_every, self.checkpoint_every, self.eval_every or self.total)
+        return min(self.steps_per_loop, self.total, *due)
 
     def chunks(self, step: int) -> Iterator[int]:
         """Numbers of steps for each call of the step function from `step` on.

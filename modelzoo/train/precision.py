@@ -1,10 +1,12 @@
-"""Dtype policies of training and of inference."""
+"""Arithmetic: dtype policies of training and of inference, and determinism."""
 
 import contextlib
 from collections.abc import Iterator
 
 import keras
+import tensorflow as tf
 
+_deterministic = False
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
 
 
@@ -25,3 +27,15 @@ def inference_precision(precision: str) -> str:
     One arithmetic for all three, so that what is served is what was evaluated.
     """
     return "float64" if precision == "float64" else "float32"
+
+
+def deterministic(asked: bool) -> bool:
+    """Has TensorFlow compute deterministically where asked to; False where it does unasked.
+
+    TensorFlow cannot be asked back within a process.
+    """
+    global _deterministic
+    if asked:
+        tf.config.experimental.enable_op_determinism()
+        _deterministic = True
+    return asked or not _deterministic

@@ -31,32 +31,40 @@ def score_words(scores: Mapping[str, Any], names: Iterable[str]) -> str:
 
 
 class Progress:
-    """Prints to `stream` (standard output unless given)."""
+    """Prints to `stream` (standard output unless given).
+
+    `broken` turns True where nobody reads any more; what would be printed then is dropped, so that
+    whoever prints can save before it stops.
+    """
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream or sys.stdout
         self.live = self.stream.isatty()
+        self.broken = False
         self._shown = 0
 
     def say(self, text: str = "") -> None:
         """A line that stays."""
-        self._clear()
-        print(text, file=self.stream, flush=True)
+        self._write(f"{text}\n")
+        self._shown = 0
 
     def update(self, text: str) -> None:
         """The state now: rewrites the live line of a terminal, or adds a plain line."""
         if not self.live:
             return self.say(text)
         text = text[: shutil.get_terminal_size().columns - 1]
-        self._clear()
-        self.stream.write(text)
-        self.stream.flush()
+        self._write(text)
         self._shown = len(text)
 
-    def _clear(self) -> None:
-        if self._shown:
-            self.stream.write("\r" + " " * self._shown + "\r")
-            self._shown = 0
+    def _write(self, text: str) -> None:
+        """Writes over the live line, if there is one."""
+        clear = "\r" + " " * self._shown + "\r" if self._shown else ""
+        try:
+            if not self.broken:
+                self.stream.write(clear + text)
+                self.stream.flush()
+        except BrokenPipeError:
+            self.broken = True
 
     def table(self, rows: Mapping[str, object]) -> None:
         """Names and values in two columns."""

@@ -94,9 +94,11 @@ class Records:
             name: np.concatenate([report[name] for report in self.reports]).astype(np.float64)
             for name in self.reports[0]
         }
-        values = {"loss": sums["loss_sum"].sum() / sums["loss_weight"].sum()}
-        own = {"loss_sum", "loss_weight", "ok", "grad_norm", "learning_rate"}
-        values |= self.task.scores({k: v.sum() for k, v in sums.items() if k not in own})
+        values = {}
+        if sums["loss_weight"].any():
+            values["loss"] = sums["loss_sum"].sum() / sums["loss_weight"].sum()
+            own = {"loss_sum", "loss_weight", "ok", "grad_norm", "learning_rate"}
+            values |= self.task.scores({k: v.sum() for k, v in sums.items() if k not in own})
         values |= {k: sums[k][-1] for k in ("learning_rate", "grad_norm")}
         elapsed = self.waited + self.worked
         if self.timed_steps:

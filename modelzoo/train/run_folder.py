@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,19 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+        sync(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise refused(path, error.strerror) from None
+
+
+def sync(folder: Path) -> None:
+    """Sees to it that what was renamed in a folder outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def refused(path: Path, reason: str) -> UserError:
@@ -32,8 +43,10 @@ def refused(path: Path, reason: str) -> UserError:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Writes indented JSON, whole or not at all; lists of numbers stay on a line."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    text = re.sub(r"\[\n([-+.\deE,\s]+)\n\s*\]", lambda m: f"[{' '.join(m[1].split())}]", text)
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -112,7 +125,9 @@ class MetricsLog:
     def write(self, step: int, kind: str, **values: Any) -> None:
         """Appends one record; raises UserError where the disk refuses."""
         try:
-            self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+            self._file.write(
+                json.dumps({"step": step, "kind": kind, **values}, allow_nan=False) + "\n"
+            )
             self._file.flush()
         except OSError as error:
             raise refused(self.path, error.strerror) from None

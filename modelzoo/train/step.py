@@ -216,13 +216,18 @@ class TrainStep:
     ) -> tuple[list[tf.Tensor], Tensors]:
         """The values to assign and the step's report, from what all replicas summed."""
         settings, state = self.settings, self.state
-        ratio = settings.batch_size / sums["loss_weight"]
+        # Without any weight there is no gradient, not one that is no number.
+        ratio = tf.math.divide_no_nan(
+            tf.cast(settings.batch_size, sums["loss_weight"].dtype), sums["loss_weight"]
+        )
         gradients = [g * tf.cast(ratio, g.dtype) for g in gradients]
         norm = global_norm(gradients)
-        finite = [tf.reduce_all(tf.math.is_finite(t)) for t in [*gradients, sums["loss_sum"]]]
-        ok = tf.reduce_all(tf.stack([*finite, alive]))
-        gradients = clip(gradients, settings)
-        new, new_slots = state.optimizer.update(trainable, slots, gradients, learning_rate)
+        new, new_slots = state.optimizer.update(
+            trainable, slots, clip(gradients, settings), learning_rate
+        )
+        # A norm is finite where all its elements are; one that overflows is as bad as they.
+        checked = [norm, sums["loss_sum"], global_norm(new)]
+        ok = tf.reduce_all(tf.stack([alive, *(tf.math.is_finite(x) for x in checked)]))
         new_average = []
         if average:
             rate = ema_rate(step, settings.ema_decay)

@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
-import itertools
+import hashlib
+import math
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,22 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.order import Order
-from modelzoo.data.pipeline import evaluation_dataset, training_dataset
-from modelzoo.distribute.strategy import describe, device_names
+from modelzoo.data.pipeline import training_dataset
+from modelzoo.distribute.strategy import device_names
 from modelzoo.errors import UserError
-from modelzoo.measure.flops import forward_flops
 from modelzoo.train import checkpoint, run_folder
 from modelzoo.train.evaluation import Evaluator
 from modelzoo.train.length import Length, to_steps
 from modelzoo.train.plan import Plan
-from modelzoo.train.precision import dtype_policy, inference_precision
-from modelzoo.train.progress import Progress, count
+from modelzoo.train.precision import deterministic, dtype_policy, inference_precision
+from modelzoo.train.progress import Progress
 from modelzoo.train.records import Events, Records
+from modelzoo.train.scoring import Scoring
 from modelzoo.train.settings import Evaluation, Train
 from modelzoo.train.signals import Interrupted, on_signals
 from modelzoo.train.state import TrainState
 from modelzoo.train.step import TrainStep
+from modelzoo.train.summary import summary
 
 
 class Trainer:
@@ -48,8 +50,9 @@ class Trainer:
         self.strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
         self.progress = progress
-        self.validated: dict[int, dict[str, Any]] = {}  # Scores by step.
         self.meta = checkpoint.Meta(step=0, examples=0)
+        self.stop_signal: int | None = None
+        self.validated: tuple[int, dict[str, Any]] = (-1, {})  # The last scores and their step.
 
     # What the data knows, and what follows from it.
 
@@ -73,8 +76,11 @@ class Trainer:
                     f"skipped {len(source.skipped)} bad image(s) of the {role} split, "
                     f"the first: {name}: {reason}"
                 )
-        self.spec = self.splits["train"].spec
+        source = self.splits["train"]
+        self.spec = source.spec
         self.task = self.experiment.task.bind(self.spec)
+        names = "\0".join([*map(str, source.ids), *self.spec.class_names])
+        self.fingerprint = hashlib.sha256(names.encode()).hexdigest()[:16]
         self._plan_lengths()
 
     def _plan_lengths(self) -> None:
@@ -91,17 +97,16 @@ class Trainer:
                 f"config.eval.batch_size must be a multiple of {self.replicas} replicas, "
                 f"got {self.eval_batch_size}"
             )
-        total = self.steps(settings.steps)
         self.plan = Plan(
-            total=total,
+            total=self.steps(settings.steps),
             log_every=self.steps(settings.log_every),
             checkpoint_every=self.steps(settings.checkpoint_every),
             eval_every=self.steps(evaluation.every) if "validation" in self.splits else None,
-            loop=settings.steps_per_loop,
+            steps_per_loop=settings.steps_per_loop,
         )
         optimizer = self.experiment.optimizer
         try:
-            factor = optimizer.schedule.bind(total, self.steps)
+            factor = optimizer.schedule.bind(self.plan.total, self.steps)
         except ValueError as error:
             raise UserError(f"config.optimizer.schedule.{error}") from None
         self.learning_rate = lambda step: optimizer.learning_rate * factor(step)
@@ -116,8 +121,10 @@ class Trainer:
         """Builds everything that has variables, in the strategy's scope."""
         settings, seed = self.settings, self.experiment.seed
         keras.utils.set_random_seed(seed)
-        if settings.deterministic:
-            tf.config.experimental.enable_op_determinism()
+        if not deterministic(settings.deterministic):
+            self.progress.say(
+                "this process stays deterministic: a run before this one asked for it"
+            )
         with self.strategy.scope():
             with dtype_policy(settings.precision):
                 self.model = self._build_model()
@@ -130,22 +137,20 @@ class Trainer:
             else:
                 with dtype_policy(precision):
                     inference_model = self._build_model()
+        self.parameters = sum(math.prod(v.shape) for v in self.state.trainable)
         self.train_step = TrainStep(
             self.task, self.state, settings, self.learning_rate, self.strategy, seed
         )
-        self.evaluator = Evaluator(inference_model, self.task, self.strategy)
-        self._check_metric()
-
-    def _check_metric(self) -> None:
-        """Raises UserError where `best_metric` is no score of the task: not hours later."""
-        name = self.evaluation.best_metric
-        if name is None:
-            return
-        sums = self._sums("validation", self.evaluation.weights, batches=1)
-        scores = self.task.scores({key: np.ones_like(value) for key, value in sums.items()})
-        if not isinstance(scores.get(name), float):
-            there = ", ".join(k for k, v in scores.items() if isinstance(v, float))
-            raise UserError(f"config.eval.best_metric must be one of {there}; got {name!r}")
+        self.score = Scoring(
+            self.task,
+            Evaluator(inference_model, self.task, self.strategy),
+            self.state,
+            self.splits,
+            self.evaluation,
+            self.eval_batch_size,
+            self._told,
+        )
+        self.score.check_metric()
 
     def _build_model(self) -> keras.Model:
         """The model; a field that does not fit the data is told by its key."""
@@ -160,12 +165,22 @@ class Trainer:
 
     # Restoring: a checkpoint of this run, else init_from, else from scratch.
 
-    def restore(self) -> None:
-        """Sets the state from the last checkpoint, from `init_from`, or leaves the fresh one."""
+    def restore(self, other_data: bool = False) -> None:
+        """Sets the state from the last checkpoint, from `init_from`, or leaves the fresh one.
+
+        Raises UserError where the training data is not what the checkpoint was made on, unless
+        `other_data`.
+        """
         self.started = "from scratch"
         if checkpoint.steps(self.workdir):
             path = checkpoint.find(self.workdir, "last")
-            self.meta = checkpoint.read_meta(path)
+            self.meta = checkpoint.read_meta(path).forgetting(self.evaluation.best_metric)
+            if self.meta.data != self.fingerprint and not other_data:
+                raise UserError(
+                    f"the training data is not what {self.workdir} was trained on until step "
+                    f"{self.meta.step}: other examples or classes; bring it back, take another "
+                    "--workdir, or go on with --resume_with_changes"
+                )
             with self.strategy.scope():
                 self.state.restore(checkpoint.read(path), self.meta.step)
             self.started = f"resumed at step {self.meta.step}"
@@ -174,49 +189,19 @@ class Trainer:
             with self.strategy.scope():
                 self.state.start_from(checkpoint.read(path), self.evaluation.weights)
             self.started = f"weights from {path}"
-
-    # What a person sees first.
+        self.meta = dataclasses.replace(self.meta, data=self.fingerprint)
 
     def summarize(self) -> None:
-        """Prints devices, batches, sizes and lengths."""
-        settings, source = self.settings, self.splits["train"]
-        self.parameters = sum(int(np.prod(v.shape)) for v in self.state.trainable)
-        decayed = sum(self.experiment.optimizer.decays(v.path) for v in self.state.trainable)
-        flops = forward_flops(self.model)
-        per_replica = settings.batch_size // self.replicas
-        batch = f"{settings.batch_size} = {self.replicas} replica(s) x {per_replica}"
-        if settings.accumulate > 1:
-            batch += f", in {settings.accumulate} micro-batches"
-        epochs = self.plan.total * settings.batch_size / source.num_examples
-        splits = ", ".join(f"{name} {s.num_examples:,}" for name, s in self.splits.items())
-        model = type(self.experiment.model).__name__
-        optimizer = type(self.experiment.optimizer).__name__
-        self.progress.table(
-            {
-                "devices": describe(self.strategy),
-                "data": f"{splits} examples; {self.spec.num_classes} classes, "
-                f"images {'x'.join(map(str, self.spec.shape))}",
-                "model": f"{model}, {self.parameters:,} parameters, {count(flops)}FLOP forward "
-                f"an example, {settings.precision}{', XLA' if settings.xla else ''}",
-                "batch": batch,
-                "optimizer": f"{optimizer}, weight decay on {decayed} of "
-                f"{len(self.state.trainable)} variables",
-                "steps": f"{self.plan.total:,} ({epochs:.4g} epochs), {self.started}",
-                "folder": str(self.workdir),
-            }
-        )
+        """Prints what is about to be trained, on what."""
+        self.progress.table(summary(self))
 
     # The loop.
 
-    def distribute(self, make: Callable[[], tf.data.Dataset]) -> Iterable:
-        """A data set whose elements are one batch for each replica of the strategy."""
-        return self.strategy.distribute_datasets_from_function(lambda context: make())
-
     def batches(self) -> Iterator:
-        """Training batches from the restored position on."""
+        """Training batches from the restored position on, one for each replica at a time."""
         return iter(
-            self.distribute(
-                lambda: training_dataset(
+            self.strategy.distribute_datasets_from_function(
+                lambda context: training_dataset(
                     self.splits["train"],
                     self.task.features,
                     seed=self.experiment.seed,
@@ -232,35 +217,34 @@ class Trainer:
     def train(self) -> None:
         """Trains from the restored step to the last, or to an early stop.
 
-        Raises Interrupted after SIGINT or SIGTERM, once the state is saved, and UserError where a
-        loss or gradient is not finite.
+        Raises Interrupted after SIGINT or SIGTERM and BrokenPipeError where nobody reads what is
+        printed, both once the state is saved; UserError where a loss, gradient or weight is not
+        finite.
         """
         log = run_folder.MetricsLog(self.workdir, self.meta.step)
         events = Events(self.workdir)
-        self.stop_signal: int | None = None
+        records = Records(
+            log,
+            events,
+            self.progress,
+            self.task,
+            steps=self.plan.total,
+            batch_size=self.settings.batch_size,
+            examples_per_epoch=self.splits["train"].num_examples,
+        )
         try:
             with on_signals(self._on_signal):
-                self._train(
-                    Records(
-                        log,
-                        events,
-                        self.progress,
-                        self.task,
-                        steps=self.plan.total,
-                        batch_size=self.settings.batch_size,
-                        examples_per_epoch=self.splits["train"].num_examples,
-                    )
-                )
+                self._train(records)
             events.flush()
         finally:
             log.close()
             events.close()
 
     def _on_signal(self, number: int, frame: Any) -> None:
+        # Printing here could interrupt a print, and fail where the reader was stopped too.
         if self.stop_signal is not None:
             raise KeyboardInterrupt
         self.stop_signal = number
-        self.progress.say("stopping after this step; once more to stop at once without saving")
 
     def _train(self, records: Records) -> None:
         step, plan = self.meta.step, self.plan
@@ -272,12 +256,12 @@ class Trainer:
             waited = time.perf_counter()
             with self._told("train", self._next_rows):
                 batch = next(iterator)
-                called = time.perf_counter()
-                report = self.train_step(batch, chunk)
+            called = time.perf_counter()
+            report = self._call(batch, chunk)
             if not report["ok"].all():
                 bad = step + int(np.argmin(report["ok"])) + 1
                 raise UserError(
-                    f"the loss or gradient of step {bad} is not finite: lower "
+                    f"the loss, gradient or weights of step {bad} are not finite: lower "
                     "config.optimizer.learning_rate, lengthen its warmup or clip with "
                     f"config.train.clip_global_norm; {self._kept()}"
                 )
@@ -289,18 +273,7 @@ class Trainer:
                 examples=self.meta.examples + chunk * self.settings.batch_size,
                 seconds=before + time.perf_counter() - began,
             )
-            save = step % plan.checkpoint_every == 0 or step == plan.total
-            if step % plan.log_every == 0 or step == plan.total:
-                records.train(step)
-            if plan.eval_every and (step % plan.eval_every == 0 or step == plan.total):
-                scores = self.evaluate("validation")
-                self.validated[step] = scores
-                records.eval(step, scores)
-                save |= self._judge(step, scores)
-            if save or self.stop_signal is not None or self._stale():
-                self.save()
-            if self.stop_signal is not None and step < plan.total:
-                raise Interrupted(self.stop_signal, step)
+            self._after(records)
             if self._stale():
                 self.progress.say(
                     f"stopping early: no better {self.evaluation.best_metric} in "
@@ -308,20 +281,64 @@ class Trainer:
                 )
                 return
 
+    def _call(self, batch: Any, count: int) -> dict[str, np.ndarray]:
+        """The steps; what the devices refuse is told by what to change."""
+        try:
+            return self.train_step(batch, count)
+        except tf.errors.ResourceExhaustedError:
+            raise self._out_of_memory() from None
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if not self.settings.xla:
+                raise
+            raise UserError(
+                f"XLA refuses this step: {error.message.splitlines()[0]}; set "
+                "config.train.xla=false, or config.train.deterministic=false where an operation "
+                "has no deterministic form"
+            ) from error
+
+    def _after(self, records: Records) -> None:
+        """What is due at the step now: records, scores, a checkpoint, a stop."""
+        step, plan = self.meta.step, self.plan
+        end = step == plan.total
+        save = end or step % plan.checkpoint_every == 0
+        if end or step % plan.log_every == 0:
+            records.train(step)
+        if plan.eval_every and (end or step % plan.eval_every == 0):
+            scores = self.score("validation")
+            self.validated = (step, scores)
+            records.eval(step, scores)
+            metric = self.evaluation.best_metric
+            if metric is not None:
+                self.meta = self.meta.judged(metric, scores[metric])
+                save |= self.meta.best_step == step
+        if save or self._stale() or self.stop_signal is not None or self.progress.broken:
+            self.save()
+        if self.stop_signal is not None:
+            raise Interrupted(self.stop_signal, step)
+        if self.progress.broken:
+            raise BrokenPipeError
+
+    def _stale(self) -> bool:
+        patience = self.evaluation.patience
+        return patience is not None and self.meta.stale >= patience
+
     @contextlib.contextmanager
     def _told(self, split: str, rows: Callable[[], np.ndarray]) -> Iterator[None]:
-        """Tells what fails over batches of a split in one line: the bad image among its `rows`."""
+        """Tells what fails in reading a split in one line: the bad image among its `rows`."""
         try:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError):
-            raise UserError(
-                f"out of memory after step {self.meta.step}: lower config.train.batch_size (now "
-                f"{self.settings.batch_size}) or config.eval.batch_size (now "
-                f"{self.eval_batch_size}), or raise config.train.accumulate; {self._kept()}"
-            ) from None
+            raise self._out_of_memory() from None
         except tf.errors.OpError as error:
             self.splits[split].check(rows())
             raise UserError(f"a batch of the {split} split failed: {error.message}") from error
+
+    def _out_of_memory(self) -> UserError:
+        return UserError(
+            f"out of memory after step {self.meta.step}: lower config.train.batch_size (now "
+            f"{self.settings.batch_size}) or config.eval.batch_size (now {self.eval_batch_size}), "
+            f"or raise config.train.accumulate; {self._kept()}"
+        )
 
     def _next_rows(self) -> np.ndarray:
         order = Order(self.experiment.seed, self.splits["train"].num_examples)
@@ -330,50 +347,6 @@ class Trainer:
     def _kept(self) -> str:
         there = checkpoint.steps(self.workdir)
         return f"the checkpoint of step {there[-1]} is kept" if there else "no checkpoint was due"
-
-    # Scores, and what follows from them.
-
-    def evaluate(self, split: str) -> dict[str, Any]:
-        """Scores of a split; with a moving average, those of the raw weights stand in `raw`."""
-        evaluation = self.evaluation
-        scores = self._scores(split, evaluation.weights)
-        if self.state.average and evaluation.weights == "ema":
-            scores["raw"] = self._scores(split, "raw")
-        return scores
-
-    def _scores(self, split: str, weights: str) -> dict[str, Any]:
-        return self.task.scores(self._sums(split, weights))
-
-    def _sums(self, split: str, weights: str, batches: int | None = None) -> dict[str, np.ndarray]:
-        """The counts over a split, or over its first batches."""
-        source = self.splits[split]
-        dataset = self.distribute(
-            lambda: evaluation_dataset(
-                source,
-                self.task.features,
-                batch_size=self.eval_batch_size,
-                replicas=self.replicas,
-            )
-        )
-        with self._told(split, lambda: np.arange(source.num_examples)):
-            return self.evaluator(itertools.islice(dataset, batches), self.state.served(weights))
-
-    def _judge(self, step: int, scores: dict[str, Any]) -> bool:
-        """Remembers the best score; True where this one is it."""
-        name = self.evaluation.best_metric
-        if name is None:
-            return False
-        score, best = scores[name], self.meta.best_score
-        better = best is None or (score < best if name == "loss" else score > best)
-        if better:
-            self.meta = dataclasses.replace(self.meta, best_step=step, best_score=score, stale=0)
-        else:
-            self.meta = dataclasses.replace(self.meta, stale=self.meta.stale + 1)
-        return better
-
-    def _stale(self) -> bool:
-        patience = self.evaluation.patience
-        return patience is not None and self.meta.stale >= patience
 
     def save(self) -> None:
         """Writes a checkpoint of the step now and deletes those that are not kept."""
@@ -385,19 +358,17 @@ class Trainer:
 
     def finish(self) -> dict[str, Any]:
         """Scores the test split with the weights that would be served; writes `result.json`."""
-        chosen = self.meta.step
-        if self.evaluation.best_metric is not None and self.meta.best_step is not None:
-            chosen = self.meta.best_step
-            if chosen != self.meta.step:
-                arrays = checkpoint.read(checkpoint.find(self.workdir, chosen))
-                with self.strategy.scope():
-                    self.state.restore(arrays, chosen)
+        chosen = self.meta.best_step or self.meta.step
+        if chosen != self.meta.step:
+            arrays = checkpoint.read(checkpoint.find(self.workdir, chosen))
+            with self.strategy.scope():
+                self.state.restore(arrays, chosen)
         scores = {}
         if "validation" in self.splits:
-            known = self.validated.get(chosen)
-            scores["validation"] = self.evaluate("validation") if known is None else known
+            step, known = self.validated
+            scores["validation"] = known if step == chosen else self.score("validation")
         if "test" in self.splits:
-            scores["test"] = self.evaluate("test")
+            scores["test"] = self.score("test")
         result = {
             "eval": scores,
             "steps": self.meta.step,

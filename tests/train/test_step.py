@@ -267,14 +267,26 @@ def test_a_step_that_is_not_finite_changes_nothing_nor_do_those_after_it(replica
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
 
 
-def test_weights_of_zero_alone_are_no_update():
+def test_weights_of_zero_alone_have_no_gradient():
     batches = batches_of(1)
     batches["weight"][:] = 0
-    step, state = make(TINY_CNN, SGD(0.1))
+    step, state = make(TINY_CNN, SGD(0.1, weight_decay=0.5))
     before = state.arrays()
-    assert step(feed(step, batches), 1)["ok"].tolist() == [0]
+    report = step(feed(step, batches), 1)
+    assert (report["ok"].tolist(), report["grad_norm"].tolist()) == ([1], [0])
+    after = state.arrays()
+    np.testing.assert_allclose(
+        after["model/logits/kernel"], before["model/logits/kernel"] * 0.95, rtol=1e-6
+    )
+    np.testing.assert_array_equal(after["model/logits/bias"], before["model/logits/bias"])
+
+
+def test_weights_that_overflow_change_nothing():
+    step, state = make(TINY_CNN, SGD(1e38))
+    before = state.arrays()
+    assert step(feed(step, batches_of(1)), 1)["ok"].tolist() == [0]
     for name, value in state.arrays().items():
-        np.testing.assert_array_equal(value, before[name])
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
 def test_dropout_masks_differ_by_replica_step_and_micro_batch_and_repeat_with_the_seed():

@@ -208,9 +208,10 @@ def test_init_from_starts_with_a_checkpoints_weights(experiment, tmp_path):
     a, b = weights(tmp_path / "first"), weights(tmp_path / "second")
     for name in a:
         np.testing.assert_allclose(a[name], b[name], atol=1e-9)
-    other = change(start, model={"filters": (5,)})
-    with pytest.raises(UserError, match="another model"):
-        train(other, tmp_path / "third")
+    for filters in ((5,), (4, 4)):
+        other = change(start, model={"filters": filters, "padding": "same"})
+        with pytest.raises(UserError, match="another model"):
+            train(other, tmp_path / "third")
     with pytest.raises(UserError, match="no checkpoint or run folder at"):
         train(change(start, train={"init_from": "/nowhere"}), tmp_path / "fourth")
 
@@ -336,9 +337,61 @@ def test_clipping_and_rate_reach_the_step(experiment, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(experiment, tmp_path):
     wild = change(experiment, optimizer={"learning_rate": 1e30})
-    with pytest.raises(UserError, match=r"of step \d+ is not finite: lower config.optimizer"):
+    with pytest.raises(UserError, match=r"of step 1 are not finite: lower config.optimizer"):
         train(wild, tmp_path)
     assert checkpoint.steps(tmp_path) == []
+
+
+def test_other_data_is_refused_unless_asked_for(experiment, stripes, tmp_path):
+    train(experiment, tmp_path)
+    arrays = dict(np.load(stripes))
+    fewer = tmp_path / "fewer.npz"
+    np.savez(fewer, **{k: v[1:] if k.endswith("_train") else v for k, v in arrays.items()})
+    (tmp_path / "data.npz").write_bytes(stripes.read_bytes())
+    moved = change(experiment, data={"path": str(tmp_path / "data.npz")})
+    train(moved, tmp_path / "run")
+    (tmp_path / "data.npz").write_bytes(fewer.read_bytes())
+    with pytest.raises(UserError, match="training data is not what .* until step 12"):
+        train(moved, tmp_path / "run")
+    result, _ = train(moved, tmp_path / "run", resume_with_changes=True)
+    assert result["steps"] == 12
+
+
+def test_another_best_metric_forgets_the_best_of_the_last(experiment, tmp_path):
+    best = change(experiment, eval={"best_metric": "accuracy", "patience": 9})
+    train(best, tmp_path)
+    other = change(best, eval={"best_metric": "loss"}, train={"steps": 18})
+    train(other, tmp_path, resume_with_changes=True)
+    meta = checkpoint.read_meta(checkpoint.find(tmp_path))
+    assert (meta.best_metric, meta.best_step) == ("loss", 18)
+    none = change(other, eval={"best_metric": None, "patience": None}, train={"steps": 24})
+    result, _ = train(none, tmp_path, resume_with_changes=True)
+    assert result["evaluated_step"] == 24
+    assert checkpoint.resolve(tmp_path).name == "00000024"
+
+
+class Torn(io.StringIO):
+    """A stream whose reader goes after some lines."""
+
+    def __init__(self, lines):
+        super().__init__()
+        self.lines = lines
+
+    def write(self, text):
+        self.lines -= text.count("\n")
+        if self.lines < 0:
+            raise BrokenPipeError
+        return super().write(text)
+
+
+def test_a_reader_that_goes_stops_the_run_once_it_is_saved(experiment, tmp_path):
+    whole, _ = train(experiment, tmp_path / "whole")
+    with pytest.raises(BrokenPipeError):
+        modelzoo.train(experiment, tmp_path / "cut", progress=Progress(Torn(7)))
+    assert checkpoint.steps(tmp_path / "cut") == [4]
+    result, _ = train(experiment, tmp_path / "cut")
+    assert result["eval"] == whole["eval"]
+    assert not differ(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
 
 @pytest.mark.parametrize(

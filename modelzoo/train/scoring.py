@@ -1,0 +1,90 @@
+"""Scores of a run's splits, during training and at its end."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.pipeline import evaluation_dataset
+from modelzoo.errors import UserError
+from modelzoo.tasks.task import Task
+from modelzoo.train.evaluation import Evaluator
+from modelzoo.train.settings import Evaluation
+from modelzoo.train.state import TrainState
+
+Told = Callable[[str, Callable[[], np.ndarray]], Any]
+
+
+class Scoring:
+    """Scores splits with the weights of a training state.
+
+    splits: opened sources by name. told: context manager in which reading a split goes on.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        evaluator: Evaluator,
+        state: TrainState,
+        splits: dict[str, Any],
+        settings: Evaluation,
+        batch_size: int,
+        told: Told,
+    ):
+        self.task = task
+        self.evaluator = evaluator
+        self.state = state
+        self.splits = splits
+        self.settings = settings
+        self.batch_size = batch_size
+        self.told = told
+
+    def __call__(self, split: str) -> dict[str, Any]:
+        """Scores of a split; with a moving average, those of the raw weights stand in `raw`.
+
+        Raises UserError where a score that a line shows is not finite.
+        """
+        scores = self._scores(split, self.settings.weights)
+        if self.state.average and self.settings.weights == "ema":
+            scores["raw"] = self._scores(split, "raw")
+        return scores
+
+    def check_metric(self) -> None:
+        """Raises UserError where `best_metric` is no score of the task: not hours later."""
+        name = self.settings.best_metric
+        if name is None:
+            return
+        sums = self._sums("validation", self.settings.weights, batches=1)
+        scores = self.task.scores({key: np.ones_like(value) for key, value in sums.items()})
+        if not isinstance(scores.get(name), float):
+            there = ", ".join(k for k, v in scores.items() if isinstance(v, float))
+            raise UserError(f"config.eval.best_metric must be one of {there}; got {name!r}")
+
+    def _scores(self, split: str, weights: str) -> dict[str, Any]:
+        scores = self.task.scores(self._sums(split, weights))
+        for name, value in scores.items():
+            if isinstance(value, float) and not np.isfinite(value):
+                raise UserError(
+                    f"the {name} on the {split} split after step {int(self.state.step.numpy())} is "
+                    "not finite: lower config.optimizer.learning_rate or lengthen its warmup"
+                )
+        return scores
+
+    def _sums(self, split: str, weights: str, batches: int | None = None) -> dict[str, np.ndarray]:
+        """The counts over a split, or over its first batches."""
+        source, strategy = self.splits[split], self.evaluator.strategy
+
+        def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return evaluation_dataset(
+                source,
+                self.task.features,
+                batch_size=self.batch_size,
+                replicas=strategy.num_replicas_in_sync,
+            )
+
+        with self.told(split, lambda: np.arange(source.num_examples)):
+            distributed = strategy.distribute_datasets_from_function(dataset)
+            served = self.state.served(weights)
+            return self.evaluator(itertools.islice(distributed, batches), served)
