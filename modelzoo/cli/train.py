@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
     folder = shlex.quote(workdir)
     print(
         f"\nscores and versions  {folder}/result.json\n"
-        f"curves               tensorboard --logdir {folder}/tensorboard\n"
+        f"curves               tensorboard --logdir {folder}/tensorboard"
+        "  (pip install tensorboard)\n"
         f"evaluate             modelzoo evaluate --workdir={folder} --split=test\n"
         f"predict              modelzoo predict --workdir={folder} IMAGE_OR_FOLDER ...\n"
         f"export               modelzoo export --workdir={folder} --export_dir={folder}/export\n"

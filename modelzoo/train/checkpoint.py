@@ -156,7 +156,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
 
 def resolve(path: str | Path) -> Path:
     """The checkpoint folder that `path` names: itself, or the best or last of a run folder."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if (path / "state.npz").is_file():
         return path
     if not path.is_dir():
