@@ -278,7 +278,8 @@ def test_a_reader_that_leaves_loses_nothing(place, trained):
     process = start(AGAIN, stdout=writer)
     os.close(writer)
     assert (process.communicate()[1], process.returncode) == ("", 128 + signal.SIGPIPE)
-    assert files(place / "run/checkpoints") == before
+    after = files(place / "run/checkpoints")
+    assert before.items() < after.items()  # The step at which nobody read any more is saved.
     assert_goes_on(place, trained)
 
 
