@@ -33,11 +33,10 @@ flags.DEFINE_string(
     "train, validation, test, or a split by the data's own name for it, such as 'train[:10%]'.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string(
+shared.path(
+    FLAGS,
     "predictions",
-    None,
     "File to write a JSON line for each example to: id, label, class, probability, scores.",
-    flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "format", "table", ["table", "json"], "How the scores are printed.", flag_values=FLAGS
@@ -138,16 +137,18 @@ def label_alignment(
 
     Raises UserError where a class is none of the model's.
     """
+    import numpy as np
     import tensorflow as tf
 
-    unknown = [name for name in given if name not in wanted]
+    numbers = {name: number for number, name in enumerate(wanted)}
+    unknown = [name for name in given if name not in numbers]
     if unknown:
         raise UserError(
             f"the data has {len(unknown)} class(es) that the model does not know, the first "
             f"{unknown[0]!r}: it knows {', '.join(wanted[:10])}{', ...' if wanted[10:] else ''}"
         )
-    numbers = [list(wanted).index(name) for name in given]
-    return lambda raw: {**raw, "label": tf.gather(tf.constant(numbers, tf.int64), raw["label"])}
+    table = np.array([numbers[name] for name in given], np.int64)
+    return lambda raw: {**raw, "label": tf.gather(table, raw["label"])}
 
 
 def _sums(predictor, strategy, source, align, batch_size) -> dict[str, Any]:
