@@ -249,16 +249,17 @@ def test_mistakes_are_one_line(image_run, tmp_path, capsys, words, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("predictions", [False, True])
 @pytest.mark.parametrize("which", ["workdir", "model"])
 def test_a_broken_image_met_on_the_way_is_named(
-    image_run, exported, tmp_path, capsys, monkeypatch, which
+    image_run, exported, tmp_path, capsys, monkeypatch, which, predictions
 ):
     # What does not fit into memory is decoded while it is evaluated.
     monkeypatch.setattr("modelzoo.data.source.MEMORY_LIMIT", 0)
     source = {"workdir": image_run.workdir, "model": exported}[which]
     file = tmp_path / "predictions.jsonl"
     words = [f"--{which}={source}", _broken(tmp_path)]
-    if which == "model":
+    if predictions:
         words.append(f"--predictions={file}")
     assert run(evaluate, words) == 1
     assert "test/bee/0.png" in capsys.readouterr().err
