@@ -55,7 +55,7 @@ def load(name_or_path: str, pairs: Sequence[tuple[str, str]] = ()) -> Experiment
     `get_config()` is called. Raises UserError with one line for every mistake in them.
     """
     if name_or_path.endswith(".py"):
-        path = pathlib.Path(name_or_path)
+        path = pathlib.Path(name_or_path).expanduser()
         get_config, where = _from_file(path), str(path)
     else:
         get_config, where = _from_package(name_or_path), f"config {name_or_path}"

@@ -186,7 +186,8 @@ class Predictor:
 
 def load(path: str | Path) -> Predictor:
     """The predictor over a run's folder or an exported one, whichever `path` is."""
-    if _exported(Path(path)):
+    path = Path(path).expanduser()
+    if _exported(path):
         return Predictor.from_export(path)
     return Predictor.from_workdir(path)
 

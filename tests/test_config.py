@@ -305,6 +305,12 @@ def write(tmp_path, monkeypatch):
     return write
 
 
+def test_a_tilde_is_the_home_folder(write, tmp_path, monkeypatch):
+    write(GOOD)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config.load("~/toy_config.py").model.width == 5
+
+
 def test_load_reads_a_file_and_applies_overrides(write):
     loaded = config.load(write(GOOD), [("model.width", "9"), ("train.steps", "3")])
     assert (loaded.model.width, loaded.data.width, loaded.train.steps) == (9, 5, 3)

@@ -33,11 +33,10 @@ flags.DEFINE_string(
     "train, validation, test, or a split by the data's own name for it, such as 'train[:10%]'.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string(
+shared.path(
+    FLAGS,
     "predictions",
-    None,
     "File to write a JSON line for each example to: id, label, class, probability, scores.",
-    flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "format", "table", ["table", "json"], "How the scores are printed.", flag_values=FLAGS
@@ -64,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
     batch_size = experiment.eval.batch_size or experiment.train.batch_size
     if FLAGS.predictions is not None:
         rows = _predictions(predictor, source, align, batch_size)
-        _write_lines(Path(FLAGS.predictions), _naming_bad_images(rows, source))
+        _write_lines(Path(FLAGS.predictions), rows)
     sums = _sums(predictor, strategy, source, align, batch_size)
     about = {
         "model": predictor.origin,
@@ -126,8 +125,6 @@ def open_split(data: Any, split: str, spec: "ImageSpec", keys: Sequence[str]) ->
             f"config.data.image_size={spec.height},{spec.width}, config.data.channels="
             f"{spec.channels} and config.data.resize={spec.resize}"
         )
-    if not source.num_examples:
-        raise UserError(f"split {split!r} is empty: there is nothing to evaluate")
     return source
 
 
@@ -138,16 +135,28 @@ def label_alignment(
 
     Raises UserError where a class is none of the model's.
     """
+    import numpy as np
     import tensorflow as tf
 
-    unknown = [name for name in given if name not in wanted]
+    numbers = {name: number for number, name in enumerate(wanted)}
+    unknown = [name for name in given if name not in numbers]
     if unknown:
         raise UserError(
             f"the data has {len(unknown)} class(es) that the model does not know, the first "
             f"{unknown[0]!r}: it knows {', '.join(wanted[:10])}{', ...' if wanted[10:] else ''}"
         )
-    numbers = [list(wanted).index(name) for name in given]
-    return lambda raw: {**raw, "label": tf.gather(tf.constant(numbers, tf.int64), raw["label"])}
+    table = np.array([numbers[name] for name in given], np.int64)
+    return lambda raw: {**raw, "label": tf.gather(table, raw["label"])}
+
+
+def _batches(
+    batches: Iterable, source: "ImageSource", batch_size: int
+) -> Iterator[dict[str, "tf.Tensor"]]:
+    """The batches of an evaluation; a bad image among them is named."""
+    from modelzoo.data.pipeline import evaluation_rows, naming_bad_images
+
+    count = source.num_examples
+    return naming_bad_images(batches, source, lambda k: evaluation_rows(k, count, batch_size))
 
 
 def _sums(predictor, strategy, source, align, batch_size) -> dict[str, Any]:
@@ -168,10 +177,10 @@ def _sums(predictor, strategy, source, align, batch_size) -> dict[str, Any]:
         return evaluation_dataset(source, features, batch_size=batch_size, replicas=replicas)
 
     if strategy is None:
-        return predictor.sums(_naming_bad_images(batches(), source))
+        return predictor.sums(_batches(batches(), source, batch_size))
     evaluator = Evaluator(predictor.model, predictor.task, strategy)
     distributed = strategy.distribute_datasets_from_function(batches)
-    return evaluator(_naming_bad_images(distributed, source))
+    return evaluator(_batches(distributed, source, batch_size))
 
 
 def _predictions(predictor, source, align, batch_size) -> Iterator[dict[str, Any]]:
@@ -182,7 +191,7 @@ def _predictions(predictor, source, align, batch_size) -> Iterator[dict[str, Any
         source, lambda raw, training: align(raw), batch_size=batch_size, replicas=1
     )
     names = predictor.spec.class_names
-    for raw in dataset:
+    for raw in _batches(dataset, source, batch_size):
         outputs = predictor.outputs(raw)
         index, label = raw["index"].numpy(), raw["label"].numpy()
         for i in range(len(index)):
@@ -194,20 +203,6 @@ def _predictions(predictor, source, align, batch_size) -> Iterator[dict[str, Any
                     "probability": float(outputs["scores"][i].max()),
                     "scores": outputs["scores"][i].tolist(),
                 }
-
-
-def _naming_bad_images(items: Iterable, source: "ImageSource") -> Iterator:
-    """The items; an error in reading or decoding them becomes one that names the file."""
-    import numpy as np
-    import tensorflow as tf
-
-    from modelzoo.predictor import one_line
-
-    try:
-        yield from items
-    except tf.errors.OpError as error:
-        source.check(np.arange(source.num_examples))
-        raise UserError(f"the evaluation failed: {one_line(error)}") from None
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

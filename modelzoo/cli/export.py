@@ -6,19 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
 
 FLAGS = shared.Flags()
 shared.workdir(FLAGS)
 shared.checkpoint(FLAGS)
-flags.DEFINE_string(
-    "export_dir",
-    None,
-    "Folder in which the next version is written (default: WORKDIR/export).",
-    flag_values=FLAGS,
+shared.path(
+    FLAGS, "export_dir", "Folder in which the next version is written (default: WORKDIR/export)."
 )
 
 

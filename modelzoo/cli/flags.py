@@ -1,6 +1,7 @@
 """The flags of a command, and those that several commands share."""
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 
@@ -104,14 +105,26 @@ def _one_line(error: Exception) -> str:
     return message
 
 
+class _PathParser(flags.ArgumentParser):
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        # A shell leaves the ~ of --flag=~/folder to the program.
+        return os.path.expanduser(argument)
+
+
+def path(command: Flags, name: str, description: str, required: bool = False) -> None:
+    """Defines a flag that holds a path; a `~` at its start is the home folder."""
+    flags.DEFINE(_PathParser(), name, None, description, flag_values=command, required=required)
+
+
 def config(command: Flags, required: bool = True) -> None:
     """Defines `--config`, and has the command take `--config.KEY=VALUE` too."""
-    flags.DEFINE_string(
+    path(
+        command,
         "config",
-        None,
         "Name of a shipped config (modelzoo list shows them), or a .py file with get_config().",
-        required=required,
-        flag_values=command,
+        required,
     )
     overrides(command)
 
@@ -123,13 +136,7 @@ def overrides(command: Flags) -> None:
 
 def workdir(command: Flags, required: bool = True) -> None:
     """Defines `--workdir`."""
-    flags.DEFINE_string(
-        "workdir",
-        None,
-        "Folder of the run: its config, metrics and checkpoints.",
-        required=required,
-        flag_values=command,
-    )
+    path(command, "workdir", "Folder of the run: its config, metrics and checkpoints.", required)
     # An unset variable of a shell's would be the working directory.
     flags.register_validator(
         "workdir", lambda name: name != "", message="name a folder", flag_values=command
@@ -157,11 +164,10 @@ def checkpoint(command: Flags) -> None:
 def trained_model(command: Flags) -> None:
     """Defines `--workdir` and `--model`, of which one is to be given, and `checkpoint`'s flags."""
     workdir(command, required=False)
-    flags.DEFINE_string(
+    path(
+        command,
         "model",
-        None,
         "Exported folder, instead of a --workdir: of one version, or of several for the newest.",
-        flag_values=command,
     )
     checkpoint(command)
 

@@ -69,7 +69,7 @@ def find_files(paths: Sequence[str]) -> list[str]:
     if not paths:
         raise UserError("name the files or folders to predict")
     files = []
-    for path in paths:
+    for path in map(os.path.expanduser, paths):
         if not os.path.exists(path):
             raise UserError(f"no file or folder {path}")
         if not os.path.isdir(path):

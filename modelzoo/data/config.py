@@ -59,10 +59,15 @@ class ImageData(abc.ABC):
     def _open(self, split: str) -> ImageSource:
         """Opens a split by its text."""
 
-    def _spec(self, shape: tuple[int, int, int], class_names: tuple[str, ...]) -> ImageSpec:
-        """The spec for data of this own shape `(height, width, channels)`."""
+    def _spec(
+        self, where: str, shape: tuple[int, int, int], class_names: tuple[str, ...]
+    ) -> ImageSpec:
+        """The spec for the data of a place, of this own shape `(height, width, channels)`."""
         height, width = self.image_size or shape[:2]
-        return ImageSpec(height, width, self.channels or shape[2], class_names, self.resize)
+        try:
+            return ImageSpec(height, width, self.channels or shape[2], class_names, self.resize)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

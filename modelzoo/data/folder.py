@@ -60,7 +60,7 @@ class ImageFolder(EncodedImageData):
         # The size is the training images' whichever split is opened.
         base = split_name(self.train_split)
         first = files if base not in folders else _list_images(root, folders[base], classes)[0]
-        spec = self._spec(self._first_shape(root, where, first), tuple(classes))
+        spec = self._spec(where, self._first_shape(root, where, first), tuple(classes))
         part = split_slice(split, len(files))
         files, labels = files[part], labels[part]
         rows = EncodedRows(

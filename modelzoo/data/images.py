@@ -19,17 +19,20 @@ def convert_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     Alpha is dropped, not composited; where asked for and absent, it is opaque.
     """
     count = tf.shape(image)[-1]
-    last = tf.where(count < 3, 0, 2)
-    rgb = tf.gather(image, tf.minimum([0, 1, 2], last), axis=-1)
-    if channels in (1, 2):
-        weighted = tf.cast(rgb, tf.int32) * _LUMA
-        color = tf.cast((tf.reduce_sum(weighted, -1, keepdims=True) + 2**15) // 2**16, tf.uint8)
-    else:
-        color = rgb
-    if channels in (2, 4):
-        alpha = tf.where(count % 2 == 0, image[..., -1:], tf.constant(255, tf.uint8))
-        color = tf.concat([color, alpha], -1)
-    return tf.ensure_shape(color, [None] * (len(image.shape) - 1) + [channels])
+
+    def converted() -> tf.Tensor:
+        last = tf.where(count < 3, 0, 2)
+        color = tf.gather(image, tf.minimum([0, 1, 2], last), axis=-1)
+        if channels in (1, 2):
+            weighted = tf.reduce_sum(tf.cast(color, tf.int32) * _LUMA, -1, keepdims=True)
+            color = tf.cast((weighted + 2**15) // 2**16, tf.uint8)
+        if channels in (2, 4):
+            alpha = tf.where(count % 2 == 0, image[..., -1:], tf.constant(255, tf.uint8))
+            color = tf.concat([color, alpha], -1)
+        return color
+
+    result = tf.cond(count == channels, lambda: image, converted)
+    return tf.ensure_shape(result, [None] * (len(image.shape) - 1) + [channels])
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:

@@ -70,7 +70,7 @@ class NpzImages(ImageData):
                 raise UserError(f"{path}: w_{name} must be [n] finite weights of at least 0")
             arrays["weight"] = weights[rows].astype(np.float32)
         num_classes = 1 + max(int(values.max()) for values in labels.values() if len(values))
-        spec = self._spec(images.shape[1:], _class_names(path, file, num_classes))
+        spec = self._spec(path, images.shape[1:], _class_names(path, file, num_classes))
         if images.shape[1:] != spec.shape:
             arrays["image"] = _fit(arrays["image"], ImageDecoder(spec))
         ids = [f"{name}/{row}" for row in range(rows.start, rows.stop)]

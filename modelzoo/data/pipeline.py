@@ -1,11 +1,13 @@
 """From a source and a plan of rows to `tf.data`, for training without end and for evaluation."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.augment import mix
+from modelzoo.data.images import ImageDecoder
 from modelzoo.data.order import Order
 from modelzoo.data.source import ImageSource
 
@@ -35,8 +37,8 @@ def training_dataset(
 
     Args:
         source: the opened training split.
-        features: raw rows to a batch, on flat rows; `seeds` is int64 `[n, 2]`, the seed folded
-            with the epoch and the row's index.
+        features: raw rows to a batch, on flat rows whose images are decoded; `seeds` is int64
+            `[n, 2]`, the seed folded with the epoch and the row's index.
         seed: of order and augmentation.
         first_example: position in the endless stream.
         batch_size: global, a multiple of `num_shards * replicas`.
@@ -78,10 +80,8 @@ def training_dataset(
             tf.TensorSpec([flat, 2], tf.int64),
         ),
     )
-    # In a map of its own: a source that reads files with Python is run one call at a time under
-    # op determinism, and the decoding in `features` is not to wait for that.
     dataset = dataset.map(lambda rows, seeds: (source.gather(rows), seeds), tf.data.AUTOTUNE)
-    dataset = dataset.map(make, tf.data.AUTOTUNE)
+    dataset = _decode(dataset, source, flat).map(make, tf.data.AUTOTUNE)
     return _finish(dataset, replicas)
 
 
@@ -106,9 +106,38 @@ def evaluation_dataset(
     rows[source.num_examples :] = -1
     rows = rows.reshape(batches, num_shards, replicas, replica_batch)[:, shard]
     dataset = tf.data.Dataset.from_tensor_slices(rows.reshape(-1, replica_batch))
-    dataset = dataset.map(source.gather, tf.data.AUTOTUNE)
+    dataset = dataset.map(lambda rows: (source.gather(rows),), tf.data.AUTOTUNE)
+    dataset = _decode(dataset, source, replica_batch)
     dataset = dataset.map(lambda raw: features(raw, training=False), tf.data.AUTOTUNE)
     return _finish(dataset, replicas)
+
+
+def evaluation_rows(number: int, num_examples: int, batch_size: int) -> np.ndarray:
+    """Rows of the batch of that number in `evaluation_dataset`, without padding: int64 `[n]`."""
+    first = number * batch_size
+    return np.arange(first, min(first + batch_size, num_examples), dtype=np.int64)
+
+
+def naming_bad_images(
+    batches: Iterable, source: ImageSource, rows_of: Callable[[int], np.ndarray]
+) -> Iterator:
+    """The batches; where one cannot be read or decoded, a UserError that names its bad image.
+
+    `rows_of` gives the rows of the batch of a number, counted from 0. An error that none of these
+    rows explains, and one of what is done with a batch, comes through as it is.
+    """
+    batches = iter(batches)
+    for number in itertools.count():
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except tf.errors.ResourceExhaustedError:
+            raise
+        except tf.errors.OpError:
+            source.check(rows_of(number))
+            raise
+        yield batch
 
 
 def mix_seed(seed: int, epochs: np.ndarray) -> np.ndarray:
@@ -124,6 +153,23 @@ def _replica_batch(batch_size: int, replicas: int, num_shards: int) -> int:
             f"got {batch_size}"
         )
     return batch_size // (replicas * num_shards)
+
+
+def _decode(dataset: tf.data.Dataset, source: ImageSource, count: int) -> tf.data.Dataset:
+    """Decodes the `encoded` of elements (raw rows `[count]`, ...) to `image`, where they have it.
+
+    Image by image, so that all cores share one batch and nothing but uint8 waits. Apart from the
+    reading: what reads with Python runs one call at a time under op determinism.
+    """
+    if "encoded" not in dataset.element_spec[0]:
+        return dataset
+    decoder = ImageDecoder(source.spec)
+
+    def decode(raw: dict[str, tf.Tensor], *others: tf.Tensor) -> tuple:
+        rest = {name: value for name, value in raw.items() if name != "encoded"}
+        return {"image": decoder(raw["encoded"]), **rest}, *others
+
+    return dataset.unbatch().map(decode, tf.data.AUTOTUNE).batch(count, drop_remainder=True)
 
 
 def _finish(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:

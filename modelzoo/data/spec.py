@@ -1,13 +1,15 @@
 """What the data knows and a model, a task and an exported graph need to know."""
 
 import dataclasses
+import itertools
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec:
     """Size of the images that a model sees, how others are brought to it, and the classes.
 
-    `resize` is "crop" (shorter side to the size, then the centre) or "stretch".
+    `resize` is "crop" (shorter side to the size, then the centre) or "stretch". Two classes of one
+    name are a ValueError: scores and files of classes go by the names.
     """
 
     height: int
@@ -15,6 +17,12 @@ class ImageSpec:
     channels: int
     class_names: tuple[str, ...]
     resize: str = "crop"
+
+    def __post_init__(self):
+        names = sorted(self.class_names)
+        twice = next((a for a, b in itertools.pairwise(names) if a == b), None)
+        if twice is not None:
+            raise ValueError(f"class_names must differ from each other, got {twice!r} twice")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -73,7 +73,7 @@ class TfdsImages(EncodedImageData):
             fixed_size=self.image_size is None,
             fixed_channels=self.channels is None,
         )
-        spec = self._spec(shape, tuple(label.names))
+        spec = self._spec(rows.where, shape, tuple(label.names))
         if rows.fixed_size and None in feature.shape and not fits_in_memory(spec, len(records)):
             raise UserError(
                 f"the images of {self.name} may be of any size; "

@@ -10,8 +10,9 @@ import pytest
 import sklearn.metrics
 from PIL import Image
 
+import modelzoo
 from modelzoo import run as runs
-from modelzoo.cli import evaluate, export
+from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.predictor import Predictor
 
@@ -248,16 +249,17 @@ def test_mistakes_are_one_line(image_run, tmp_path, capsys, words, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("predictions", [False, True])
 @pytest.mark.parametrize("which", ["workdir", "model"])
 def test_a_broken_image_met_on_the_way_is_named(
-    image_run, exported, tmp_path, capsys, monkeypatch, which
+    image_run, exported, tmp_path, capsys, monkeypatch, which, predictions
 ):
     # What does not fit into memory is decoded while it is evaluated.
     monkeypatch.setattr("modelzoo.data.source.MEMORY_LIMIT", 0)
     source = {"workdir": image_run.workdir, "model": exported}[which]
     file = tmp_path / "predictions.jsonl"
     words = [f"--{which}={source}", _broken(tmp_path)]
-    if which == "model":
+    if predictions:
         words.append(f"--predictions={file}")
     assert run(evaluate, words) == 1
     assert "test/bee/0.png" in capsys.readouterr().err
@@ -274,3 +276,18 @@ def test_classes_that_the_model_does_not_know_are_named(image_run, tmp_path, cap
 def test_devices_are_not_for_an_export(exported, capsys):
     assert run(evaluate, [f"--model={exported}", "--devices=cpu:1"]) == 1
     assert "one device" in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(image_run, tmp_path, capsys, monkeypatch):
+    shutil.copytree(image_run.workdir, tmp_path / "run")
+    shutil.copytree(image_run.data_dir, tmp_path / "data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["--config.data.data_dir=~/data", "--predictions=~/predictions.jsonl"]
+    expected = _evaluate(capsys, "--workdir=~/run", *words)
+    assert len(_lines(tmp_path / "predictions.jsonl")) == 12
+    assert run(export, ["--workdir=~/run", "--export_dir=~/served"]) == 0
+    capsys.readouterr()
+    _same(_evaluate(capsys, "--model=~/served", *words), expected)
+    assert run(predict, ["--workdir", "~/run", "~/data/test"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 12
+    assert modelzoo.load("~/served").spec == image_run.spec

@@ -6,12 +6,22 @@ import pytest
 from modelzoo import config, configs
 from modelzoo.train.length import to_steps
 
+
+def resnet(blocks, width, channels):
+    """Trainable parameters of a ResNet with so many blocks a stage and ten classes."""
+    total = 9 * channels * width + 2 * width
+    total += 2 * blocks * (9 * width * width + 2 * width)
+    for wide in (2 * width, 4 * width):
+        total += 9 * (wide // 2) * wide + 2 * wide + (2 * blocks - 1) * (9 * wide * wide + 2 * wide)
+    return total + 4 * width * 10 + 10
+
+
 # Image, and trainable parameters: sums of kernels, biases, gains and offsets.
 SHIPPED = {
     "cifar10_cnn": ((32, 32, 3), 1_792 + 73_856 + (36 * 128 + 1) * 1000 + 10_010),
-    "cifar10_resnet20": ((32, 32, 3), 269_722),
+    "cifar10_resnet20": ((32, 32, 3), resnet(3, 16, 3)),
     "digits_cnn": ((8, 8, 1), 320 + 18_496 + (4 * 64 + 1) * 128 + 1_290),
-    "digits_resnet": ((8, 8, 1), 297_450),
+    "digits_resnet": ((8, 8, 1), resnet(1, 32, 1)),
     "fashion_mnist_cnn": ((28, 28, 1), 320 + 18_496 + (25 * 64 + 1) * 128 + 1_290),
     "fashion_mnist_cnn3": ((28, 28, 1), 320 + 18_496 + 36_928 + (9 * 64 + 1) * 64 + 650),
 }

@@ -96,6 +96,7 @@ def test_size_channels_and_resize_are_brought_about(tmp_path):
         ({"w_train": np.ones(3)}, "x_train has 10 rows and w_train has 3"),
         ({"w_train": -np.ones(10)}, "w_train must be .* finite weights of at least 0"),
         ({"class_names": np.array(["one"])}, "class_names has 1 names.* up to 3"),
+        ({"class_names": np.array(["a", "b", "a", "c"])}, "class_names must differ.*'a' twice"),
         ({"x_train": None}, "no array x_train for the split 'train'.*x_test"),
     ],
 )
@@ -119,3 +120,9 @@ def test_other_files_are_refused(tmp_path):
     np.save(tmp_path / "single.npy", np.zeros(3))
     with pytest.raises(UserError, match="a single array"):
         NpzImages(str(tmp_path / "single.npy")).open("train")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert NpzImages("~/data.npz").open("train").num_examples == 10

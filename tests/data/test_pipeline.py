@@ -4,9 +4,16 @@ import tensorflow as tf
 
 from modelzoo.data.augment import Augment
 from modelzoo.data.order import Order
-from modelzoo.data.pipeline import evaluation_dataset, mix_seed, training_dataset
-from modelzoo.data.source import source_from_arrays
+from modelzoo.data.pipeline import (
+    evaluation_dataset,
+    evaluation_rows,
+    mix_seed,
+    naming_bad_images,
+    training_dataset,
+)
+from modelzoo.data.source import ImageSource, source_from_arrays
 from modelzoo.data.spec import ImageSpec
+from modelzoo.errors import UserError
 
 
 def make_source(count=21):
@@ -20,14 +27,27 @@ def make_source(count=21):
     return source_from_arrays(spec, [f"train/{i}" for i in range(count)], arrays), arrays
 
 
+def make_encoded_source(count=21):
+    """The images of `make_source` as PNG files of which some are wider, to be cut."""
+    _, arrays = make_source(count)
+    wider = [
+        np.pad(image, ((0, 0), (k % 3, k % 3), (0, 0))) for k, image in enumerate(arrays["image"])
+    ]
+    columns = {**arrays, "encoded": tf.stack([tf.io.encode_png(image) for image in wider])}
+    del columns["image"]
+    spec = ImageSpec(4, 4, 1, ("a", "b", "c"))
+    ids = [f"train/{i}" for i in range(count)]
+    return ImageSource(spec, ids, lambda rows: {k: tf.gather(v, rows) for k, v in columns.items()})
+
+
 def features(raw, training, seeds=None):
     if training:
         raw = {**raw, "image": Augment(1, True)(raw["image"], seeds), "seeds": seeds}
     return raw
 
 
-def train(**changes):
-    source, _ = make_source()
+def train(source=None, **changes):
+    source = source or make_source()[0]
     arguments = {
         "seed": 7,
         "first_example": 0,
@@ -89,6 +109,19 @@ def test_any_split_sees_the_same_global_batches(replicas, num_shards):
     ]
     for name, value in whole.items():
         np.testing.assert_array_equal(np.concatenate([s[name] for s in shards], 1), value)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_encoded_images_are_decoded_into_the_same_batches(replicas):
+    for make in (
+        lambda source: train(source, replicas=replicas)[0],
+        lambda source: evaluation_dataset(source, features, batch_size=8, replicas=replicas),
+    ):
+        expected, got = make(make_source()[0]), make(make_encoded_source())
+        assert got.element_spec == expected.element_spec
+        for ours, theirs in zip(got, expected, strict=True):
+            for name, value in theirs.items():
+                np.testing.assert_array_equal(ours[name], value, err_msg=name)
 
 
 def test_resuming_in_an_epoch_goes_on_as_if_never_stopped():
@@ -166,3 +199,62 @@ def test_evaluation_sees_every_row_once_in_order(replicas, num_shards):
 def test_a_batch_that_the_replicas_cannot_share_is_refused():
     with pytest.raises(ValueError, match="batch_size must be a multiple of the 3 replicas, got 8"):
         train(replicas=3)
+
+
+def lazy_source(files):
+    """A source that decodes when asked, and the rows that it was asked to check."""
+    files, asked = tf.constant(files), []
+
+    def read(rows):
+        return {"encoded": tf.gather(files, rows), "label": tf.zeros_like(rows)}
+
+    def examine(row):
+        asked.append(row)
+        if not files[row].numpy():
+            raise UserError(f"row {row} is bad")
+
+    ids = [str(row) for row in range(len(files))]
+    return ImageSource(ImageSpec(4, 4, 1, ("a",)), ids, read, examine=examine), asked
+
+
+@pytest.mark.parametrize("bad, before", [(1, []), (5, [0, 1, 2, 3]), (6, [0, 1, 2, 3, 4, 5])])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_only_the_rows_of_the_batch_that_failed_are_checked(replicas, bad, before):
+    png = tf.io.encode_png(np.zeros((4, 4, 1), np.uint8)).numpy()
+    source, asked = lazy_source([b"" if row == bad else png for row in range(7)])
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(replicas)])
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: evaluation_dataset(source, features, batch_size=2, replicas=replicas)
+    )
+    seen = []
+    with pytest.raises(UserError, match=f"row {bad} is bad"):
+        for batch in naming_bad_images(batches, source, lambda k: evaluation_rows(k, 7, 2)):
+            for part in strategy.experimental_local_results(batch["index"]):
+                seen += part.numpy().tolist()
+    assert seen == before and asked == [len(before), len(before) + 1][: 7 - len(before)]
+
+
+@pytest.mark.parametrize(
+    "error, checked",
+    [
+        (tf.errors.ResourceExhaustedError, []),
+        (tf.errors.InternalError, [0, 1]),
+    ],
+)
+def test_an_error_that_no_image_explains_is_not_changed(error, checked):
+    def failing():
+        yield 1
+        raise error(None, None, "other")
+
+    source, asked = lazy_source([b"x", b"x"])
+    with pytest.raises(error, match="other"):
+        list(naming_bad_images(failing(), source, lambda number: [[], [0, 1]][number]))
+    assert asked == checked
+
+
+def test_an_error_in_the_work_on_a_batch_checks_nothing():
+    source, asked = lazy_source([b"", b""])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        for _ in naming_bad_images([1, 2], source, lambda number: [0, 1]):
+            raise tf.errors.InvalidArgumentError(None, None, "of the model")
+    assert not asked

@@ -28,7 +28,6 @@ def test_arrays_and_meta_come_back(tmp_path):
     assert checkpoint.read_meta(path) == Meta(5, 50, best_step=5, best_score=0.25, stale=2)
 
 
-@pytest.mark.field("Train.keep_checkpoints")
 def test_the_newest_and_the_best_stay(tmp_path):
     write(tmp_path, 1, 2, 3, 4, 5)
     (checkpoint.folder(tmp_path) / "00000009.partial").mkdir()

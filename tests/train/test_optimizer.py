@@ -47,7 +47,7 @@ def some_gradients(steps):
 
 @pytest.mark.field("RMSprop.rho", "RMSprop.momentum", "RMSprop.epsilon", "RMSprop.centered")
 @pytest.mark.field("Adam.beta_1", "Adam.beta_2", "Adam.epsilon", "Adam.amsgrad")
-@pytest.mark.field("SGD.learning_rate", "SGD.momentum", "SGD.nesterov")
+@pytest.mark.field("SGD.momentum", "SGD.nesterov")
 @pytest.mark.field("AdamW.weight_decay", "Optimizer.weight_decay", "Optimizer.decay_exclude")
 @pytest.mark.parametrize("config", ALL, ids=str)
 def test_equal_to_keras(config):

@@ -14,8 +14,6 @@ from modelzoo.train import checkpoint, run_folder
 CONFIG = '''
 """Everything that has a state: dropout, augmentation, momentum, averages, moving statistics."""
 
-
-
 from modelzoo.config import Experiment
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
@@ -48,14 +46,45 @@ def get_config():
 '''
 
 
-def start(config, workdir, *flags):
-    command = [sys.executable, "-m", "modelzoo.cli.train", f"--config={config}"]
-    return subprocess.Popen(
-        [*command, f"--workdir={workdir}", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+# `modelzoo train`, killed in a call of a function that is given a file: module, function, file.
+KILLED = """
+import os, shutil, signal, sys
+from modelzoo.cli.main import dispatch
+
+module, function, file, *words = sys.argv[1:]
+original = getattr(sys.modules[module], function)
+
+
+def deadly(*args, **kwargs):
+    if any(str(argument).endswith(file) for argument in args):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args, **kwargs)
+
+
+setattr(sys.modules[module], function, deadly)
+sys.exit(dispatch(["train", *words]))
+"""
+
+
+@pytest.fixture
+def start(tmp_path, digits_dir):
+    """Starts training in a folder: `start(name, *flags, killed=(module, function, file))`."""
+
+    def start(name, *flags, killed=None):
+        command = ["-c", KILLED, *killed] if killed else ["-m", "modelzoo.cli.train"]
+        words = [f"--config={tmp_path / 'config.py'}", f"--workdir={tmp_path / name}"]
+        return subprocess.Popen(
+            [sys.executable, *command, *words, f"--config.data.data_dir={digits_dir}", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def write_config(folder, model, precision="float32"):
+    (folder / "config.py").write_text(CONFIG.format(model=model, precision=precision))
 
 
 def interrupt_at(process, line_number, signal_number):
@@ -71,65 +100,82 @@ def interrupt_at(process, line_number, signal_number):
     return "".join(lines) + rest, process.returncode
 
 
-def arrays_of(workdir):
-    return checkpoint.read(checkpoint.find(workdir, "last"))
+def finished(process):
+    """The output of a run that must succeed."""
+    out, _ = process.communicate()
+    assert process.returncode == 0, out
+    return out
 
 
-def assert_same_bits(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-
-
-@pytest.mark.parametrize(
-    "model, precision, kills",
-    [
-        ("CNN(filters=(4,), dense=(16,), dropout=0.3)", "float32", 3),
-        ("ResNet(depth=8, width=4)", "bfloat16", 1),
-    ],
-    ids=["cnn", "resnet"],
-)
-def test_killed_at_random_moments(tmp_path, digits_dir, model, precision, kills):
-    config = tmp_path / "config.py"
-    config.write_text(CONFIG.format(model=model, precision=precision))
-    data = f"--config.data.data_dir={digits_dir}"
-    whole = start(config, tmp_path / "whole", data)
-    moments = random.Random(os.urandom(8))
-    lines = [moments.randint(4, 9) for _ in range(kills)]
-    for line in lines:
-        out, code = interrupt_at(start(config, tmp_path / "cut", data), line, signal.SIGKILL)
-        assert code == -signal.SIGKILL, (lines, out)
-    last = start(config, tmp_path / "cut", data)
-    out, _ = last.communicate()
-    assert last.returncode == 0, out
-    assert "resumed at step" in out
-    out, _ = whole.communicate()
-    assert whole.returncode == 0, out
-    assert_same_bits(arrays_of(tmp_path / "whole"), arrays_of(tmp_path / "cut"))
-    results = [run_folder.read_json(tmp_path / name / "result.json") for name in ("whole", "cut")]
+def assert_same_run(whole, cut):
+    """The same bits, scores and records: what was logged is logged once, whatever a kill tore."""
+    arrays = [checkpoint.read(checkpoint.find(folder, "last")) for folder in (whole, cut)]
+    assert arrays[0].keys() == arrays[1].keys()
+    for name in arrays[0]:
+        np.testing.assert_array_equal(arrays[0][name], arrays[1][name], err_msg=name)
+    assert checkpoint.steps(whole) == checkpoint.steps(cut)
+    assert not list(checkpoint.folder(cut).glob("*.partial"))
+    results = [run_folder.read_json(folder / "result.json") for folder in (whole, cut)]
     assert results[0]["eval"] == results[1]["eval"]
-    # What was logged is logged once, whatever the kills tore or repeated.
     evals = [
-        [r for r in run_folder.records(tmp_path / name) if r["kind"] == "eval"]
-        for name in ("whole", "cut")
+        [record for record in run_folder.records(folder) if record["kind"] == "eval"]
+        for folder in (whole, cut)
     ]
     assert evals[0] == evals[1]
-    steps = [r["step"] for r in run_folder.records(tmp_path / "cut") if r["kind"] == "train"]
+    steps = [r["step"] for r in run_folder.records(cut) if r["kind"] == "train"]
     assert steps == list(range(2, 61, 2))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_saves_and_says_how_to_go_on(tmp_path, digits_dir, number):
-    config = tmp_path / "config.py"
-    config.write_text(CONFIG.format(model="CNN(filters=(4,))", precision="float32"))
-    flags = [f"--config.data.data_dir={digits_dir}", "--config.train.checkpoint_every=1000"]
-    out, code = interrupt_at(start(config, tmp_path / "run", *flags), 4, number)
-    assert code == 128 + number
-    assert "go on with the same command" in out
-    step = checkpoint.steps(tmp_path / "run")[-1]
-    assert 8 <= step < 60
-    assert f"saved at step {step}" in out
-    again = start(config, tmp_path / "run", *flags)
-    out, _ = again.communicate()
-    assert again.returncode == 0, out
-    assert f"resumed at step {step}" in out
+def test_killed_at_random_moments(tmp_path, start):
+    # On two replicas, each with masks of its own.
+    write_config(tmp_path, "CNN(filters=(4,), dense=(16,), dropout=0.3)")
+    whole = start("whole", "--devices=cpu:2")
+    moments = random.Random(os.urandom(8))
+    lines = [moments.randint(4, 9) for _ in range(3)]
+    for line in lines:
+        process = start("cut", "--devices=cpu:2")
+        out, code = interrupt_at(process, line, signal.SIGKILL)
+        assert code == -signal.SIGKILL, (lines, out)
+    out = finished(start("cut", "--devices=cpu:2"))
+    assert "2 replica(s)" in out
+    assert "resumed at step" in out
+    finished(whole)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_killed_at_the_most_dangerous_moments(tmp_path, start):
+    write_config(tmp_path, "ResNet(depth=8, width=4)", "bfloat16")
+    whole = start("whole")
+    # Checkpoints are written every 6 steps and at the evaluations of 20 and 40; three are kept.
+    moments = {
+        # A checkpoint is written but not yet in its place: it does not count.
+        ("os", "rename", "/00000018"): "from scratch",
+        # One more than is kept, after step 24: it goes later.
+        ("shutil", "rmtree", "/00000012"): "resumed at step 12",
+        # Trained, and no result yet.
+        ("os", "replace", "/result.json"): "resumed at step 24",
+    }
+    for moment, started in moments.items():
+        process = start("cut", killed=moment)
+        out, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL, out
+        assert started in out, (moment, out)
+        assert not (tmp_path / "cut" / "result.json").exists()
+    assert "resumed at step 60" in finished(start("cut"))
+    finished(whole)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_stopping_saves_and_says_how_to_go_on(tmp_path, start):
+    write_config(tmp_path, "CNN(filters=(4,))")
+    seldom, before = "--config.train.checkpoint_every=1000", 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        out, code = interrupt_at(start("run", seldom), 4, number)
+        assert code == 128 + number
+        assert "go on with the same command" in out
+        assert (f"resumed at step {before}" if before else "from scratch") in out
+        step = checkpoint.steps(tmp_path / "run")[-1]
+        assert before + 8 <= step < 60
+        assert f"saved at step {step}" in out
+        before = step
+    assert f"resumed at step {before}" in finished(start("run", seldom))

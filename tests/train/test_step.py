@@ -1,5 +1,9 @@
 """One update, however its batch is split: over replicas, over micro-batches, compiled or not."""
 
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.train.optimizer import SGD, AdamW, Optimizer
 from modelzoo.train.precision import dtype_policy
 from modelzoo.train.settings import Train
-from modelzoo.train.state import TrainState
+from modelzoo.train.state import TrainState, ema_rate
 from modelzoo.train.step import TrainStep
 
 SPEC = ImageSpec(8, 8, 2, ("a", "b", "c"))
@@ -24,15 +28,16 @@ EVERYTHING = {"clip_global_norm": 0.5, "clip_value": 0.1, "clip_norm": 0.4, "ema
 
 
 class Linear:
-    """Logits by one dense layer on the pixels, some of which drop out."""
+    """Logits by one dense layer on the pixels, some of which drop out, at each rate in turn."""
 
-    def __init__(self, dropout=0.0):
+    def __init__(self, *dropout):
         self.dropout = dropout
 
     def build(self, input_spec, num_outputs):
         inputs = keras.Input(input_spec.shape[1:], name="image")
         x = keras.layers.Flatten(name="flat")(inputs)
-        x = keras.layers.Dropout(self.dropout, name="drop")(x)
+        for number, rate in enumerate(self.dropout):
+            x = keras.layers.Dropout(rate, name=f"drop{number}")(x)
         outputs = keras.layers.Dense(num_outputs, name="logits")(x)
         return keras.Model(inputs, outputs)
 
@@ -55,9 +60,9 @@ def batches_of(steps, dtype="float32"):
     }
 
 
-def make(model, optimizer, replicas=1, task=None, seed=5, **settings):
+def make(model, optimizer, replicas=1, task=None, seed=5, strategy=None, **settings):
     """A step and its state, freshly initialised."""
-    strategy = strategy_of(replicas)
+    strategy = strategy or strategy_of(replicas)
     settings = Train(batch_size=BATCH, **settings)
     task = (task or ImageClassification()).bind(SPEC)
     keras.utils.set_random_seed(7)
@@ -230,6 +235,25 @@ def test_first_update_against_numpy():
     np.testing.assert_allclose(after[kernel.replace("model/", "ema/")], ema, atol=1e-7)
 
 
+@pytest.mark.parametrize("decay", [0.15, 0.2])
+def test_moving_average_by_hand_until_its_rise_is_over(decay):
+    step, state = make(Linear(), SGD(0.5), ema_decay=decay, precision="float64")
+    batches = batches_of(4, "float64")
+    average = state.arrays()["model/logits/kernel"]
+    # The rise is 1/10, 2/11, 3/12, 4/13: each decay ends it at a step of its own.
+    for k, rise in enumerate((1 / 10, 2 / 11, 3 / 12, 4 / 13)):
+        step(feed(step, {name: v[k : k + 1] for name, v in batches.items()}), 1)
+        arrays, rate = state.arrays(), min(decay, rise)
+        average = rate * average + (1 - rate) * arrays["model/logits/kernel"]
+        np.testing.assert_allclose(arrays["ema/logits/kernel"], average, atol=1e-7)
+        assert np.abs(average - arrays["model/logits/kernel"]).max() > 1e-4
+
+
+def test_the_moving_average_rises_to_its_decay():
+    rates = [float(ema_rate(tf.constant(step), 0.99)) for step in (0, 5, 889, 891, 10**6)]
+    np.testing.assert_allclose(rates, [0.1, 0.4, 890 / 899, 0.99, 0.99], rtol=1e-6)
+
+
 def test_each_bound_of_clipping():
     model = Linear()
     plain = SGD(1.0)
@@ -308,6 +332,77 @@ def test_dropout_masks_differ_by_replica_step_and_micro_batch_and_repeat_with_th
     # One example, twice: its pixel moves nothing only where both masks drop it, a quarter of all.
     for change in (whole, micro):
         assert 0.1 < (change == 0).all(axis=1).mean() < 0.4
+
+
+def test_each_step_and_each_layer_has_a_mask_of_its_own():
+    batches = batches_of(3)
+    batches["weight"] = (np.arange(BATCH) == 0).astype("float32") * np.ones([3, 1], "float32")
+
+    def dropped(*dropout):
+        """For each step, the pixels of the only example that moved nothing: `[steps, pixels]`."""
+        step, state = make(Linear(*dropout), SGD(0.1))
+        kernels = [state.arrays()["model/logits/kernel"]]
+        for k in range(3):
+            step(feed(step, {name: v[k : k + 1] for name, v in batches.items()}), 1)
+            kernels.append(state.arrays()["model/logits/kernel"])
+        return (np.diff(kernels, axis=0) == 0).all(axis=2)
+
+    one, two = dropped(0.5), dropped(0.5, 0.5)
+    assert not dropped().any()
+    np.testing.assert_allclose(one.mean(axis=1), 0.5, atol=0.15)
+    # Where two masks are independent they differ in half of the pixels.
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert 0.35 < (one[a] != one[b]).mean() < 0.65
+    # What passes one layer, a half of it passes the other.
+    np.testing.assert_allclose(two.mean(axis=1), 0.75, atol=0.1)
+
+
+COUNT_COLLECTIVES = """
+import json, runpy, sys
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+test = runpy.run_path(sys.argv[1])
+
+
+def collectives(model, **settings):
+    # The cross-device operations of a user's run, unlike those of the other tests.
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    step, _ = test["make"](
+        model, test["SGD"](0.1, momentum=0.9), replicas=2, strategy=strategy,
+        **test["EVERYTHING"], **settings,
+    )
+    batches = test["feed"](step, test["batches_of"](settings.get("steps_per_loop", 1)))
+    graph = step._run.get_concrete_function(batches, tf.constant(1)).graph.as_graph_def()
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    return [n.op for n in nodes if "Collective" in n.op or "Nccl" in n.op or "AllReduce" in n.op]
+
+
+cnn = test["CNN"](filters=(4, 4), padding="same", dense=(8,), dropout=0.5)
+plain = test["ResNet"](depth=8, width=4, synchronized=False)
+print(json.dumps({
+    "cnn": collectives(cnn),
+    "accumulate": collectives(cnn, accumulate=4),
+    "steps_per_loop": collectives(cnn, steps_per_loop=3),
+    "resnet": collectives(plain, accumulate=2),
+    "synchronized": collectives(test["RESNET"]),
+}))
+"""
+
+
+def test_one_batched_all_reduce_for_an_update():
+    # In a process of its own: only there can the default operations have two devices.
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT_COLLECTIVES, __file__], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    # A replica has one node in the graph, whatever the number of variables and micro-batches.
+    for name in ("cnn", "accumulate", "steps_per_loop", "resnet"):
+        assert found[name] == ["CollectiveReduceV2"] * 2, name
+    # The count does see more where there are more: nine layers synchronize their statistics.
+    assert len(found["synchronized"]) > 2 * 9
 
 
 def test_optimizer_is_typed():

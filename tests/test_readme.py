@@ -1,0 +1,223 @@
+"""What the README says is done here as it is said, only smaller."""
+
+import ast
+import importlib
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import modelzoo
+from modelzoo import config
+from modelzoo.cli.flags import config_overrides
+from modelzoo.cli.main import dispatch
+from modelzoo.train import checkpoint, run_folder
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+TINY = {"train.steps": "2", "train.batch_size": "18", "optimizer.schedule.warmup": "1"}
+
+MLP_TEST = """
+import keras
+import numpy as np
+import pytest
+
+from modelzoo.models.mlp import MLP
+
+
+def build(config):
+    return config.build(keras.InputSpec(shape=(None, 4, 4, 1)), 3)
+
+
+@pytest.mark.field("MLP.widths")
+def test_sizes():
+    assert build(MLP((5, 2))).count_params() == 17 * 5 + 6 * 2 + 3 * 3
+
+
+def test_forward_pass_and_keras_file(tmp_path):
+    model = build(MLP((5,)))
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype("float32")
+    a, b, c, d = model.get_weights()
+    expected = np.maximum(x.reshape(2, 16) @ a + b, 0) @ c + d
+    np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(x), model(x))
+"""
+
+
+def overrides(values):
+    """Flags that make a run tiny, and others."""
+    return [f"--config.{key}={value}" for key, value in (TINY | values).items()]
+
+
+def code(introduction):
+    """The first Python block after a text."""
+    assert introduction in README, f"README.md no longer says {introduction!r}"
+    after = README.split(introduction, 1)[1]
+    return re.search(r"^```python\n(.*?)^```", after, re.DOTALL | re.MULTILINE)[1]
+
+
+def commands():
+    """The words of every `modelzoo COMMAND` in the README's indented blocks."""
+    lines = re.findall(r"^    (.*)$", README.replace("\\\n", " "), re.MULTILINE)
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    # What a synopsis puts in brackets is none of the words.
+    words = [shlex.split(re.sub(r"\[.*?\]", "", p)) for p in parts if p.startswith("modelzoo ")]
+    return [line[1:] for line in words]
+
+
+def command(*start):
+    """The one command of the README that starts with these words."""
+    (found,) = [words for words in commands() if words[: len(start)] == list(start)]
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_commands_and_their_overrides_exist(words):
+    if words[-1] == "--help":
+        assert dispatch([word for word in words if word != "COMMAND"]) == 0
+        return
+    flags = importlib.import_module(f"modelzoo.cli.{words[0]}").FLAGS
+    flags.parse(words)
+    if "config" in flags and flags.config in modelzoo.configs.names():
+        config.load(flags.config, config_overrides(flags))
+
+
+def test_the_files_it_names_exist():
+    named = set(re.findall(r"`((?:tests|modelzoo|configs|benchmarks)/[\w/.]+)", README))
+    added = {"modelzoo/models/mlp.py", "configs/digits_mlp.py", "tests/models/test_mlp.py"}
+    assert "tests/train/test_step.py" in named
+    assert {path for path in named if not (ROOT / path).exists()} == added
+
+
+def test_your_own_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 10), ("test", 2)):
+        for name in ("cat", "dog"):
+            for k in range(number):
+                file = tmp_path / "photos" / split / name / f"{k}.{'png' if k % 2 else 'jpg'}"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                pixels = rng.integers(0, 256, (70 + k, 90 - k, 3), np.uint8)
+                Image.fromarray(pixels).save(file)
+    (tmp_path / "photos.py").write_text(code("write a config `photos.py`:"))
+    words = command("train", "--config=photos.py")
+    assert dispatch([*words, *overrides({"model.depth": 8})]) == 0
+    assert "2 classes, images 64x64x3" in capsys.readouterr().out
+    result = run_folder.read_json(tmp_path / "runs" / "photos" / "result.json")
+    assert np.sum(result["eval"]["validation"]["confusion"]) == 2
+    assert np.sum(result["eval"]["test"]["confusion"]) == 4
+    assert checkpoint.read_meta(checkpoint.find("runs/photos", "best")).best_score is not None
+
+
+def test_in_python_and_serving(tmp_path, monkeypatch, capsys, digits_dir):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 10), np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    get = modelzoo.configs.get
+    small = TINY | {"model.width": "4", "data.data_dir": str(digits_dir)}
+    monkeypatch.setattr(
+        modelzoo.configs, "get", lambda name: config.override(get(name), list(small.items()))
+    )
+    exec(compile(code("In Python, and so in a notebook:"), "README.md", "exec"), {})
+    name, probability = capsys.readouterr().out.splitlines()[-1].split()
+    assert name in "0123456789"
+    assert 0.1 <= float(probability) <= 1
+    assert dispatch(command("export", "--workdir=runs/digits")) == 0
+    assert dispatch(["predict", "--model=served/digits", "photo.png"]) == 0
+    assert f'"class": "{name}"' in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory):
+    """A copy of the repository, with the model of "Adding a model" added as the text says."""
+    folder = tmp_path_factory.mktemp("overlay")
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("modelzoo", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    # As in a wheel.
+    shutil.copytree(ROOT / "configs", folder / "modelzoo" / "configs", ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+    steps = README.split("## Adding a model", 1)[1]
+    model, config_file, test = re.findall(r"^\d\. `(.*?)`:", steps, re.MULTILINE)
+    (folder / model).write_text(code(f"1. `{model}`"))
+
+    # "as in the example above, with `model=...` and `data=...`"
+    experiment = ast.parse(code("write a config `photos.py`:"))
+    (call,) = [
+        node
+        for node in ast.walk(experiment)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Experiment"
+    ]
+    (text,) = re.findall(rf"`{config_file}`:(.*?)^3\.", steps, re.DOTALL | re.MULTILINE)
+    changes = dict(re.findall(r"`(model|data)=(.*?)`", text, re.DOTALL))
+    assert set(changes) == {"model", "data"}
+    for keyword in call.keywords:
+        if keyword.arg in changes:
+            keyword.value = ast.parse(changes[keyword.arg], mode="eval").body
+    (folder / "modelzoo" / config_file).write_text(
+        '"""Digits by dense layers."""\n'
+        "from modelzoo.data.tfds_images import TfdsImages\n"
+        "from modelzoo.models.mlp import MLP\n" + ast.unparse(experiment.body[1:])
+    )
+    (folder / test).write_text(MLP_TEST)
+    return folder
+
+
+def python(folder, *words):
+    """Output of Python with the packages in `folder` before all others."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_an_added_model_is_listed_trained_and_loaded(overlay, digits_dir):
+    script = """
+import sys
+import numpy as np
+import modelzoo
+from modelzoo.cli.main import dispatch
+
+assert modelzoo.__file__.startswith(sys.argv[1]), modelzoo.__file__
+assert dispatch(["list"]) == 0
+assert dispatch(["train", "--config=digits_mlp", "--workdir=run", *sys.argv[2:]]) == 0
+predictor = modelzoo.load("run")
+assert predictor.outputs({"image": np.zeros([3, 8, 8, 1], np.uint8)})["scores"].shape == (3, 10)
+"""
+    flags = overrides({"data.data_dir": digits_dir})
+    out = python(overlay, "-c", script, str(overlay), *flags)
+    listed = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert ["digits_mlp", "Digits by dense layers."] in listed
+    assert ["mlp", "Dense layers on the pixels."] in listed
+    assert f"MLP, {65 * 128 + 129 * 10:,} parameters" in out
+
+
+def test_an_added_model_needs_a_test_of_its_field(overlay):
+    script = """
+import pathlib
+import pytest
+
+words = ["-p", "no:cacheprovider", "tests/test_fields.py"]
+test = pathlib.Path("tests/models/test_mlp.py")
+assert pytest.main([*words, str(test)]) == 0
+test.write_text(test.read_text().replace('"MLP.widths"', ""))
+assert pytest.main(words) == 1
+"""
+    out = python(overlay, "-c", script)
+    assert "no test is marked with pytest.mark.field for: MLP.widths" in out
