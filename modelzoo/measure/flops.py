@@ -15,7 +15,8 @@ def forward_flops(model: keras.Model) -> int:
     """
     inputs = tf.nest.map_structure(
         lambda tensor: tf.TensorSpec([size or 1 for size in tensor.shape], tensor.dtype),
-        model.input,
+        # Keras gives a Sequential one no `input` before its first call.
+        model.inputs[0] if isinstance(model, keras.Sequential) else model.input,
     )
     traced = tf.function(lambda tensors: model(tensors, training=False))
     graph = traced.get_concrete_function(inputs).graph.as_graph_def(add_shapes=True)

@@ -67,6 +67,11 @@ def test_nested_functions_count_each_time_they_are_called():
     assert forward_flops(model_of(Products(), 4, 3)) == 2 * 2 * (3 * 3 * 4 + 3 * 3 * 4)
 
 
+def test_sequential_model():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
+    assert forward_flops(model) == 2 * (4 * 3 + 3 * 2)
+
+
 def test_several_named_inputs():
     inputs = {"a": keras.Input((4,), name="a"), "b": keras.Input((3,), name="b")}
     outputs = layers.Dense(2)(inputs["a"]), layers.Dense(2)(inputs["b"])
