@@ -12,7 +12,7 @@ from modelzoo.data.augment import Augment
 from modelzoo.data.images import ImageDecoder
 from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
-from modelzoo.tasks import classification
+from modelzoo.tasks import classification, names
 from modelzoo.tasks.task import Tensors
 
 
@@ -83,10 +83,13 @@ class ImageClassificationTask:
         return f"{self.spec.num_classes} classes, images {'x'.join(map(str, self.spec.shape))}"
 
     def build_model(self, model_config: Any) -> keras.Model:
-        """Builds `model_config` for the data's images and classes: `[batch, H, W, C]` -> logits."""
-        return model_config.build(
-            keras.InputSpec(shape=(None, *self.spec.shape), dtype="float32"), self.spec.num_classes
-        )
+        """Builds `model_config` for the data's images and classes: `[batch, H, W, C]` -> logits.
+
+        Every build of one config gives the same variable paths.
+        """
+        inputs = keras.InputSpec(shape=(None, *self.spec.shape), dtype="float32")
+        with names.counted_from_zero():
+            return model_config.build(inputs, self.spec.num_classes)
 
     def features(self, raw: Tensors, training: bool, seeds: tf.Tensor | None = None) -> Tensors:
         """Decodes where needed, augments in training, normalises: `image` float32 `[n, H, W, C]`.

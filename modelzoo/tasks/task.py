@@ -21,7 +21,10 @@ class Task(Protocol):
         """The data in a few words, for the summary of a run."""
 
     def build_model(self, model_config: Any) -> keras.Model:
-        """Builds the model for the data's shapes under the current dtype policy and strategy."""
+        """Builds the model for the data's shapes under the current dtype policy and strategy.
+
+        Every build of one config gives the same variable paths: checkpoints know variables by them.
+        """
 
     def features(self, raw: Tensors, training: bool, seeds: tf.Tensor | None = None) -> Tensors:
         """Turns raw examples into a batch: the one function of training, evaluation and serving.

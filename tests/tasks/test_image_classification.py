@@ -12,6 +12,8 @@ from PIL import Image
 from modelzoo.data.augment import Augment
 from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
+from modelzoo.models.cnn import CNN
+from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
 
 SPEC = ImageSpec(height=4, width=6, channels=3, class_names=("ant", "bee", "cat"))
@@ -120,6 +122,35 @@ def test_logits_are_at_least_float32(precision, expected):
         assert task.outputs(model, batch)["logits"].dtype == expected
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def test_the_data_is_described_in_a_few_words():
+    assert ImageClassification().bind(SPEC).describe() == "3 classes, images 4x6x3"
+
+
+@pytest.mark.parametrize(
+    "model", [CNN(filters=(4,), padding="same", dense=(8,), dropout=0.5), ResNet(8, width=4)]
+)
+def test_evaluation_lowers_to_xla(model):
+    # Seven classes, so that the five best are counted too.
+    task = ImageClassification().bind(ImageSpec(8, 8, 1, tuple("abcdefg")))
+    model = task.build_model(model)
+    rng = np.random.default_rng(0)
+    batch = {
+        "image": tf.constant(rng.normal(size=[6, 8, 8, 1]), tf.float32),
+        "label": tf.constant(rng.integers(0, 7, 6)),
+        "weight": tf.constant([1.0, 2.0, 0.0, 1.0, 1.0, 0.5]),
+    }
+
+    def step(batch):
+        return task.sums(task.outputs(model, batch), batch)
+
+    compiled = tf.function(step, jit_compile=True, autograph=False)
+    expected = step(batch)
+    got = compiled(batch)
+    assert got.keys() == expected.keys() == {"correct", "weight", "loss", "top5", "confusion"}
+    for name in expected:
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
