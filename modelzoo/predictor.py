@@ -80,10 +80,11 @@ class Predictor:
             path = checkpoints.resolve(workdir)
         else:
             path = checkpoints.find(workdir, checkpoint)
-        arrays = checkpoints.read(path)
         weights = weights or experiment.eval.weights
-        if not any(name.startswith("ema/") for name in arrays):
-            weights = "raw"
+        # An average is one of all weights, so either set is enough; the optimizer's is not needed.
+        arrays = checkpoints.read(path, "ema/") if weights == "ema" else {}
+        if not arrays:
+            weights, arrays = "raw", checkpoints.read(path, "model/")
         task = experiment.task.bind(spec)
         with dtype_policy(inference_precision(experiment.train.precision)):
             model = task.build_model(experiment.model)
