@@ -16,6 +16,11 @@ from modelzoo.export.saved_model import Export
 from modelzoo.train.settings import Evaluation, Train
 
 _TYPE = "type"
+# No field's name. A file, or the folder of a module, that has to be found again; where it lies is
+# no part of the experiment.
+_SOURCE = "defined in"
+# The folders of the config files that were loaded: modules beside them are found there only.
+_folders: set[str] = set()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,16 +96,20 @@ def _from_file(path: pathlib.Path) -> Callable[[], Any]:
         source = path.read_bytes()
     except OSError as error:
         raise UserError(f"config file {path} cannot be read: {error.strerror}") from None
-    # Known by the file's name, so that a run's config.json does not depend on where the file lay.
+    # Known by the file's name, so that where it lies does not matter to a run.
     module = types.ModuleType(path.name)
     module.__file__ = str(path.absolute())
     sys.modules[path.name] = module
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        # As for a script, modules beside the file can be imported; last, so that none is hidden.
-        sys.path.append(folder)
+    # As for a script, modules beside the file can be imported.
+    _add_folder(str(path.resolve().parent))
     _guard(lambda: exec(compile(source, str(path), "exec"), module.__dict__), str(path))
     return _get_config(module, str(path))
+
+
+def _add_folder(folder: str) -> None:
+    _folders.add(folder)
+    if folder not in sys.path:
+        sys.path.append(folder)  # Last, so that no other module is hidden.
 
 
 def _get_config(module: types.ModuleType, where: str) -> Callable[[], Any]:
@@ -134,16 +143,33 @@ def _is_config_file(filename: str, where: str) -> bool:
 
 
 def to_dict(config: Any) -> Any:
-    """A config as JSON values: each dataclass an object with its class's name as `type`."""
+    """A config as JSON values: each dataclass an object with its class's name as `type`.
+
+    One of a config file, or of a module beside it, also says where it is `defined in`.
+    """
     if values.is_config(config):
         cls = type(config)
         kept = {name: to_dict(getattr(config, name)) for name in overrides.field_kinds(cls)}
-        return {_TYPE: f"{cls.__module__}.{cls.__qualname__}", **kept}
+        source = _source(cls)
+        where = {} if source is None else {_SOURCE: source}
+        return {_TYPE: f"{cls.__module__}.{cls.__qualname__}", **where, **kept}
     if isinstance(config, (list, tuple)):
         return [to_dict(item) for item in config]
     if isinstance(config, dict):
         return {str(key): to_dict(value) for key, value in config.items()}
     return config
+
+
+def _source(cls: type) -> str | None:
+    """The config file of a class, or the folder of a config file that its module was found in."""
+    name = cls.__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None or name.endswith(".py"):
+        return file
+    path = pathlib.Path(file)
+    depth = name.count(".") + (path.name == "__init__.py")
+    folder = str(path.parents[depth].resolve())
+    return folder if folder in _folders and name.partition(".")[0] != "modelzoo" else None
 
 
 def from_dict(saved: Any) -> Experiment:
@@ -163,7 +189,7 @@ def _revive(saved: Any, key: str) -> Any:
     inner = {name: _revive(value, f"{key}.{name}") for name, value in saved.items()}
     if not isinstance(saved.get(_TYPE), str):
         return inner
-    cls = _class(inner.pop(_TYPE), key)
+    cls = _class(inner.pop(_TYPE), key, inner.pop(_SOURCE, None))
     kinds = overrides.field_kinds(cls)
     if unknown := sorted(inner.keys() - kinds.keys()):
         near = overrides.nearest(f"{key}.{unknown[0]}", [f"{key}.{name}" for name in kinds])
@@ -183,16 +209,29 @@ def _revive(saved: Any, key: str) -> Any:
     return overrides.construct(cls, key, lambda: cls(**inner))
 
 
-def _class(name: str, key: str) -> type:
-    """The dataclass of that full name; only modules that Python finds by name are imported."""
+def _class(name: str, key: str, source: str | None) -> type:
+    """The dataclass of that full name, of a module that Python finds by name or in `source`."""
     module_name, _, class_name = name.rpartition(".")
     module = sys.modules.get(module_name)
-    if module is None:
-        if module_name.endswith(".py"):
+    if module_name.endswith(".py"):
+        # What is loaded may be another file of this name, or this one, moved since.
+        known = source in (None, getattr(module, "__file__", None))
+        if not known and (module is None or pathlib.Path(source).exists()):
+            try:
+                _from_file(pathlib.Path(source))
+            except UserError as error:
+                raise UserError(
+                    f"{key} is the class {class_name} of a file that fails: {error}"
+                ) from None
+            module = sys.modules.get(module_name)
+        if module is None:
             raise UserError(
                 f"{key} is the class {class_name} of the config file {module_name}, which is not "
                 "loaded here: put the class into a module that Python can import"
             )
+    elif module is None:
+        if source is not None:
+            _add_folder(source)
         try:
             module = importlib.import_module(module_name)
         except (ImportError, ValueError) as error:
@@ -217,7 +256,14 @@ def difference(before: Any, after: Any) -> list[str]:
 
 
 def _as_saved(config: Any) -> Any:
-    return to_dict(config) if values.is_config(config) else config
+    """JSON values, without where the classes are defined."""
+    if values.is_config(config):
+        config = to_dict(config)
+    if isinstance(config, list):
+        return [_as_saved(item) for item in config]
+    if isinstance(config, dict):
+        return {name: _as_saved(value) for name, value in config.items() if name != _SOURCE}
+    return config
 
 
 def _difference(before: Any, after: Any, key: str):

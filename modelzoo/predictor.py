@@ -80,10 +80,11 @@ class Predictor:
             path = checkpoints.resolve(workdir)
         else:
             path = checkpoints.find(workdir, checkpoint)
-        arrays = checkpoints.read(path)
         weights = weights or experiment.eval.weights
-        if not any(name.startswith("ema/") for name in arrays):
-            weights = "raw"
+        # An average is one of all weights, so either set is enough; the optimizer's is not needed.
+        arrays = checkpoints.read(path, "ema/") if weights == "ema" else {}
+        if not arrays:
+            weights, arrays = "raw", checkpoints.read(path, "model/")
         task = experiment.task.bind(spec)
         with dtype_policy(inference_precision(experiment.train.precision)):
             model = task.build_model(experiment.model)
@@ -187,7 +188,7 @@ class Predictor:
 def load(path: str | Path) -> Predictor:
     """The predictor over a run's folder or an exported one, whichever `path` is."""
     path = Path(path).expanduser()
-    if _exported(path):
+    if is_export(path):
         return Predictor.from_export(path)
     return Predictor.from_workdir(path)
 
@@ -195,14 +196,24 @@ def load(path: str | Path) -> Predictor:
 def open_model(
     workdir: str | None, model: str | None, checkpoint: str | None, weights: str | None
 ) -> Predictor:
-    """The predictor that a command's flags of these names ask for; UserError where they clash."""
+    """The predictor that a command's flags of these names ask for; UserError where they clash.
+
+    `workdir` may be an exported folder as well.
+    """
     if (workdir is None) == (model is None):
         raise UserError("give either --workdir=RUN_FOLDER or --model=EXPORTED_FOLDER")
-    if model is None:
+    if model is None and not is_export(workdir):
         return Predictor.from_workdir(workdir, checkpoint, weights)
     if checkpoint is not None or weights is not None:
-        raise UserError("--checkpoint and --weights choose in a --workdir, a --model has one set")
-    return Predictor.from_export(model)
+        raise UserError(
+            "--checkpoint and --weights choose in the folder of a run, an exported one has one set"
+        )
+    return Predictor.from_export(model or workdir)
+
+
+def is_export(folder: str | Path) -> bool:
+    """Whether the folder is an exported model or holds versions of one."""
+    return _exported(Path(folder)) is not None
 
 
 def read_run(workdir: str | Path) -> tuple[config.Experiment, ImageSpec]:

@@ -1,5 +1,8 @@
 import dataclasses
+import importlib
 import json
+import pathlib
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -316,6 +319,55 @@ def test_load_reads_a_file_and_applies_overrides(write):
     assert (loaded.model.width, loaded.data.width, loaded.train.steps) == (9, 5, 3)
     assert loaded.model.sizes == (1, 2)
     assert config.from_dict(json.loads(json.dumps(config.to_dict(loaded)))) == loaded
+
+
+def forget():
+    """Leaves what another process would not have: the modules of the config files."""
+    for name in ("toy_config.py", "beside_the_file", "nets", "nets.wide"):
+        sys.modules.pop(name, None)
+    sys.path[:] = [folder for folder in sys.path if "pytest" not in folder]
+    importlib.invalidate_caches()
+
+
+def saved_of(loaded):
+    return json.loads(json.dumps(config.to_dict(loaded)))
+
+
+def test_a_class_of_the_file_or_beside_it_is_found_again(write, tmp_path):
+    text = GOOD.replace("import dataclasses", "import dataclasses\nfrom nets.wide import Wide")
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets/wide.py").write_text(
+        "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Wide:\n    width: int = 7\n"
+    )
+    path = write(text.replace("task=Own()", "task=Wide()"))
+    saved = saved_of(config.load(path))
+    assert saved["model"]["defined in"] == path
+    assert saved["task"]["defined in"] == str(tmp_path)
+    assert "defined in" not in saved["optimizer"] and "defined in" not in saved
+    forget()
+    assert saved_of(config.from_dict(saved)) == saved
+    forget()
+    pathlib.Path(path).unlink()
+    with pytest.raises(UserError, match=r"model is the class Own .*toy_config\.py cannot be read"):
+        config.from_dict(saved)
+    shutil.rmtree(tmp_path / "nets")
+    forget()
+    saved["model"] = saved["data"] = saved["optimizer"]
+    with pytest.raises(UserError, match=r"task is a nets\.wide\.Wide, whose module cannot be imp"):
+        config.from_dict(saved)
+
+
+def test_files_of_one_name_do_not_mix_and_may_move(write, tmp_path):
+    (tmp_path / "other").mkdir()
+    deeper = GOOD.replace("    sizes:", "    depth: int = 3\n    sizes:")
+    paths = [write(GOOD), write(deeper, "other/toy_config.py")]
+    saved = [saved_of(config.load(path)) for path in paths]
+    for each in saved:  # A class with other fields would be refused.
+        assert saved_of(config.from_dict(each)) == each
+    (tmp_path / "moved").mkdir()
+    moved = config.load(str(pathlib.Path(paths[0]).rename(tmp_path / "moved/toy_config.py")))
+    assert config.difference(saved[0], moved) == []
+    assert config.from_dict(saved[0]) == moved
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -70,6 +71,29 @@ def test_weights_are_raw_where_the_run_keeps_no_average(image_run, tmp_path):
     images = {"image": _images(image_run.spec)}
     expected = Predictor.from_workdir(workdir, 10, "raw").outputs(images)["scores"]
     np.testing.assert_array_equal(predictor.outputs(images)["scores"], expected)
+
+
+@pytest.mark.parametrize("weights, kind", [("ema", "ema"), ("raw", "model")])
+def test_only_the_chosen_weights_are_read(image_run, tmp_path, weights, kind):
+    workdir = tmp_path / "run"
+    shutil.copytree(image_run.workdir, workdir)
+    file = checkpoint.find(workdir, 10) / "state.npz"
+    arrays = checkpoint.read(file.parent)
+    arrays |= {f"optimizer/{name}": value for name, value in arrays.items()}
+    np.savez(file, **arrays)
+    damaged = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if not info.filename.startswith(kind + "/"):
+                # The last byte of the array, which its checksum then does not fit.
+                damaged[info.header_offset + 30 + len(info.filename) + info.file_size - 1] ^= 1
+    file.write_bytes(damaged)
+    with pytest.raises(UserError, match="is damaged"):
+        checkpoint.read(file.parent)
+    images = {"image": _images(image_run.spec)}
+    expected = Predictor.from_workdir(image_run.workdir, 10, weights).outputs(images)["scores"]
+    got = Predictor.from_workdir(workdir, 10, weights).outputs(images)["scores"]
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_an_export_answers_as_its_checkpoint_does(image_run, exported):

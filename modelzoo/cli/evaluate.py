@@ -83,15 +83,15 @@ def _load(
 ) -> "tuple[Predictor, Experiment, tf.distribute.Strategy | None]":
     from modelzoo import config
     from modelzoo.distribute.strategy import Distribute, make_strategy
-    from modelzoo.predictor import open_model, read_run
+    from modelzoo.predictor import is_export, open_model, read_run
 
     chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights)
-    if FLAGS.workdir is None or FLAGS.model is not None:
+    if FLAGS.workdir is None or FLAGS.model is not None or is_export(FLAGS.workdir):
         predictor = open_model(*chosen)
         if any(key.startswith("distribute.") for key, _ in pairs):
             raise UserError(
-                "an exported --model runs on one device: give --strategy and --devices with "
-                "--workdir only"
+                "an exported model runs on one device: give --strategy and --devices with the "
+                "--workdir of a run only"
             )
         return predictor, config.override(predictor.experiment, pairs), None
     # Not the devices of the training: this machine may be another.

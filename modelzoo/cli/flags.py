@@ -134,9 +134,11 @@ def overrides(command: Flags) -> None:
     command.__dict__["takes_overrides"] = True
 
 
-def workdir(command: Flags, required: bool = True) -> None:
-    """Defines `--workdir`."""
-    path(command, "workdir", "Folder of the run: its config, metrics and checkpoints.", required)
+def workdir(command: Flags, required: bool = True, or_export: bool = False) -> None:
+    """Defines `--workdir`; `or_export` has its help name exported folders too."""
+    also = " Or an exported folder: of one version, or of several for the newest." * or_export
+    text = f"Folder of the run: its config, metrics and checkpoints.{also}"
+    path(command, "workdir", text, required)
     # An unset variable of a shell's would be the working directory.
     flags.register_validator(
         "workdir", lambda name: name != "", message="name a folder", flag_values=command
@@ -163,12 +165,8 @@ def checkpoint(command: Flags) -> None:
 
 def trained_model(command: Flags) -> None:
     """Defines `--workdir` and `--model`, of which one is to be given, and `checkpoint`'s flags."""
-    workdir(command, required=False)
-    path(
-        command,
-        "model",
-        "Exported folder, instead of a --workdir: of one version, or of several for the newest.",
-    )
+    workdir(command, required=False, or_export=True)
+    path(command, "model", "Exported folder, as --workdir takes it too.")
     checkpoint(command)
 
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +26,8 @@ from modelzoo.data.spec import ImageSpec
 from modelzoo.data.splits import split_name, split_slice
 from modelzoo.errors import UserError
 
-_HEADER_BYTES = 2**16
+# A long colour profile or preview picture may stand before what tells the shape.
+_HEADER_BYTES = (2**12, 2**16, -1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +35,11 @@ class ImageFolder(EncodedImageData):
     """PNG, JPEG, GIF and BMP files of any size under `SPLIT/CLASS/` or only `CLASS/`.
 
     Without split folders everything is the split "train", to be sliced: "train[:80%]" and
-    "train[80%:]". Files are ordered by a hash of their path, so that a slice is a fixed random
-    part. Classes are the names of their folders, sorted. Hidden files are not looked at; files of
-    other suffixes are left out and counted.
+    "train[80%:]". Files are ordered by a hash of their path, so that a slice is a random part, the
+    same each time. A percentage is one of the range of hashes: "train[:80%]" takes about 80 % of
+    the files, and none of them changes sides when others are added or removed; row numbers, as in
+    "train[:500]", count the files that are there. Classes are the names of their folders, sorted.
+    Hidden files are not looked at; files of other suffixes are left out and counted.
 
     Attributes:
         data_dir: the folder.
@@ -55,14 +59,23 @@ class ImageFolder(EncodedImageData):
         fields = (self.train_split, self.validation_split, self.test_split)
         used = {name, *(split_name(text) for text in fields if text)} & set(folders)
         classes = sorted(set().union(*(_subfolders(folders[other]) for other in used)))
-        files, labels, skipped = _list_images(root, folders[name], classes)
+        images = _list_images(root, folders[name], classes)
         where = f"folder {root}"
-        # The size is the training images' whichever split is opened.
-        base = split_name(self.train_split)
-        first = files if base not in folders else _list_images(root, folders[base], classes)[0]
-        spec = self._spec(where, self._first_shape(root, where, first), tuple(classes))
-        part = split_slice(split, len(files))
-        files, labels = files[part], labels[part]
+        if self.image_size is not None and self.channels is not None:
+            shape = (*self.image_size, self.channels)
+        else:
+            # The training images' whichever split is opened.
+            base = split_name(self.train_split)
+            other = base in folders and base != name
+            first = _list_images(root, folders[base], classes) if other else images
+            shape = self._first_shape(root, where, first.files)
+        spec = self._spec(where, shape, tuple(classes))
+
+        def rows_before(percent: int) -> int:
+            return int(np.searchsorted(images.places, percent / 100))
+
+        part = split_slice(split, len(images.files), rows_before)
+        files, labels = images.files[part], images.labels[part]
         rows = EncodedRows(
             where=where,
             ids=files,
@@ -70,14 +83,14 @@ class ImageFolder(EncodedImageData):
             fixed_size=self.image_size is None,
             fixed_channels=self.channels is None,
         )
-        if self.on_bad_image == "error" and not fits_in_memory(spec, len(files)):
+        # Where all are brought to one shape, what is no image is told when its turn comes.
+        compared = self.on_bad_image == "error" and (rows.fixed_size or rows.fixed_channels)
+        if compared and not fits_in_memory(spec, len(files)):
             _check_headers(rows, root, spec)
-        return open_encoded(spec, rows, self.on_bad_image, skipped)
+        return open_encoded(spec, rows, self.on_bad_image, images.skipped)
 
     def _first_shape(self, root: str, where: str, files: Sequence[str]) -> tuple[int, int, int]:
         """Shape of the first image, or of the first good one where bad ones are skipped."""
-        if self.image_size is not None and self.channels is not None:
-            return (*self.image_size, self.channels)
         for file in files:
             try:
                 return tuple(decode(tf.io.read_file(os.path.join(root, file))).shape)
@@ -103,11 +116,12 @@ def _subfolders(folder: str) -> dict[str, str]:
     """Name to path of the folders in a folder, hidden ones apart, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            return {
+            folders = {
                 entry.name: entry.path
-                for entry in sorted(entries, key=lambda entry: entry.name)
+                for entry in entries
                 if entry.is_dir() and not entry.name.startswith((".", "__"))
             }
+            return dict(sorted(folders.items()))
     except OSError as error:
         raise UserError(
             f"cannot open the image folder {folder}: {error.strerror}; check config.data.data_dir"
@@ -123,18 +137,27 @@ def _split_folders(root: str) -> dict[str, str]:
     return splits or {"train": root}
 
 
-def _list_images(
-    root: str, folder: str, classes: Sequence[str]
-) -> tuple[list[str], np.ndarray, list[tuple[str, str]]]:
-    """Paths relative to the root in hashed order, their labels, and what is no image by name."""
+class _Images(NamedTuple):
+    """The image files of one split, in the order of their hashes.
+
+    files: paths relative to the root. labels: int64 `[n]`. places: the hashes as fractions of the
+    largest, float64 `[n]`. skipped: (path, reason) of what is no image by its name.
+    """
+
+    files: list[str]
+    labels: np.ndarray
+    places: np.ndarray
+    skipped: list[tuple[str, str]]
+
+
+def _list_images(root: str, folder: str, classes: Sequence[str]) -> _Images:
+    prefix = "" if folder == root else os.path.basename(folder) + "/"
     found, skipped = [], []
     for label, name in enumerate(classes):
         path = os.path.join(folder, name)
         count = len(found)
-        for file in os.listdir(path) if os.path.isdir(path) else ():
-            if file.startswith(".") or os.path.isdir(os.path.join(path, file)):
-                continue
-            relative = os.path.relpath(os.path.join(path, file), root).replace(os.sep, "/")
+        for file in _files(path) if os.path.isdir(path) else ():
+            relative = f"{prefix}{name}/{file}"
             if file.lower().endswith(SUFFIXES):
                 found.append((hashlib.blake2b(os.fsencode(relative)).digest(), relative, label))
             else:
@@ -145,8 +168,18 @@ def _list_images(
                 "every split needs images of every class"
             )
     found.sort()
-    files = [relative for _, relative, _ in found]
-    return files, np.array([label for *_, label in found], np.int64), sorted(skipped)
+    return _Images(
+        files=[relative for _, relative, _ in found],
+        labels=np.array([label for *_, label in found], np.int64),
+        places=np.frombuffer(b"".join(digest[:4] for digest, *_ in found), ">u4") / 2**32,
+        skipped=sorted(skipped),
+    )
+
+
+def _files(folder: str) -> list[str]:
+    """Names of the files in a folder, hidden ones apart."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.name[0] != "." and not entry.is_dir()]
 
 
 def _check_headers(rows: EncodedRows, root: str, spec: ImageSpec) -> None:
@@ -154,17 +187,17 @@ def _check_headers(rows: EncodedRows, root: str, spec: ImageSpec) -> None:
 
     def header(file: str) -> tuple[int, int, int] | str:
         try:
-            with open(os.path.join(root, file), "rb") as opened:
-                data = opened.read(_HEADER_BYTES)
-                try:
-                    return read_header(data)
-                except ValueError:
-                    # A long preview picture may stand before a JPEG's own frame.
-                    return read_header(data + opened.read())
+            with open(os.path.join(root, file), "rb", buffering=0) as opened:
+                data = b""
+                for size in _HEADER_BYTES:
+                    data += opened.read(size)
+                    try:
+                        return read_header(data)
+                    except ValueError as error:
+                        reason = str(error)
+                return reason
         except OSError as error:
             return f"cannot be read ({error.strerror})"
-        except ValueError as error:
-            return str(error)
 
     with ThreadPoolExecutor(16) as pool:
         for file, found in zip(rows.ids, pool.map(header, rows.ids), strict=True):

@@ -100,7 +100,7 @@ def read_header(data: bytes) -> tuple[int, int, int]:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             width, height, _, color = struct.unpack_from(">IIBB", data, 16)
             # Of the colour types only a palette gains a channel by declaring transparency.
-            transparent = color == 3 and b"tRNS" in data[: max(data.find(b"IDAT"), 0)]
+            transparent = color == 3 and b"tRNS" in data[: data.index(b"IDAT")]
             return height, width, 4 if transparent else {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}[color]
         if data[:6] in (b"GIF87a", b"GIF89a"):
             width, height = struct.unpack_from("<HH", data, 6)
@@ -110,7 +110,7 @@ def read_header(data: bytes) -> tuple[int, int, int]:
             return abs(height), width, bits // 8
         if data.startswith(b"\xff\xd8"):
             return _jpeg_header(data)
-    except (struct.error, KeyError, IndexError):
+    except (struct.error, LookupError, ValueError):
         raise ValueError("ends within its header") from None
     raise ValueError("is no PNG, JPEG, GIF or BMP" if data else "is empty")
 

@@ -1,6 +1,7 @@
 """Slices of splits, written as TFDS writes them: "train", "train[:80%]", "test[-100:]"."""
 
 import re
+from collections.abc import Callable
 
 from modelzoo.errors import UserError
 
@@ -13,15 +14,30 @@ def split_name(split: str) -> str:
     return _match(split)[1]
 
 
-def split_slice(split: str, num_examples: int) -> slice:
+def split_slice(
+    split: str, num_examples: int, rows_before: Callable[[int], int] | None = None
+) -> slice:
     """The rows that a split's text takes of the `num_examples` of its name.
 
-    A percentage is rounded to the nearest row, as in TFDS. Raises UserError where nothing is left
-    or a row is named that is not there.
+    `rows_before` gives the rows that lie before a percentage from 0 to 100; without it that is
+    rounded to the nearest row, as in TFDS. Raises UserError where nothing is left or a row is named
+    that is not there.
     """
     match = _match(split)
-    start = _row(match[2], match[3], num_examples, 0)
-    stop = _row(match[4], match[5], num_examples, num_examples)
+
+    def row(number: str | None, percent: str | None, default: int) -> int:
+        if number is None:
+            return default
+        value, from_end = int(number), number.startswith("-")
+        if not percent:
+            return num_examples + value if from_end else value
+        if abs(value) <= 100 and rows_before:
+            return rows_before(100 + value if from_end else value)
+        rows = round(value * num_examples / 100)
+        return num_examples + rows if from_end else rows
+
+    start = row(match[2], match[3], 0)
+    stop = row(match[4], match[5], num_examples)
     if not 0 <= start < stop <= num_examples:
         raise UserError(
             f"the split {split!r} takes no rows or more than there are: "
@@ -38,11 +54,3 @@ def _match(split: str) -> re.Match:
             "'train[-500:]'"
         )
     return match
-
-
-def _row(number: str | None, percent: str | None, num_examples: int, default: int) -> int:
-    if number is None:
-        return default
-    value = round(int(number) * num_examples / 100) if percent else int(number)
-    from_end = number.startswith("-")
-    return num_examples + value if from_end else value

@@ -139,12 +139,15 @@ def read_meta(path: str | Path) -> Meta:
         raise UserError(f"{path} is no checkpoint of modelzoo: {error}") from None
 
 
-def read(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of the checkpoint folder `path`; UserError where they are missing or damaged."""
+def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of the checkpoint folder `path` whose names begin with `prefix`, read alone.
+
+    Raises UserError where they are missing or damaged.
+    """
     file = Path(path) / "state.npz"
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files if name.startswith(prefix)}
     except FileNotFoundError:
         raise UserError(f"{path} is no checkpoint of modelzoo: it has no state.npz") from None
     except _DAMAGE as error:

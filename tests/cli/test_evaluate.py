@@ -75,7 +75,8 @@ def test_scores_and_predictions_agree_and_count_every_example_once(image_run, tm
 def test_an_export_scores_as_its_checkpoint_does(image_run, exported, capsys):
     words = ["--config.eval.batch_size=5"]
     expected = _evaluate(capsys, f"--workdir={image_run.workdir}", *words)
-    _same(_evaluate(capsys, f"--model={exported}", *words), expected)
+    for flag in ("model", "workdir"):
+        _same(_evaluate(capsys, f"--{flag}={exported}", *words), expected)
 
 
 def test_checkpoint_weights_and_split_are_chosen(image_run, capsys):
@@ -273,9 +274,13 @@ def test_classes_that_the_model_does_not_know_are_named(image_run, tmp_path, cap
     assert "'dog'" in capsys.readouterr().err
 
 
-def test_devices_are_not_for_an_export(exported, capsys):
-    assert run(evaluate, [f"--model={exported}", "--devices=cpu:1"]) == 1
-    assert "one device" in capsys.readouterr().err
+@pytest.mark.parametrize("flag", ["model", "workdir"])
+@pytest.mark.parametrize(
+    ("word", "message"), [("--devices=cpu:1", "one device"), ("--weights=raw", "has one set")]
+)
+def test_devices_and_weights_are_not_for_an_export(exported, capsys, flag, word, message):
+    assert run(evaluate, [f"--{flag}={exported}", word]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_tilde_is_the_home_folder_in_every_path(image_run, tmp_path, capsys, monkeypatch):

@@ -46,8 +46,8 @@ def test_an_exported_folder_predicts_alone(image_run, tmp_path, capsys):
     Predictor.from_workdir(image_run.workdir).export(tmp_path)
     images = str(image_run.data_dir)
     _, expected, _ = _predict(capsys, f"--workdir={image_run.workdir}", images)
-    for folder in (tmp_path, tmp_path / "1"):
-        code, lines, _ = _predict(capsys, f"--model={folder}", images)
+    for word in ("--model={}", "--model={}/1", "--workdir={}", "--workdir={}/1"):
+        code, lines, _ = _predict(capsys, word.format(tmp_path), images)
         assert code == 0
         assert [(line["file"], line["class"]) for line in lines] == [
             (line["file"], line["class"]) for line in expected

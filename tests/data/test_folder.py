@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modelzoo.data import folder as folder_module
 from modelzoo.data import source as source_module
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.images import ImageDecoder
@@ -76,12 +77,70 @@ def test_one_folder_is_the_train_split_and_is_sliced(tmp_path):
     for name in ("a", "b"):
         for number in range(5):
             write(tmp_path / name / f"{number}.jpg")
-    config = ImageFolder(str(tmp_path), train_split="train[:80%]", validation_split="train[80%:]")
+    config = ImageFolder(str(tmp_path), train_split="train[:8]", validation_split="train[-2:]")
     train, validation = config.open("train"), config.open("validation")
     assert (train.num_examples, validation.num_examples) == (8, 2)
     assert not set(train.ids) & set(validation.ids)
     assert train.spec.class_names == ("a", "b")
     open_fails(config, "has no split 'test'; it has train", "test")
+
+
+def test_a_percentage_keeps_each_file_on_its_side_when_others_come_and_go(tmp_path):
+    def sides():
+        parts = [config.open(part) for part in ("train[:30%]", "train[30%:-20%]", "train[80%:]")]
+        labels = {name: side for side, part in enumerate(parts) for name in part.ids}
+        assert len(labels) == sum(part.num_examples for part in parts)
+        return labels
+
+    for number in range(300):
+        write(tmp_path / "ab"[number % 2] / f"{number}.png", (1, 1))
+    config = ImageFolder(str(tmp_path), image_size=(1, 1), channels=3)
+    before = sides()
+    assert len(before) == 300
+    # 90, 150 and 60 on average; four deviations of the binomial distribution.
+    counts = np.bincount(list(before.values()))
+    expected = 300 * np.array([0.3, 0.5, 0.2])
+    assert (abs(counts - expected) < 4 * np.sqrt(expected)).all() and (counts != expected).any()
+    for number in range(300, 320):
+        write(tmp_path / "ab"[number % 2] / f"{number}.png", (1, 1))
+    (tmp_path / "a/0.png").unlink()
+    after = sides()
+    assert len(after) == 319 and "a/0.png" not in after
+    assert {name: side for name, side in after.items() if name in before} == {
+        name: side for name, side in before.items() if name != "a/0.png"
+    }
+    assert config.open("train[:100%]").ids == config.open("train").ids
+    for text in ("train[:0%]", "train[:130%]", "train[-130%:]"):
+        open_fails(config, "takes no rows or more than there are: train has 319", text)
+
+
+def test_the_shape_is_found_behind_a_long_preamble(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_module, "MEMORY_LIMIT", 0)
+    for name, size in (("a", 5000), ("b", 70000)):
+        image = Image.fromarray(RNG.integers(0, 256, (6, 5), np.uint8)).convert("P")
+        (tmp_path / name).mkdir()
+        profile = RNG.bytes(size)  # Which zlib cannot make short.
+        image.save(tmp_path / name / "0.png", transparency=1, icc_profile=profile)
+    assert ImageFolder(str(tmp_path)).open("train").spec.shape == (6, 5, 4)
+    (tmp_path / "b/0.png").write_bytes((tmp_path / "b/0.png").read_bytes()[:69000])
+    open_fails(ImageFolder(str(tmp_path)), "the image b/0.png ")
+
+
+def test_files_are_listed_once_and_read_only_where_shapes_are_compared(root, monkeypatch):
+    listed = []
+
+    def scandir(path, scandir=folder_module.os.scandir):
+        listed.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(source_module, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(folder_module.os, "scandir", scandir)
+    (root / "train/cat/bad.png").write_bytes(b"text")
+    ImageFolder(str(root), image_size=(4, 4), channels=3).open("train[:90%]")
+    assert listed.count(str(root / "train/cat")) == 1
+    assert str(root / "test/cat") not in listed
+    with pytest.raises(UserError, match=r"train/cat/bad\.png is no PNG"):
+        ImageFolder(str(root), image_size=(4, 4)).open("train")
 
 
 def test_hidden_and_other_files_are_left_out_and_the_others_counted(root):

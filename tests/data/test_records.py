@@ -1,7 +1,13 @@
+import functools
+import os
+import pathlib
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from modelzoo.data import records as records_module
 from modelzoo.data.records import TFRecords
 from modelzoo.errors import UserError
 
@@ -34,3 +40,29 @@ def test_another_number_of_records_is_damage(tmp_path, claimed):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*none: No such file"):
         TFRecords([(str(tmp_path / "none"), 0, 1, 1)])
+
+
+def test_files_stay_open_but_not_more_than_allowed(tmp_path, monkeypatch):
+    opened = functools.lru_cache(2)(records_module._open.__wrapped__)
+    monkeypatch.setattr(records_module, "_open", opened)
+    expected, ranges = [], []
+    for name in "abcd":
+        expected += write(tmp_path / name, 25, seed=ord(name))
+        ranges.append((str(tmp_path / name), 0, 25, 25))
+    records = TFRecords(ranges)
+    rows = np.random.default_rng(0).integers(0, 100, 4000)
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(records.__getitem__, rows))
+    assert got == [expected[row] for row in rows]
+    links = [os.readlink(link) for link in pathlib.Path("/proc/self/fd").iterdir() if link.exists()]
+    assert sum(link.startswith(str(tmp_path)) for link in links) == 2
+    before = opened.cache_info().misses
+    assert records.__getitems__([1, 2, 3, 1]) == [expected[row] for row in (1, 2, 3, 1)]
+    assert opened.cache_info().misses - before <= 1
+
+
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
+    for seed in (0, 1):
+        expected = write(tmp_path / "a", 9, seed)
+        os.utime(tmp_path / "a", ns=(seed, seed))
+        assert list(TFRecords([(str(tmp_path / "a"), 0, 9, 9)])) == expected
