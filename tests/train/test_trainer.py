@@ -83,7 +83,7 @@ def steps_of(workdir, kind):
 
 
 @pytest.mark.field("Train.steps", "Train.log_every", "Train.checkpoint_every", "Evaluation.every")
-@pytest.mark.field("Train.batch_size", "ImageData.train_split", "ImageData.test_split")
+@pytest.mark.field("Train.batch_size")
 def test_a_run_leaves_what_the_design_promises(experiment, tmp_path):
     result, out = train(experiment, tmp_path)
     assert result["steps"] == 12
