@@ -1,5 +1,6 @@
 """Scores of a run's splits, during training and at its end."""
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -7,20 +8,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.pipeline import evaluation_dataset
+from modelzoo.data.pipeline import evaluation_dataset, evaluation_rows, naming_bad_images
 from modelzoo.errors import UserError
 from modelzoo.tasks.task import Task
 from modelzoo.train.evaluation import Evaluator
 from modelzoo.train.settings import Evaluation
 from modelzoo.train.state import TrainState
 
-Told = Callable[[str, Callable[[], np.ndarray]], Any]
-
 
 class Scoring:
     """Scores splits with the weights of a training state.
 
-    splits: opened sources by name. told: context manager in which reading a split goes on.
+    splits: opened sources by name. memory_told: makes the context that tells a lack of
+    memory.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Scoring:
         splits: dict[str, Any],
         settings: Evaluation,
         batch_size: int,
-        told: Told,
+        memory_told: Callable[[], contextlib.AbstractContextManager],
     ):
         self.task = task
         self.evaluator = evaluator
@@ -39,7 +39,7 @@ class Scoring:
         self.splits = splits
         self.settings = settings
         self.batch_size = batch_size
-        self.told = told
+        self.memory_told = memory_told
 
     def __call__(self, split: str) -> dict[str, Any]:
         """Scores of a split; with a moving average, those of the raw weights stand in `raw`.
@@ -84,7 +84,11 @@ class Scoring:
                 replicas=strategy.num_replicas_in_sync,
             )
 
-        with self.told(split, lambda: np.arange(source.num_examples)):
+        def rows(number: int) -> np.ndarray:
+            return evaluation_rows(number, source.num_examples, self.batch_size)
+
+        with self.memory_told():
             distributed = strategy.distribute_datasets_from_function(dataset)
+            named = naming_bad_images(distributed, source, rows)
             served = self.state.served(weights)
-            return self.evaluator(itertools.islice(distributed, batches), served)
+            return self.evaluator(itertools.islice(named, batches), served)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.order import Order
-from modelzoo.data.pipeline import training_dataset
+from modelzoo.data.pipeline import naming_bad_images, training_dataset
 from modelzoo.distribute.strategy import device_names
 from modelzoo.errors import UserError
 from modelzoo.train import checkpoint, run_folder
@@ -148,7 +148,7 @@ class Trainer:
             self.splits,
             self.evaluation,
             self.eval_batch_size,
-            self._told,
+            self._memory_told,
         )
         self.score.check_metric()
 
@@ -199,19 +199,23 @@ class Trainer:
 
     def batches(self) -> Iterator:
         """Training batches from the restored position on, one for each replica at a time."""
-        return iter(
-            self.strategy.distribute_datasets_from_function(
-                lambda context: training_dataset(
-                    self.splits["train"],
-                    self.task.features,
-                    seed=self.experiment.seed,
-                    first_example=self.meta.examples,
-                    batch_size=self.settings.batch_size,
-                    chunks=self.plan.chunks(self.meta.step),
-                    loop=self.plan.loop,
-                    replicas=self.replicas,
-                )
+        source, seed = self.splits["train"], self.experiment.seed
+        dataset = self.strategy.distribute_datasets_from_function(
+            lambda context: training_dataset(
+                source,
+                self.task.features,
+                seed=seed,
+                first_example=self.meta.examples,
+                batch_size=self.settings.batch_size,
+                chunks=self.plan.chunks(self.meta.step),
+                loop=self.plan.loop,
+                replicas=self.replicas,
             )
+        )
+        order = Order(seed, source.num_examples)
+        rows = self.settings.batch_size * self.plan.loop
+        return naming_bad_images(
+            dataset, source, lambda number: order.rows(self.meta.examples, rows)[0]
         )
 
     def train(self) -> None:
@@ -254,10 +258,10 @@ class Trainer:
         iterator = self.batches()
         for chunk in plan.chunks(step):
             waited = time.perf_counter()
-            with self._told("train", self._next_rows):
+            with self._memory_told():
                 batch = next(iterator)
-            called = time.perf_counter()
-            report = self._call(batch, chunk)
+                called = time.perf_counter()
+                report = self._call(batch, chunk)
             if not report["ok"].all():
                 bad = step + int(np.argmin(report["ok"])) + 1
                 raise UserError(
@@ -285,8 +289,6 @@ class Trainer:
         """The steps; what the devices refuse is told by what to change."""
         try:
             return self.train_step(batch, count)
-        except tf.errors.ResourceExhaustedError:
-            raise self._out_of_memory() from None
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if not self.settings.xla:
                 raise
@@ -323,26 +325,16 @@ class Trainer:
         return patience is not None and self.meta.stale >= patience
 
     @contextlib.contextmanager
-    def _told(self, split: str, rows: Callable[[], np.ndarray]) -> Iterator[None]:
-        """Tells what fails in reading a split in one line: the bad image among its `rows`."""
+    def _memory_told(self) -> Iterator[None]:
+        """Tells a lack of memory inside the block by what to change."""
         try:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError):
-            raise self._out_of_memory() from None
-        except tf.errors.OpError as error:
-            self.splits[split].check(rows())
-            raise UserError(f"a batch of the {split} split failed: {error.message}") from error
-
-    def _out_of_memory(self) -> UserError:
-        return UserError(
-            f"out of memory after step {self.meta.step}: lower config.train.batch_size (now "
-            f"{self.settings.batch_size}) or config.eval.batch_size (now {self.eval_batch_size}), "
-            f"or raise config.train.accumulate; {self._kept()}"
-        )
-
-    def _next_rows(self) -> np.ndarray:
-        order = Order(self.experiment.seed, self.splits["train"].num_examples)
-        return order.rows(self.meta.examples, self.settings.batch_size * self.plan.loop)[0]
+            raise UserError(
+                f"out of memory after step {self.meta.step}: lower config.train.batch_size (now "
+                f"{self.settings.batch_size}) or config.eval.batch_size (now "
+                f"{self.eval_batch_size}), or raise config.train.accumulate; {self._kept()}"
+            ) from None
 
     def _kept(self) -> str:
         there = checkpoint.steps(self.workdir)
