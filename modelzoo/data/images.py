@@ -9,6 +9,11 @@ from modelzoo.data.spec import ImageSpec
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 """File names that are taken for images, whatever their case."""
 
+PALETTE = "is a BMP with a palette of colours"
+"""Why such an image is refused."""
+
+_GREYS = bytes(value for grey in range(256) for value in (grey, grey, grey, 0))
+
 # ITU-R 601 luma in 16-bit fixed point, as PIL's "L": exact for grey input.
 _LUMA = (19595, 38470, 7471)
 
@@ -40,8 +45,18 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
 
     Raises tf.errors.InvalidArgumentError for anything else, a truncated file included.
     """
-    image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    bmp = tf.strings.substr(encoded, 0, 2) == b"BM"
+    right = tf.cond(bmp, lambda: _has_no_palette(encoded), lambda: True)
+    with tf.control_dependencies([tf.debugging.Assert(right, [PALETTE])]):
+        image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
     return tf.ensure_shape(image, [None, None, None])
+
+
+def _has_no_palette(bmp: tf.Tensor) -> tf.Tensor:
+    """Whether a BMP has no palette but one of greys: of another, TensorFlow gives the indices."""
+    header_size = tf.io.decode_raw(tf.strings.substr(bmp, 14, 4), tf.int32)[0]
+    palette = tf.strings.substr(bmp, 14 + header_size, len(_GREYS))
+    return (tf.strings.substr(bmp, 28, 2) != b"\x08\x00") | (palette == _GREYS)
 
 
 def resize(image: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
@@ -100,17 +115,22 @@ def read_header(data: bytes) -> tuple[int, int, int]:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             width, height, _, color = struct.unpack_from(">IIBB", data, 16)
             # Of the colour types only a palette gains a channel by declaring transparency.
-            transparent = color == 3 and b"tRNS" in data[: data.index(b"IDAT")]
+            before, found, _ = data.partition(b"IDAT")
+            if color == 3 and not found:
+                raise IndexError
+            transparent = color == 3 and b"tRNS" in before
             return height, width, 4 if transparent else {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}[color]
         if data[:6] in (b"GIF87a", b"GIF89a"):
             width, height = struct.unpack_from("<HH", data, 6)
             return height, width, 3
         if data.startswith(b"BM"):
-            width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
+            size, width, height, _, bits = struct.unpack_from("<iiiHH", data, 14)
+            if bits == 8 and data[14 + size :][: len(_GREYS)] != _GREYS:
+                raise ValueError(PALETTE)
             return abs(height), width, bits // 8
         if data.startswith(b"\xff\xd8"):
             return _jpeg_header(data)
-    except (struct.error, LookupError, ValueError):
+    except (struct.error, KeyError, IndexError):
         raise ValueError("ends within its header") from None
     raise ValueError("is no PNG, JPEG, GIF or BMP" if data else "is empty")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.images import ImageDecoder, decode
+from modelzoo.data.images import PALETTE, ImageDecoder, decode
 from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
 
@@ -232,6 +232,8 @@ def decode_reason(error: Exception) -> str:
     """What an error of reading or decoding says about the image."""
     if isinstance(error, (OSError, tf.errors.NotFoundError)):
         return f"cannot be read ({error})"
+    if PALETTE in str(error):
+        return PALETTE
     if "is empty" in str(error):
         return "is empty"
     if "Unknown image file format" in str(error):

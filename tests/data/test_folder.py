@@ -1,3 +1,4 @@
+import io
 import pathlib
 
 import numpy as np
@@ -154,9 +155,16 @@ def test_hidden_and_other_files_are_left_out_and_the_others_counted(root):
     assert name == "train/cat/notes.txt" and "is not named as an image (.png" in reason
 
 
+def palette_bmp():
+    file = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (6, 5, 3), np.uint8)).quantize(8).save(file, "BMP")
+    return file.getvalue()
+
+
 BAD = {
     "empty": (lambda good: b"", "is empty"),
     "text": (lambda good: b"hello", "is no PNG, JPEG, GIF or BMP"),
+    "palette": (lambda good: palette_bmp(), "is a BMP with a palette of colours"),
     "truncated": (lambda good: good[: len(good) - 30], "is corrupt or truncated"),
 }
 

@@ -137,7 +137,19 @@ def test_truncated_files_are_refused(kind):
         read_header(encoded[:9])
 
 
-@pytest.mark.parametrize("junk, reason", [(b"", "is empty"), (b"hello world", "is no PNG, JPEG")])
+def test_a_bmp_with_a_palette_is_refused_unless_it_is_one_of_greys():
+    encoded = encode(picture().quantize(16), "BMP")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="is a BMP with a palette"):
+        tf.function(decode)(tf.constant(encoded))
+    with pytest.raises(ValueError, match="is a BMP with a palette"):
+        read_header(encoded)
+    grey = picture("L")
+    np.testing.assert_array_equal(decode(encode(grey, "BMP"))[..., 0], np.asarray(grey))
+
+
+@pytest.mark.parametrize(
+    "junk, reason", [(b"", "is empty"), (b"BM", "ends within"), (b"hello world", "is no PNG, JPEG")]
+)
 def test_what_is_no_image_is_refused(junk, reason):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(tf.constant(junk))
