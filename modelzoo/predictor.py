@@ -266,4 +266,5 @@ def one_line(error: Exception) -> str:
     text = getattr(error, "message", None) or str(error)
     lines = [re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*?\]", "", line) for line in text.splitlines()]
     lines = [" ".join(line.split()) for line in lines]
+    lines = [re.sub(r"^assertion failed: \[(.*)\]$", r"\1", line) for line in lines]
     return next((line for line in reversed(lines) if len(line) > 1), type(error).__name__)

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from modelzoo.cli import predict
 from modelzoo.cli.main import run
@@ -73,11 +74,15 @@ def test_a_broken_file_is_named_and_the_others_are_predicted(image_run, tmp_path
     folder = tmp_path / "images"
     shutil.copytree(image_run.data_dir / "test", folder)
     (folder / "ant" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    Image.new("P", (9, 9)).save(folder / "bee" / "palette.bmp")
     code, lines, err = _predict(capsys, f"--workdir={image_run.workdir}", str(folder))
     assert code == 1
     assert len(lines) == 12
     assert err.splitlines()[0].startswith(str(folder / "ant" / "torn.jpg") + ": ")
-    assert err.splitlines()[1:] == ["1 of 13 files could not be predicted"]
+    assert err.splitlines()[1:] == [
+        f"{folder / 'bee' / 'palette.bmp'}: is a BMP with a palette of colours",
+        "2 of 14 files could not be predicted",
+    ]
 
 
 @pytest.mark.parametrize(
