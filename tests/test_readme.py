@@ -113,7 +113,7 @@ def test_your_own_data(tmp_path, monkeypatch, capsys):
     assert dispatch([*words, *overrides({"model.depth": 8})]) == 0
     assert "2 classes, images 64x64x3" in capsys.readouterr().out
     result = run_folder.read_json(tmp_path / "runs" / "photos" / "result.json")
-    assert np.sum(result["eval"]["validation"]["confusion"]) == 2
+    assert 0 < np.sum(result["eval"]["validation"]["confusion"]) < 20  # About a tenth.
     assert np.sum(result["eval"]["test"]["confusion"]) == 4
     assert checkpoint.read_meta(checkpoint.find("runs/photos", "best")).best_score is not None
 
