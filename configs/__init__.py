@@ -27,6 +27,9 @@ def nearest(name: str) -> list[str]:
 def get(name: str) -> "Experiment":
     """The experiment of a shipped config; an unknown name is a UserError with the nearest."""
     # Here, because the classes of an experiment import TensorFlow and the names must not.
+    from modelzoo.quiet import import_tensorflow
+
+    import_tensorflow()
     from modelzoo.config import load
 
     return load(name)

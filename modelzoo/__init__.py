@@ -16,6 +16,10 @@ def __getattr__(name: str):
     # On first use, so that `import modelzoo` itself costs nothing.
     if name in _LAZY:
         module_name, attribute = _LAZY[name]
+        if name != "configs":
+            from modelzoo.quiet import import_tensorflow
+
+            import_tensorflow()
         module = importlib.import_module(module_name)
         return getattr(module, attribute) if attribute else module
     raise AttributeError(f"module 'modelzoo' has no attribute {name!r}")

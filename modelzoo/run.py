@@ -1,5 +1,6 @@
 """Training an experiment in a run folder: what `modelzoo train` and `modelzoo.train` do."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from modelzoo.errors import UserError
 from modelzoo.predictor import Predictor
 from modelzoo.train import checkpoint, run_folder
 from modelzoo.train.progress import Progress, duration, score_words
+from modelzoo.train.signals import Interrupted
 from modelzoo.train.trainer import Trainer
 
 
@@ -24,6 +26,11 @@ def train(
     config (unless `resume_with_changes`) or in which another process trains, and Interrupted where
     a signal stopped the run.
     """
+    if not isinstance(experiment, config.Experiment):
+        raise UserError(
+            f"train takes an Experiment, such as modelzoo.configs.get('digits_resnet'), "
+            f"got {experiment!r}"
+        )
     workdir = run_folder.make(workdir)
     with run_folder.locked(workdir):
         return _train(experiment, workdir, resume_with_changes, progress or Progress())
@@ -43,7 +50,12 @@ def _train(
     trainer.summarize()
     trainer.train()
     before = _result(workdir)
-    result = trainer.finish()
+    try:
+        result = trainer.finish()
+    except KeyboardInterrupt:
+        raise Interrupted(signal.SIGINT, trainer.meta.step) from None
+    if result["best_metric"] is not None:
+        progress.say(f"best by {result['best_metric']}: step {result['evaluated_step']}")
     for split, scores in result["eval"].items():
         progress.say(f"{split}: {score_words(scores, trainer.task.headline)}")
     progress.say(f"trained {result['steps']:,} steps in {duration(result['seconds'])}")

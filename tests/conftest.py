@@ -5,7 +5,7 @@ import types
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from modelzoo.cli.main import import_tensorflow
+from modelzoo.quiet import import_tensorflow
 
 # pytest would write the log lines of TensorFlow's start below its own closing line.
 import_tensorflow()

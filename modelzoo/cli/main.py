@@ -4,13 +4,11 @@ import contextlib
 import difflib
 import errno
 import importlib
-import logging
 import os
 import pathlib
 import sys
-import tempfile
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from absl import flags as absl_flags
 
@@ -18,6 +16,7 @@ import modelzoo
 from modelzoo import modules
 from modelzoo.cli.flags import OVERRIDES_HELP, FlagError
 from modelzoo.errors import UserError
+from modelzoo.quiet import import_tensorflow
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
 _BROKEN_PIPE = 141  # 128 + SIGPIPE.
@@ -148,34 +147,6 @@ def _help(module: types.ModuleType, program: str) -> str:
     if flags.takes_overrides:
         lines += ["", OVERRIDES_HELP]
     return "\n".join(lines).rstrip()
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without the log lines of its start; TF_CPP_MIN_LOG_LEVEL=0 shows them."""
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0" or "tensorflow" in sys.modules:
-        return
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # The shared libraries write before they read the variable: only the descriptor stops them.
-    with _stderr_unless_it_fails():
-        importlib.import_module("tensorflow")
-
-
-@contextlib.contextmanager
-def _stderr_unless_it_fails() -> Iterator[None]:
-    """Holds back what is written to descriptor 2, and lets it out where the body raises."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 if __name__ == "__main__":

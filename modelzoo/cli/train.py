@@ -7,6 +7,7 @@ then stop it.
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 
@@ -34,19 +35,20 @@ def main(argv: Sequence[str]) -> int:
     experiment = config.load(FLAGS.config, shared.config_overrides(FLAGS))
     workdir = FLAGS.workdir
     try:
-        run.train(experiment, workdir, FLAGS.resume_with_changes)
+        result = run.train(experiment, workdir, FLAGS.resume_with_changes)
     except Interrupted as stop:
         print(f"saved at step {stop.step}; go on with the same command", file=sys.stderr)
         return 128 + stop.signal
-    folder = shlex.quote(workdir)
+    folder, name = shlex.quote(workdir), Path(workdir).absolute().name
+    split = list(result["eval"])[-1:] or ["train"]
     print(
         f"\nscores and versions  {folder}/result.json\n"
         f"curves               tensorboard --logdir {folder}/tensorboard"
         "  (pip install tensorboard)\n"
-        f"evaluate             modelzoo evaluate --workdir={folder} --split=test\n"
+        f"evaluate             modelzoo evaluate --workdir={folder} --split={split[0]}\n"
         f"predict              modelzoo predict --workdir={folder} IMAGE_OR_FOLDER ...\n"
         f"export               modelzoo export --workdir={folder} --export_dir={folder}/export\n"
-        f"serve                tensorflow_model_server --rest_api_port=8501 --model_name=model "
+        f"serve                tensorflow_model_server --rest_api_port=8501 --model_name={name} "
         f"--model_base_path=$(realpath {folder})/export"
     )
     return 0

@@ -29,8 +29,9 @@ class Meta:
 
     step: updates done. examples: examples of the endless training stream consumed.
     seconds: of training, over all processes that took part. data: fingerprint of the training
-    split. best_metric, best_step, best_score: the validation score by which a best checkpoint is
-    kept, where it was reached and what it was. stale: evaluations since.
+    split. best_metric, best_step, best_score, best_loss: the validation score by which a best
+    checkpoint is kept, where it was reached, what it was and the loss there. stale: evaluations
+    since.
     """
 
     step: int
@@ -40,15 +41,26 @@ class Meta:
     best_metric: str | None = None
     best_step: int | None = None
     best_score: float | None = None
+    best_loss: float | None = None
     stale: int = 0
 
-    def judged(self, metric: str, score: float) -> "Meta":
-        """With the score of an evaluation now taken into account; of a loss the lower is better."""
+    def judged(self, metric: str, scores: Mapping[str, float]) -> "Meta":
+        """With the scores of an evaluation now taken into account.
+
+        Of a loss the lower is better, of any other score the higher, and among equals the one with
+        the lower loss.
+        """
+        score, loss = scores[metric], scores.get("loss", 0.0)
         sign = -1 if metric == "loss" else 1
-        known = self.best_score if metric == self.best_metric else None
-        if known is None or sign * score > sign * known:
+        best = (sign * self.best_score, -self.best_loss) if self.best_step is not None else None
+        if best is None or (sign * score, -loss) > best:
             return dataclasses.replace(
-                self, best_metric=metric, best_step=self.step, best_score=score, stale=0
+                self,
+                best_metric=metric,
+                best_step=self.step,
+                best_score=score,
+                best_loss=loss,
+                stale=0,
             )
         return dataclasses.replace(self, stale=self.stale + 1)
 
@@ -56,7 +68,9 @@ class Meta:
         """Without the best of another metric than `metric`."""
         if metric == self.best_metric:
             return self
-        return dataclasses.replace(self, best_metric=None, best_step=None, best_score=None, stale=0)
+        return dataclasses.replace(
+            self, best_metric=None, best_step=None, best_score=None, best_loss=None, stale=0
+        )
 
 
 def folder(workdir: str | Path) -> Path:
@@ -151,9 +165,11 @@ def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise UserError(f"{path} is no checkpoint of modelzoo: it has no state.npz") from None
     except _DAMAGE as error:
+        # NumPy's own words on what it cannot read advise to load it as a pickle.
+        reason = "no plain arrays" if "pickle" in str(error) else error
         raise UserError(
-            f"the checkpoint {file} is damaged ({error}): delete its folder to go on from the "
-            "checkpoint before it"
+            f"the checkpoint {file} is damaged ({reason}): delete its folder to go on from the "
+            "checkpoint before it, if there is one"
         ) from None
 
 

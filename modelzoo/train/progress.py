@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 
@@ -48,13 +48,31 @@ class Progress:
         self._write(f"{text}\n")
         self._shown = 0
 
-    def update(self, text: str) -> None:
-        """The state now: rewrites the live line of a terminal, or adds a plain line."""
+    def update(self, fields: Sequence[str]) -> None:
+        """The state now: rewrites the live line of a terminal, or adds a plain line.
+
+        A terminal gets as many of the fields as are whole in its width.
+        """
         if not self.live:
-            return self.say(text)
-        text = text[: shutil.get_terminal_size().columns - 1]
+            return self.say("  ".join(fields))
+        fields = list(fields)
+        # A margin keeps the ^C that a terminal echoes on the line.
+        width = shutil.get_terminal_size().columns - 5
+        while len(fields) > 1 and len("  ".join(fields)) > width:
+            fields.pop()
+        text = "  ".join(fields)[:width]
         self._write(text)
         self._shown = len(text)
+
+    def note(self, text: str) -> None:
+        """What goes on now, on the live line of a terminal alone."""
+        if self.live:
+            self.update([f"{text} ..."])
+
+    def clear(self) -> None:
+        """Takes the live line away."""
+        self._write("")
+        self._shown = 0
 
     def _write(self, text: str) -> None:
         """Writes over the live line, if there is one."""

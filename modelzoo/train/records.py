@@ -104,22 +104,21 @@ class Records:
         if self.timed_steps:
             rate = self.timed_steps * self.batch_size / elapsed
             values |= {"examples_per_sec": rate, "data_wait": self.waited / elapsed}
+        values["epoch"] = step * self.batch_size / self.examples_per_epoch
         values = {k: float(f"{v:.6g}") for k, v in values.items()}
         self._write(step, "train", values)
-        self.progress.update(self._line(step, values))
+        self.progress.update(self._fields(step, values))
         self._reset()
 
-    def _line(self, step: int, values: dict[str, float]) -> str:
-        epoch = step * self.batch_size / self.examples_per_epoch
-        scores = score_words(values, self.task.headline)
-        line = f"step {step}/{self.steps}  epoch {epoch:.2f}  {scores}"
-        line += f"  lr {values['learning_rate']:.3g}"
+    def _fields(self, step: int, values: dict[str, float]) -> list[str]:
+        """The words of a line of progress, the most wanted first."""
+        fields = [f"step {step}/{self.steps}", score_words(values, self.task.headline)]
         if "examples_per_sec" in values:
             rate = values["examples_per_sec"]
-            left = (self.steps - step) * self.batch_size / rate
-            line += f"  {rate:,.0f} examples/s  data wait {values['data_wait']:.1%}"
-            line += f"  left {duration(left)}"
-        return line
+            left = duration((self.steps - step) * self.batch_size / rate)
+            fields.insert(1, f"left {left}")
+            fields += [f"{rate:,.0f} examples/s", f"data wait {values['data_wait']:.1%}"]
+        return [*fields, f"lr {values['learning_rate']:.3g}", f"epoch {values['epoch']:.2f}"]
 
     def eval(self, step: int, scores: dict[str, Any]) -> None:
         """Writes and shows the scores of the validation split."""

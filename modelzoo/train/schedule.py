@@ -15,7 +15,8 @@ Factor = Callable[[tf.Tensor], tf.Tensor]
 class Schedule:
     """Base of the schedules: linear warmup, then `after_warmup`.
 
-    warmup: length of the rise from `peak / warmup_steps` at the first step to the peak.
+    warmup: length of the rise from `peak / warmup_steps` at the first step to the peak, which a
+        shorter run, such as a trial, never reaches.
     """
 
     warmup: Length = 0
@@ -27,16 +28,8 @@ class Schedule:
             raise ValueError(f"warmup {error}") from None
 
     def bind(self, total_steps: int, steps: Callable[[Length], int]) -> Factor:
-        """The factor of the step (an integer scalar) as float32; `steps` converts lengths.
-
-        Raises ValueError where the warmup is not shorter than the run.
-        """
+        """The factor of the step (an integer scalar) as float32; `steps` converts lengths."""
         warmup = steps(self.warmup)
-        if warmup and warmup >= total_steps:
-            raise ValueError(
-                f"warmup must be shorter than the run of {total_steps} steps, "
-                f"got {self.warmup!r} ({warmup} steps)"
-            )
 
         def factor(step: tf.Tensor) -> tf.Tensor:
             step = tf.cast(step, tf.float32)

@@ -12,6 +12,7 @@ from modelzoo.data.pipeline import evaluation_dataset, evaluation_rows, naming_b
 from modelzoo.errors import UserError
 from modelzoo.tasks.task import Task
 from modelzoo.train.evaluation import Evaluator
+from modelzoo.train.progress import Progress
 from modelzoo.train.settings import Evaluation
 from modelzoo.train.state import TrainState
 
@@ -31,6 +32,7 @@ class Scoring:
         splits: dict[str, Any],
         settings: Evaluation,
         batch_size: int,
+        progress: Progress,
         memory_told: Callable[[], contextlib.AbstractContextManager],
     ):
         self.task = task
@@ -39,6 +41,7 @@ class Scoring:
         self.splits = splits
         self.settings = settings
         self.batch_size = batch_size
+        self.progress = progress
         self.memory_told = memory_told
 
     def __call__(self, split: str) -> dict[str, Any]:
@@ -46,6 +49,7 @@ class Scoring:
 
         Raises UserError where a score that a line shows is not finite.
         """
+        self.progress.note(f"scoring the {split} split")
         scores = self._scores(split, self.settings.weights)
         if self.state.average and self.settings.weights == "ema":
             scores["raw"] = self._scores(split, "raw")

@@ -22,7 +22,13 @@ def summary(trainer: "Trainer") -> dict[str, str]:
     if "validation" not in splits:
         sizes += ", no validation"
     epochs = trainer.plan.total * batch / splits["train"].num_examples
-    decayed = sum(experiment.optimizer.decays(v.path) for v in variables)
+    optimizer = experiment.optimizer
+    decayed = sum(optimizer.decays(v.path) for v in variables)
+    warmup = trainer.steps(optimizer.schedule.warmup)
+    rate = f"rate {optimizer.learning_rate:.3g}, {type(optimizer.schedule).__name__}"
+    if warmup:
+        never = ", which the run never ends" if warmup > trainer.plan.total else ""
+        rate += f" after {warmup} steps of warmup{never}"
     return {
         "devices": describe(trainer.strategy),
         "data": f"{sizes}; {trainer.task.describe()}",
@@ -30,7 +36,7 @@ def summary(trainer: "Trainer") -> dict[str, str]:
         f"{count(forward_flops(trainer.model))}FLOP forward an example, {settings.precision}"
         f"{', XLA' if settings.xla else ''}",
         "batch": words,
-        "optimizer": f"{type(experiment.optimizer).__name__}, weight decay on {decayed} of "
+        "optimizer": f"{type(optimizer).__name__}, {rate}, weight decay on {decayed} of "
         f"{len(variables)} variables",
         "steps": f"{trainer.plan.total:,} ({epochs:.4g} epochs), {trainer.started}",
         "folder": str(trainer.workdir),

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import modelzoo
 from modelzoo.data.order import Order
 from modelzoo.data.pipeline import naming_bad_images, training_dataset
 from modelzoo.distribute.strategy import device_names
@@ -59,6 +60,7 @@ class Trainer:
     def open_data(self) -> None:
         """Opens the splits that the run needs, so that what is missing shows at once."""
         data = self.experiment.data
+        self.progress.note("reading the data")
         self.splits = {"train": data.open("train")}
         if self.evaluation.every is not None and data.validation_split is not None:
             self.splits["validation"] = data.open("validation")
@@ -105,10 +107,7 @@ class Trainer:
             steps_per_loop=settings.steps_per_loop,
         )
         optimizer = self.experiment.optimizer
-        try:
-            factor = optimizer.schedule.bind(self.plan.total, self.steps)
-        except ValueError as error:
-            raise UserError(f"config.optimizer.schedule.{error}") from None
+        factor = optimizer.schedule.bind(self.plan.total, self.steps)
         self.learning_rate = lambda step: optimizer.learning_rate * factor(step)
 
     def steps(self, length: Length) -> int:
@@ -120,6 +119,7 @@ class Trainer:
     def build(self) -> None:
         """Builds everything that has variables, in the strategy's scope."""
         settings, seed = self.settings, self.experiment.seed
+        self.progress.note("building the model")
         keras.utils.set_random_seed(seed)
         if not deterministic(settings.deterministic):
             self.progress.say(
@@ -148,6 +148,7 @@ class Trainer:
             self.splits,
             self.evaluation,
             self.eval_batch_size,
+            self.progress,
             self._memory_told,
         )
         self.score.check_metric()
@@ -256,6 +257,7 @@ class Trainer:
             return
         before, began = self.meta.seconds, time.perf_counter()
         iterator = self.batches()
+        self.progress.note("compiling the first step")
         for chunk in plan.chunks(step):
             waited = time.perf_counter()
             with self._memory_told():
@@ -311,11 +313,12 @@ class Trainer:
             records.eval(step, scores)
             metric = self.evaluation.best_metric
             if metric is not None:
-                self.meta = self.meta.judged(metric, scores[metric])
+                self.meta = self.meta.judged(metric, scores)
                 save |= self.meta.best_step == step
         if save or self._stale() or self.stop_signal is not None or self.progress.broken:
             self.save()
         if self.stop_signal is not None:
+            self.progress.clear()
             raise Interrupted(self.stop_signal, step)
         if self.progress.broken:
             raise BrokenPipeError
@@ -365,10 +368,13 @@ class Trainer:
             "eval": scores,
             "steps": self.meta.step,
             "evaluated_step": chosen,
+            "best_metric": self.meta.best_metric,
             "seconds": round(self.meta.seconds, 2),
             "parameters": self.parameters,
+            "skipped": {name: len(source.skipped) for name, source in self.splits.items()},
             "devices": device_names(self.strategy),
             "versions": {
+                "modelzoo": modelzoo.__version__,
                 "python": platform.python_version(),
                 "tensorflow": tf.__version__,
                 "keras": keras.__version__,

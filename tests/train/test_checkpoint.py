@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 
@@ -132,3 +133,19 @@ def test_assignment_is_all_or_nothing():
     assert not first.numpy().any()
     checkpoint.assign(named, {"model/first": np.ones(2), "model/second": np.ones(3)})
     assert first.numpy().all() and second.numpy().all()
+
+
+def test_the_best_is_judged_by_its_metric_then_by_loss():
+    meta = Meta(step=1, examples=1)
+    history = []
+    evaluations = [(0.5, 2.0), (0.7, 1.0), (0.7, 1.5), (0.7, 0.9), (0.6, 0.1)]
+    for step, (accuracy, loss) in enumerate(evaluations, start=1):
+        now = dataclasses.replace(meta, step=step)
+        meta = now.judged("accuracy", {"accuracy": accuracy, "loss": loss})
+        history.append((meta.best_step, meta.stale))
+    assert history == [(1, 0), (2, 0), (2, 1), (4, 0), (4, 1)]
+    assert meta.forgetting("accuracy") == meta
+    assert meta.forgetting("loss").best_step is None
+    lower = Meta(step=1, examples=1).judged("loss", {"loss": 2.0})
+    assert dataclasses.replace(lower, step=2).judged("loss", {"loss": 1.0}).best_step == 2
+    assert dataclasses.replace(lower, step=2).judged("loss", {"loss": 3.0}).best_step == 1

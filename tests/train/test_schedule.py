@@ -33,9 +33,11 @@ def test_cosine_starts_where_the_warmup_ends():
     np.testing.assert_allclose(got, [1, 1, 0.5, 0], atol=1e-6)
 
 
+def test_a_run_shorter_than_the_warmup_rises_all_along():
+    np.testing.assert_allclose(factors(Cosine(warmup=8), 4, range(4)), [0.125, 0.25, 0.375, 0.5])
+
+
 def test_mistakes_name_the_field():
-    with pytest.raises(ValueError, match="^warmup must be shorter than the run of 4 steps"):
-        Constant(warmup=5).bind(4, int)
     with pytest.raises(ValueError, match="^warmup"):
         Constant(warmup="5 eons")
     with pytest.raises(ValueError, match="^final"):
