@@ -39,7 +39,8 @@ class ImageFolder(EncodedImageData):
     same each time. A percentage is one of the range of hashes: "train[:80%]" takes about 80 % of
     the files, and none of them changes sides when others are added or removed; row numbers, as in
     "train[:500]", count the files that are there. Classes are the names of their folders, sorted.
-    Hidden files are not looked at; files of other suffixes are left out and counted.
+    Images are the files whose names end in .png, .jpg, .jpeg, .gif or .bmp, in any case; others
+    and hidden ones are not looked at.
 
     Attributes:
         data_dir: the folder.
@@ -87,7 +88,7 @@ class ImageFolder(EncodedImageData):
         compared = self.on_bad_image == "error" and (rows.fixed_size or rows.fixed_channels)
         if compared and not fits_in_memory(spec, len(files)):
             _check_headers(rows, root, spec)
-        return open_encoded(spec, rows, self.on_bad_image, images.skipped)
+        return open_encoded(spec, rows, self.on_bad_image)
 
     def _first_shape(self, root: str, where: str, files: Sequence[str]) -> tuple[int, int, int]:
         """Shape of the first image, or of the first good one where bad ones are skipped."""
@@ -141,27 +142,23 @@ class _Images(NamedTuple):
     """The image files of one split, in the order of their hashes.
 
     files: paths relative to the root. labels: int64 `[n]`. places: the hashes as fractions of the
-    largest, float64 `[n]`. skipped: (path, reason) of what is no image by its name.
+    largest, float64 `[n]`.
     """
 
     files: list[str]
     labels: np.ndarray
     places: np.ndarray
-    skipped: list[tuple[str, str]]
 
 
 def _list_images(root: str, folder: str, classes: Sequence[str]) -> _Images:
     prefix = "" if folder == root else os.path.basename(folder) + "/"
-    found, skipped = [], []
+    found = []
     for label, name in enumerate(classes):
         path = os.path.join(folder, name)
         count = len(found)
-        for file in _files(path) if os.path.isdir(path) else ():
+        for file in _image_names(path) if os.path.isdir(path) else ():
             relative = f"{prefix}{name}/{file}"
-            if file.lower().endswith(SUFFIXES):
-                found.append((hashlib.blake2b(os.fsencode(relative)).digest(), relative, label))
-            else:
-                skipped.append((relative, f"is not named as an image ({', '.join(SUFFIXES)})"))
+            found.append((hashlib.blake2b(os.fsencode(relative)).digest(), relative, label))
         if len(found) == count:
             raise UserError(
                 f"the class folder {path} is missing or has no images ({', '.join(SUFFIXES)}); "
@@ -172,14 +169,17 @@ def _list_images(root: str, folder: str, classes: Sequence[str]) -> _Images:
         files=[relative for _, relative, _ in found],
         labels=np.array([label for *_, label in found], np.int64),
         places=np.frombuffer(b"".join(digest[:4] for digest, *_ in found), ">u4") / 2**32,
-        skipped=sorted(skipped),
     )
 
 
-def _files(folder: str) -> list[str]:
-    """Names of the files in a folder, hidden ones apart."""
+def _image_names(folder: str) -> list[str]:
+    """Names of the files in a folder that are images by their suffixes, hidden ones apart."""
     with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.name[0] != "." and not entry.is_dir()]
+        return [
+            entry.name
+            for entry in entries
+            if entry.name[0] != "." and entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
+        ]
 
 
 def _check_headers(rows: EncodedRows, root: str, spec: ImageSpec) -> None:

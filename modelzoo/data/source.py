@@ -24,7 +24,7 @@ class ImageSource:
     Attributes:
         spec: size and classes.
         ids: one name per row: a path relative to the folder, or such as "test/17".
-        skipped: (name, reason) of what was left out.
+        skipped: (name, reason) of the bad images that were left out.
     """
 
     def __init__(
@@ -110,12 +110,7 @@ class _BadImageError(Exception):
     """One image cannot be used; says why."""
 
 
-def open_encoded(
-    spec: ImageSpec,
-    rows: EncodedRows,
-    on_bad_image: str,
-    skipped: Sequence[tuple[str, str]] = (),
-) -> ImageSource:
+def open_encoded(spec: ImageSpec, rows: EncodedRows, on_bad_image: str) -> ImageSource:
     """Makes a source of encoded rows: decoded into memory where that fits, else read when asked.
 
     Raises UserError naming the first bad image, unless `on_bad_image` is "skip"; what is too large
@@ -145,12 +140,12 @@ def open_encoded(
     count = len(rows.ids)
     in_memory = fits_in_memory(spec, count)
     if not in_memory and on_bad_image == "error":
-        return ImageSource(spec, rows.ids, rows.read, skipped, examine_or_tell)
+        return ImageSource(spec, rows.ids, rows.read, examine=examine_or_tell)
 
     images = np.empty((count if in_memory else 0, *spec.shape), np.uint8)
     labels = np.empty(count, np.int64)
     good = np.zeros(count, bool)
-    skipped = list(skipped)
+    skipped = []
     for index, image, label in _decoded(rows, decoder, keep=in_memory):
         good[index] = True
         labels[index] = label

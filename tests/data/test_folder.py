@@ -144,15 +144,15 @@ def test_files_are_listed_once_and_read_only_where_shapes_are_compared(root, mon
         ImageFolder(str(root), image_size=(4, 4)).open("train")
 
 
-def test_hidden_and_other_files_are_left_out_and_the_others_counted(root):
+def test_hidden_files_and_files_that_are_not_named_as_images_are_ignored(root):
     (root / "train/cat/.DS_Store").write_text("")
     (root / "train/cat/notes.txt").write_text("")
+    (root / "train/cat/5.webp").write_text("")
     (root / "train/.git/objects").mkdir(parents=True)
     (root / "README.md").write_text("")
-    source = ImageFolder(str(root)).open("train")
-    assert source.num_examples == 10
-    [(name, reason)] = source.skipped
-    assert name == "train/cat/notes.txt" and "is not named as an image (.png" in reason
+    for on_bad_image in ("error", "skip"):
+        source = ImageFolder(str(root), on_bad_image=on_bad_image).open("train")
+        assert (source.num_examples, source.skipped) == (10, [])
 
 
 def palette_bmp():

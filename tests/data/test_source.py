@@ -61,8 +61,8 @@ def test_check_names_the_first_bad_row_and_passes_over_padding(monkeypatch):
 def test_skipping_closes_the_gaps(monkeypatch, limit):
     monkeypatch.setattr(source_module, "MEMORY_LIMIT", limit)
     rows, _ = encoded_rows(broken=(0, 3))
-    source = open_encoded(SPEC, rows, "skip", [("other", "reason")])
+    source = open_encoded(SPEC, rows, "skip")
     assert source.ids == ["row1", "row2", "row4", "row5"] and source.num_examples == 4
-    assert [name for name, _ in source.skipped] == ["other", "row0", "row3"]
+    assert [name for name, _ in source.skipped] == ["row0", "row3"]
     assert source.gather(np.arange(4))["label"].numpy().tolist() == [1, 0, 0, 1]
     source.check(np.arange(4))
