@@ -72,24 +72,29 @@ class Predictor:
         """The model of a run's checkpoint, always in float32 (float64 where trained in it).
 
         `checkpoint`: "last", "best" or a step; None is the best where the run keeps one and else
-        the last. `weights`: "ema" (the raw ones where there is no average) or "raw"; None is the
-        set that the run's evaluation is of. Raises UserError where there is no such checkpoint.
+        the last. `weights`: "ema" or "raw"; None is the set that the run's evaluation is
+        of. Raises UserError where there is no such checkpoint or no such set in it.
         """
         experiment, spec = read_run(workdir)
         if checkpoint is None:
             path = checkpoints.resolve(workdir)
         else:
             path = checkpoints.find(workdir, checkpoint)
-        weights = weights or experiment.eval.weights
+        chosen = weights or experiment.eval.weights
         # An average is one of all weights, so either set is enough; the optimizer's is not needed.
-        arrays = checkpoints.read(path, "ema/") if weights == "ema" else {}
+        arrays = checkpoints.read(path, "ema/") if chosen == "ema" else {}
         if not arrays:
-            weights, arrays = "raw", checkpoints.read(path, "model/")
+            if weights == "ema":
+                raise UserError(
+                    f"the checkpoint {path} has no average of the weights, as of a run with "
+                    "config.train.ema_decay=none: ask for the raw weights"
+                )
+            chosen, arrays = "raw", checkpoints.read(path, "model/")
         task = experiment.task.bind(spec)
         with dtype_policy(inference_precision(experiment.train.precision)):
             model = task.build_model(experiment.model)
-        checkpoints.restore_model(model, arrays, weights)
-        origin = f"step {int(path.name)} of {workdir}, {weights} weights"
+        checkpoints.restore_model(model, arrays, chosen)
+        origin = f"step {int(path.name)} of {workdir}, {chosen} weights"
         return cls(experiment, task, task.signatures(model), origin, model)
 
     @classmethod

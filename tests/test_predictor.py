@@ -68,6 +68,8 @@ def test_weights_are_raw_where_the_run_keeps_no_average(image_run, tmp_path):
     checkpoint.write(workdir, raw, checkpoint.Meta(step=30, examples=0))
     predictor = Predictor.from_workdir(workdir, 30)
     assert "raw weights" in predictor.origin
+    with pytest.raises(UserError, match=r"00000030 has no average of the weights.* raw weights$"):
+        Predictor.from_workdir(workdir, 30, "ema")
     images = {"image": _images(image_run.spec)}
     expected = Predictor.from_workdir(workdir, 10, "raw").outputs(images)["scores"]
     np.testing.assert_array_equal(predictor.outputs(images)["scores"], expected)
