@@ -91,7 +91,10 @@ def _apply(config: Any, texts: dict[str, str], key: str, all_keys: Callable) -> 
         full = f"{key}.{name}"
         if name not in kinds:
             unknown = f"{key}.{dotted}"
-            raise UserError(f"unknown key {unknown}, nearest is {nearest(unknown, all_keys())}")
+            raise UserError(
+                f"unknown key {unknown}, nearest is {nearest(unknown, all_keys())}; "
+                f"{key} has {', '.join(kinds) or 'no fields'}"
+            )
         value = getattr(config, name)
         if rest and not values.is_config(value):
             raise UserError(
