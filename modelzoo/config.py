@@ -236,7 +236,7 @@ def _class(name: str, key: str, source: str | None) -> type:
             module = importlib.import_module(module_name)
         except (ImportError, ValueError) as error:
             raise UserError(
-                f"{key} is a {name}, whose module cannot be imported ({error}): "
+                f"{key} is {name}, whose module cannot be imported ({error}): "
                 "install it or put its folder on PYTHONPATH"
             ) from error
     cls = getattr(module, class_name, None)
@@ -247,7 +247,7 @@ def _class(name: str, key: str, source: str | None) -> type:
             f"{key} is the class {class_name} of the script that trained it (__main__): "
             "put the class into a module that Python can import"
         )
-    raise UserError(f"{key} is a {name}, and {module_name} defines no such dataclass")
+    raise UserError(f"{key} is {name}, and {module_name} defines no such dataclass")
 
 
 def difference(before: Any, after: Any) -> list[str]:

@@ -114,7 +114,7 @@ def _parse(text: str, kind: Any, current: Any, key: str) -> Any:
     if values.is_config(current) and (kind is Any or dataclasses.is_dataclass(kind)):
         fields = ", ".join(f"{key}.{name}" for name in field_kinds(type(current)))
         raise UserError(
-            f"{key} is a {type(current).__name__} and cannot be {text!r}: choose another in the "
+            f"{key} is {type(current).__name__} and cannot be {text!r}: choose another in the "
             f"config file, or set its fields ({fields})"
         )
     try:

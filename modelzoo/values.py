@@ -195,5 +195,5 @@ def _describe_one(kind: Any) -> str:
         pair = " to ".join(describe(argument) for argument in arguments)
         return "a dict in Python's notation" + (f" ({pair})" if pair else "")
     if dataclasses.is_dataclass(origin):
-        return f"a {origin.__name__}"
+        return origin.__name__
     return _WORDS.get(origin, "a literal or a dataclass")

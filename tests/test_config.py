@@ -164,9 +164,9 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
         ("model.weights", "{0: 'a'}", "config.model.weights must be a dict in Python's notation"),
         ("model.rate", "2", "config.model.rate must be below 1, got 2.0"),
         ("model.filters", "1,2,3,4,5", "config.model: too many filters for the test"),
-        ("optimizer.schedule", "cosine", "config.optimizer.schedule is a Cosine and cannot be"),
+        ("optimizer.schedule", "cosine", "config.optimizer.schedule is Cosine and cannot be"),
         ("model.block", "3", "choose another in the config file, or set its fields"),
-        ("train", "3", "config.train is a Train and cannot be '3'"),
+        ("train", "3", "config.train is Train and cannot be '3'"),
         ("model.head.width", "3", "unknown key config.model.head.width: config.model.head has no"),
         ("train.steps.x", "3", "config.train.steps has no fields, it holds '10 epochs'"),
         ("seed", "-1", "config.seed must be from 0 to"),
@@ -236,14 +236,14 @@ def remove(saved, section, name):
         (lambda d: remove(d, "train", "steps"), "config.train.steps of Train is missing"),
         (lambda d: d["train"].update(batch_size="x"), "config.train.batch_size must be a whole n"),
         (lambda d: d["train"].update(batch_size=0), "config.train.batch_size must be at least 1"),
-        (lambda d: d.update(train=3), "config.train must be a Train, got 3"),
+        (lambda d: d.update(train=3), "config.train must be Train, got 3"),
         (
             lambda d: d["model"].update(type="no_such.Net"),
-            "config.model is a no_such.Net, whose mod",
+            "config.model is no_such.Net, whose mod",
         ),
         (lambda d: d["model"].update(type="json.dumps"), "json defines no such dataclass"),
         (lambda d: d["model"].update(type="os.path"), "os defines no such dataclass"),
-        (lambda d: d["model"].update(type="Net"), "config.model is a Net, whose module cannot be"),
+        (lambda d: d["model"].update(type="Net"), "config.model is Net, whose module cannot be"),
         (
             lambda d: d["model"].update(type="own_file.py.Net"),
             "class Net of the config file own_fi",
@@ -356,7 +356,7 @@ def test_a_class_of_the_file_or_beside_it_is_found_again(write, tmp_path):
     shutil.rmtree(tmp_path / "nets")
     forget()
     saved["model"] = saved["data"] = saved["optimizer"]
-    with pytest.raises(UserError, match=r"task is a nets\.wide\.Wide, whose module cannot be imp"):
+    with pytest.raises(UserError, match=r"task is nets\.wide\.Wide, whose module cannot be imp"):
         config.from_dict(saved)
 
 
@@ -467,6 +467,6 @@ def test_loading_a_config_starts_no_tensorflow_runtime(write):
 
 
 def test_settings_that_are_no_dataclass_are_refused():
-    with pytest.raises(UserError, match=r"config\.eval must be an? Evaluation, got 3"):
+    with pytest.raises(UserError, match=r"config\.eval must be Evaluation, got 3"):
         config.from_dict({**config.to_dict(experiment()), "eval": 3})
     assert experiment().eval == Evaluation()
