@@ -5,6 +5,7 @@ import dataclasses
 
 from modelzoo.data.source import ImageSource
 from modelzoo.data.spec import ImageSpec
+from modelzoo.data.splits import MissingSplitError
 from modelzoo.errors import UserError
 
 ROLES = ("train", "validation", "test")
@@ -53,7 +54,14 @@ class ImageData(abc.ABC):
                 f"config.data.{split}_split is None, so there is no {split} split; "
                 f"name one, such as config.data.{split}_split='train[90%:]'"
             )
-        return self._open(text)
+        try:
+            return self._open(text)
+        except MissingSplitError as error:
+            if split not in ROLES:
+                raise
+            key = f"config.data.{split}_split"
+            hint = f"set {key}" if split == "train" else f"set {key}=none to do without, or set it"
+            raise UserError(f"{error}; {hint} to what is there") from None
 
     @abc.abstractmethod
     def _open(self, split: str) -> ImageSource:

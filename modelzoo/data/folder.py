@@ -23,7 +23,7 @@ from modelzoo.data.source import (
     size_mismatch,
 )
 from modelzoo.data.spec import ImageSpec
-from modelzoo.data.splits import split_name, split_slice
+from modelzoo.data.splits import MissingSplitError, split_name, split_slice
 from modelzoo.errors import UserError
 
 # A long colour profile or preview picture may stand before what tells the shape.
@@ -53,7 +53,7 @@ class ImageFolder(EncodedImageData):
         name = split_name(split)
         folders = _split_folders(root)
         if name not in folders:
-            raise UserError(
+            raise MissingSplitError(
                 f"{root} has no split {name!r}; it has {', '.join(folders)} "
                 "(folders of class folders), and slices of them such as 'train[:80%]'"
             )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from modelzoo.data.config import ImageData
 from modelzoo.data.images import ImageDecoder
 from modelzoo.data.source import ImageSource, source_from_arrays
-from modelzoo.data.splits import split_name, split_slice
+from modelzoo.data.splits import MissingSplitError, split_name, split_slice
 from modelzoo.errors import UserError
 
 
@@ -46,7 +46,7 @@ class NpzImages(ImageData):
         name = split_name(split)
         splits = sorted(key[2:] for key in file.files if key.startswith("x_"))
         if name not in splits:
-            raise UserError(
+            raise MissingSplitError(
                 f"{path} has no array x_{name} for the split {split!r}; "
                 f"its arrays are {', '.join(file.files)}"
             )

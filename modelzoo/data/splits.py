@@ -9,6 +9,10 @@ _BOUND = r"\s*(?:(-?\d+)\s*(%?))?\s*"
 _SPLIT = re.compile(rf"([\w.-]+)(?:\[{_BOUND}:{_BOUND}\])?")
 
 
+class MissingSplitError(UserError):
+    """The data has no split of that name."""
+
+
 def split_name(split: str) -> str:
     """The name before the brackets; raises UserError for what is no split."""
     return _match(split)[1]

@@ -12,6 +12,7 @@ from modelzoo.data.config import EncodedImageData
 from modelzoo.data.images import decode
 from modelzoo.data.records import TFRecords
 from modelzoo.data.source import EncodedRows, ImageSource, fits_in_memory, open_encoded
+from modelzoo.data.splits import MissingSplitError
 from modelzoo.errors import UserError
 
 
@@ -121,7 +122,7 @@ def _split_info(builder, split: str):
         names = ", ".join(
             f"{name} ({info.num_examples})" for name, info in builder.info.splits.items()
         )
-        raise UserError(
+        raise MissingSplitError(
             f"the data set {builder.name} has no split {split!r}; "
             f"it has {names}, and slices of them such as 'train[:90%]'"
         ) from None

@@ -97,7 +97,10 @@ def test_size_channels_and_resize_are_brought_about(tmp_path):
         ({"w_train": -np.ones(10)}, "w_train must be .* finite weights of at least 0"),
         ({"class_names": np.array(["one"])}, "class_names has 1 names.* up to 3"),
         ({"class_names": np.array(["a", "b", "a", "c"])}, "class_names must differ.*'a' twice"),
-        ({"x_train": None}, "no array x_train for the split 'train'.*x_test"),
+        (
+            {"x_train": None},
+            "no array x_train for .*'train'.*x_test.*; set config.data.train_split to",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file(tmp_path, changes, message):

@@ -143,6 +143,8 @@ def test_a_missing_split_lists_those_that_are_there(data_dir):
     for split in ("validation_split", "train[:abc]", "train[:99]"):
         with pytest.raises(UserError, match=r"no split .*it has .*train \(23\).*test \(23\)"):
             pictures(data_dir).open(split)
+    with pytest.raises(UserError, match=r"no split 'dev'.*set config.data.validation_split=none"):
+        pictures(data_dir, validation_split="dev").open("validation")
 
 
 def test_unprepared_data_is_answered_at_once_with_a_command_that_python_takes(tmp_path):
