@@ -109,9 +109,11 @@ class TfdsImages(EncodedImageData):
             "import tensorflow_datasets as tfds; "
             f"tfds.builder({self.name!r}, data_dir={data_dir!r}).download_and_prepare()"
         )
+        special = set(code) & set('"$`\\!')
+        quoted = shlex.quote(code) if special else f'"{code}"'
         raise UserError(
             f"the data set {self.name!r} is not prepared in {data_dir}; "
-            f"prepare it with: python -c {shlex.quote(code)}"
+            f"prepare it with: python -c {quoted}"
         )
 
 

@@ -1,3 +1,4 @@
+import subprocess
 import time
 
 import numpy as np
@@ -152,9 +153,22 @@ def test_unprepared_data_is_answered_at_once_with_a_command_that_python_takes(tm
     with pytest.raises(UserError, match="not prepared") as info:
         TfdsImages("cifar10", data_dir=str(tmp_path)).open("train")
     assert time.monotonic() - start < 30  # A download would be tried for 200 s.
-    code = str(info.value).partition("python -c ")[2]
-    compile(code.strip("'\"").replace("'\"'\"'", "'"), "command", "exec")
-    assert "download_and_prepare" in code and str(tmp_path) in code and "cifar10" in code
+    assert 'python -c "import tensorflow_datasets as tfds; tfds.b' in str(info.value)
+    for folder in (tmp_path, tmp_path / "it's $HOME"):
+        with pytest.raises(UserError, match="not prepared") as info:
+            TfdsImages("cifar10", data_dir=str(folder)).open("train")
+        # What a shell passes on.
+        words = str(info.value).partition("prepare it with: ")[2]
+        shown = subprocess.run(
+            ["sh", "-c", "printf %s " + words.removeprefix("python -c ")],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert shown == (
+            "import tensorflow_datasets as tfds; "
+            f"tfds.builder('cifar10', data_dir={str(folder)!r}).download_and_prepare()"
+        )
 
 
 def test_an_unknown_name_gets_near_ones(tmp_path):
