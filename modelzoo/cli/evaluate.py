@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
 FLAGS = shared.Flags()
 shared.trained_model(FLAGS)
-shared.overrides(FLAGS)
+shared.overrides(
+    FLAGS,
+    """\
+Fields of the run's config about its data, devices and batches by --config.KEY=VALUE, such as
+  --config.eval.batch_size=512
+  --config.data.data_dir=/data/other
+  --config.data.test_split="train[:10%]"
+  --config.data.on_bad_image=skip""",
+)
 shared.distribute(FLAGS)
 flags.DEFINE_string(
     "split",

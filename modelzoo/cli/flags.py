@@ -33,6 +33,7 @@ class Flags(flags.FlagValues):
         # FlagValues keeps every ordinary attribute for a flag.
         self.__dict__["arguments"] = arguments
         self.__dict__["takes_overrides"] = False
+        self.__dict__["overrides_help"] = ""
         self.__dict__["overrides"] = []
         self.set_gnu_getopt(True)
 
@@ -53,16 +54,38 @@ class Flags(flags.FlagValues):
         except (flags.Error, ValueError) as error:
             raise FlagError(_one_line(error)) from None
         if len(left) > 1 and not self.arguments:
-            word = left[1]
-            key = word.removeprefix("config.").partition("=")[0]
-            hint = f"; a config field is set by --config.{key}=VALUE" if "." in key else ""
-            raise FlagError(f"unexpected word {word!r}: this command takes flags only{hint}")
+            raise FlagError(self._unexpected(left[1]))
+        try:
+            super().validate_all_flags()
+        except flags.Error as error:
+            raise FlagError(_one_line(error)) from None
         return left
+
+    def validate_all_flags(self) -> None:
+        """Does nothing: `parse` validates, once it has told of a stray word."""
+
+    def _unexpected(self, word: str) -> str:
+        key, assigned, _ = word.removeprefix("config.").partition("=")
+        unset = [name for name in ("config", "workdir") if name in self and not self[name].present]
+        hint = ""
+        if assigned and self.takes_overrides and all(map(str.isidentifier, key.split("."))):
+            hint = f"; a config field is set by --config.{key}=VALUE"
+        elif unset:
+            hint = f", did you mean --{unset[0]}={word}?"
+        return f"unexpected word {word!r}: this command takes flags only{hint}"
 
     def _unknown(self, name: str) -> str:
         if self.takes_overrides and "." in name:
             return f"unknown flag --{name}, nearest is --config.{name}"
-        near = difflib.get_close_matches(name, list(self), n=1, cutoff=0.0)
+        # Any flag is nearer than none where no field of a config can be meant.
+        cutoff = 0.6 if self.takes_overrides else 0.0
+        near = difflib.get_close_matches(name, list(self), n=1, cutoff=cutoff)
+        if self.takes_overrides and not near:
+            example = re.findall(r"--config\.[a-z]\S+", self.overrides_help)[0]
+            return (
+                f"unknown flag --{name}; a config field is set by --config.KEY=VALUE, "
+                f"such as {example}"
+            )
         hint = f"nearest is --{near[0]}" if near else "this command has none"
         return f"unknown flag --{name}, {hint}"
 
@@ -129,9 +152,13 @@ def config(command: Flags, required: bool = True) -> None:
     overrides(command)
 
 
-def overrides(command: Flags) -> None:
-    """Has the command take `--config.KEY=VALUE` (of a run's own config, where no --config is)."""
+def overrides(command: Flags, description: str = OVERRIDES_HELP) -> None:
+    """Has the command take `--config.KEY=VALUE` (of a run's own config, where no --config is).
+
+    `description` shows examples in the command's help.
+    """
     command.__dict__["takes_overrides"] = True
+    command.__dict__["overrides_help"] = description
 
 
 def workdir(command: Flags, required: bool = True, or_export: bool = False) -> None:

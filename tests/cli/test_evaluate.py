@@ -1,6 +1,8 @@
 """The command `evaluate`, and that what is served is what it evaluated."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -296,3 +298,11 @@ def test_a_tilde_is_the_home_folder_in_every_path(image_run, tmp_path, capsys, m
     assert run(predict, ["--workdir", "~/run", "~/data/test"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 12
     assert modelzoo.load("~/served").spec == image_run.spec
+
+
+def test_the_examples_of_the_help_are_taken(image_run, capsys):
+    words = shlex.split(" ".join(re.findall(r"--config\.[a-z].*", evaluate.FLAGS.overrides_help)))
+    assert len(words) == 4
+    # Few images: a tenth of them may be none.
+    words = [word.replace("10%", "100%") for word in words if "data_dir" not in word]
+    assert _evaluate(capsys, f"--workdir={image_run.workdir}", *words)["examples"] > 0

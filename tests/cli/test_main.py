@@ -72,7 +72,20 @@ def test_flags_overrides_and_words_reach_the_command():
         (["--config=c", "--config.train.steps", "--fast"], "--config.train.steps has no value"),
         (["--config=c", "--config.=1"], "--config. is no key"),
         (["--config=c", "--config.a..b=1"], "--config.a..b is no key"),
-        (["--config=c", "word"], "unexpected word 'word'"),
+        (
+            ["--config=c", "word"],
+            "unexpected word 'word': this command takes flags only, did you mean --workdir=word?",
+        ),
+        (
+            ["digits_cnn", "runs/x"],
+            "this command takes flags only, did you mean --config=digits_cnn?",
+        ),
+        (
+            ["--config=c", "--steps=1"],
+            "unknown flag --steps; a config field is set by --config.KEY=VALUE, such as --config."
+            "train.steps=200",
+        ),
+        (["--config=c", "--workdir=w", "a.b/x=1"], "takes flags only\n"),
         (["--config=c", "train.steps=1"], "a config field is set by --config.train.steps=VALUE"),
         (["--config=c", "--nofast=1"], "--nofast=1 does not take an argument"),
     ],
@@ -170,7 +183,7 @@ def test_every_command_has_help_and_says_what_it_does(capfd):
         assert len(out.splitlines()[0]) > 10
         assert main.dispatch([name, "--no_such_flag"]) == 2
         err = capfd.readouterr().err
-        assert err.startswith(f"modelzoo {name}: unknown flag --no_such_flag, ")
+        assert err.startswith(f"modelzoo {name}: unknown flag --no_such_flag")
         assert err.count("\n") == 1
 
 
