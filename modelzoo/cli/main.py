@@ -14,7 +14,7 @@ from absl import flags as absl_flags
 
 import modelzoo
 from modelzoo import modules
-from modelzoo.cli.flags import OVERRIDES_HELP, FlagError
+from modelzoo.cli.flags import FlagError
 from modelzoo.errors import UserError
 from modelzoo.quiet import import_tensorflow
 
@@ -145,7 +145,7 @@ def _help(module: types.ModuleType, program: str) -> str:
             f"      {text}{' (required)' * required}" + f" (default: {default})" * bool(default)
         ]
     if flags.takes_overrides:
-        lines += ["", OVERRIDES_HELP]
+        lines += ["", flags.overrides_help]
     return "\n".join(lines).rstrip()
 
 

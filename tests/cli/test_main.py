@@ -10,7 +10,7 @@ import pytest
 from absl import flags as absl_flags
 
 import modelzoo
-from modelzoo.cli import flags, main
+from modelzoo.cli import evaluate, flags, main
 from modelzoo.errors import UserError
 
 
@@ -147,6 +147,7 @@ def test_help_shows_the_flags_of_the_command_alone(capfd):
     assert "--number=NUMBER\n      How many. (default: 3)" in out
     assert "--[no]fast" in out
     assert "--config.train.steps=200" in out
+    assert "--config.train" not in main._help(evaluate, "modelzoo evaluate")
     assert "verbosity" not in out and "logtostderr" not in out
 
 
