@@ -1,6 +1,6 @@
 """Images a second of training ResNet-20 on CIFAR-10: ours, a plain Keras loop and Keras `fit`.
 
-    python benchmarks/train_images.py --data_dir=TFDS_DIR [--precision=bfloat16] [--rounds=3]
+    python benchmarks/train_images.py --data_dir=TFDS_DIR [--precision=bfloat16] [--record]
 
 All read the same prepared TFDS files, crop and flip, in batches of 128, and take SGD steps with
 momentum. They run in turns in one process; medians over the rounds and ratios come as JSON.
@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from record import ROOT, commit, machine
 
 from modelzoo import configs
 from modelzoo.distribute.strategy import Distribute, make_strategy
@@ -147,6 +149,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=POLICIES, default="float32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--record", action="store_true", help="keep the figures in results/")
     args = parser.parse_args()
     kinds = {"modelzoo": ours, "plain Keras loop": plain_loop, "Keras fit": fit}
     runs = {name: make(args.data_dir, args.precision) for name, make in kinds.items()}
@@ -163,23 +166,25 @@ def main() -> None:
             if name == "modelzoo":
                 waits.append(waited / elapsed)
     medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
-    print(
-        json.dumps(
-            {
-                "precision": args.precision,
-                "images_per_second": medians,
-                "ratio": {
-                    name: round(medians["modelzoo"] / rate, 2)
-                    for name, rate in medians.items()
-                    if name != "modelzoo"
-                },
-                "data_wait": round(statistics.median(waits), 4),
-                "rounds": args.rounds,
-                "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
-            },
-            indent=2,
-        )
-    )
+    words = " ".join(sys.argv[1:])
+    record = {
+        "command": f"python benchmarks/train_images.py {words}",
+        "commit": commit(),
+        "machine": machine(),
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "precision": args.precision,
+        "images_per_second": medians,
+        "ratio": {
+            name: round(medians["modelzoo"] / rate, 2)
+            for name, rate in medians.items()
+            if name != "modelzoo"
+        },
+        "data_wait": round(statistics.median(waits), 4),
+    }
+    print(json.dumps(record, indent=2))
+    if args.record:
+        target = ROOT / "results" / f"speed_resnet20_{args.precision}.json"
+        target.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
