@@ -1,9 +1,10 @@
-"""ResNet-20 on CIFAR-10, by the recipe of He et al. (2015), section 4.2.
+"""ResNet-20 on CIFAR-10: the net of He et al. (2015), section 4.2, on a shorter and steeper recipe.
 
-    modelzoo train --config=cifar10_resnet20 --workdir=runs/cifar10_resnet20
+modelzoo train --config=cifar10_resnet20 --workdir=runs/cifar10_resnet20
 
 The paper's deeper nets: `--config.model.depth=32`, 44, 56 or 110. Theirs is a learning rate in
-three steps, here it is half a cosine.
+three steps over 164 epochs and a fifth of this weight decay. The rate was chosen against 0.1 by 12
+epochs on the first 45,000 training images, scored on the other 5,000.
 """
 
 from modelzoo.config import Experiment
@@ -26,14 +27,21 @@ def get_config() -> Experiment:
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2470, 0.2435, 0.2616),
         ),
-        data=TfdsImages(name="cifar10", train_split="train[:90%]", validation_split="train[90%:]"),
+        data=TfdsImages(name="cifar10", train_split="train[:98%]", validation_split="train[98%:]"),
         optimizer=SGD(
-            learning_rate=0.1,
+            learning_rate=0.2,
             schedule=Cosine(warmup="1 epoch"),
-            # As the gradient of their penalty, 1e-4, which momentum multiplies by 10.
-            weight_decay=1e-3,
+            # Decoupled: as a penalty's gradient, which momentum multiplies by 10, it were 5e-4.
+            weight_decay=5e-3,
             momentum=0.9,
+            nesterov=True,
         ),
-        train=Train(steps=64_000, batch_size=128),
-        eval=Evaluation(every="2 epochs"),
+        train=Train(
+            steps="75 epochs",
+            batch_size=128,
+            precision="bfloat16",
+            steps_per_loop=4,
+            checkpoint_every="5 epochs",
+        ),
+        eval=Evaluation(every="5 epochs"),
     )
