@@ -6,6 +6,7 @@ from typing import Literal
 import keras
 from keras import layers
 
+from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.precision import at_least_float32
 
 
@@ -13,13 +14,17 @@ from modelzoo.models.layers.precision import at_least_float32
 class CNN:
     """Convolutions with ReLU and 2x2 pooling, then dense layers (after LeCun et al., 1998).
 
-    filters: channels of each convolution.
+    filters: channels of the convolutions of each group; pooling parts the groups.
+    convolutions: convolutions in each group.
     kernel_size: height and width of the convolutions.
     padding: "valid" (each convolution trims the image's border) or "same".
+    batch_norm: normalise after each convolution, which then has no bias.
+    synchronized: take batch statistics over all replicas, not over each its own.
     pooling: "max" or "average"; XLA cannot run the gradient of "max" deterministically.
-    pool_last: whether the last convolution too is followed by pooling.
+    pool_last: whether the last group too is followed by pooling.
+    end: "flatten" hands on every value of the last image, "mean" each channel's mean over it.
     dense: widths of the dense layers between the convolutions and the logits.
-    conv_dropout: share of the values dropped after each convolution and its pooling.
+    conv_dropout: share of the values dropped after each group and its pooling.
     dropout: share of the values dropped after each dense layer of `dense`.
     l1: what the sum of all kernels' absolute values adds to the loss, times this.
     l2: what the sum of all kernels' squares adds to the loss, times this.
@@ -35,15 +40,24 @@ class CNN:
     dropout: float = 0.0
     l1: float = 0.0
     l2: float = 0.0
+    convolutions: int = 1
+    batch_norm: bool = False
+    synchronized: bool = True
+    end: Literal["flatten", "mean"] = "flatten"
 
     def __post_init__(self):
         if not self.filters or min(self.filters) < 1:
             raise ValueError(f"filters must be one or more numbers above 0, got {self.filters}")
         if self.dense and min(self.dense) < 1:
             raise ValueError(f"dense must be numbers above 0, got {self.dense}")
-        if self.kernel_size < 1:
-            raise ValueError(f"kernel_size must be at least 1, got {self.kernel_size}")
-        for name, choices in (("padding", ("valid", "same")), ("pooling", ("max", "average"))):
+        for name in ("convolutions", "kernel_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, choices in (
+            ("padding", ("valid", "same")),
+            ("pooling", ("max", "average")),
+            ("end", ("flatten", "mean")),
+        ):
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f'{name} must be "{choices[0]}" or "{choices[1]}", got {value!r}')
@@ -54,6 +68,8 @@ class CNN:
                 )
         if self.dropout and not self.dense:
             raise ValueError(f"dropout must be 0.0 without dense layers, got {self.dropout}")
+        if not self.synchronized and not self.batch_norm:
+            raise ValueError("synchronized must be true without batch_norm, got False")
         for name in ("l1", "l2"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -71,20 +87,29 @@ class CNN:
         inputs = keras.Input(input_spec.shape[1:], dtype=outer, name="image")
         x = inputs
         for number, filters in enumerate(self.filters, 1):
-            x = layers.Conv2D(
-                filters,
-                self.kernel_size,
-                padding=self.padding,
-                activation="relu",
-                kernel_initializer="he_normal",
-                kernel_regularizer=penalty,
-                name=f"conv{number}",
-            )(x)
+            for index in range(1, self.convolutions + 1):
+                name = f"conv{number}" if self.convolutions == 1 else f"conv{number}_{index}"
+                x = layers.Conv2D(
+                    filters,
+                    self.kernel_size,
+                    padding=self.padding,
+                    activation=None if self.batch_norm else "relu",
+                    use_bias=not self.batch_norm,
+                    kernel_initializer="he_normal",
+                    kernel_regularizer=penalty,
+                    name=name,
+                )(x)
+                if self.batch_norm:
+                    x = BatchNorm(synchronized=self.synchronized, name=f"{name}_norm")(x)
+                    x = layers.ReLU(name=f"{name}_relu")(x)
             if self.pool_last or number < len(self.filters):
                 x = pooling(2, name=f"pool{number}")(x)
             if self.conv_dropout:
                 x = layers.Dropout(self.conv_dropout, name=f"conv{number}_dropout")(x)
-        x = layers.Flatten(name="flatten")(x)
+        if self.end == "mean":
+            x = layers.GlobalAveragePooling2D(name="mean")(x)
+        else:
+            x = layers.Flatten(name="flatten")(x)
         for number, width in enumerate(self.dense, 1):
             x = layers.Dense(
                 width,
@@ -103,10 +128,11 @@ class CNN:
     def _check_size(self, height: int, width: int) -> None:
         size = min(height, width)
         for number in range(1, len(self.filters) + 1):
-            size -= self.kernel_size - 1 if self.padding == "valid" else 0
+            size -= self.convolutions * (self.kernel_size - 1) if self.padding == "valid" else 0
             size //= 2 if self.pool_last or number < len(self.filters) else 1
             if size < 1:
                 raise ValueError(
                     f'filters must be fewer, or padding "same", for images of {height}x{width}: '
-                    f"nothing is left after convolution {number}, got {self.filters}"
+                    f"nothing is left after convolution {number * self.convolutions}, "
+                    f"got {self.filters}"
                 )

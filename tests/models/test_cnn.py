@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from modelzoo.models.cnn import CNN
+from modelzoo.models.layers.batch_norm import BatchNorm
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 
@@ -28,6 +29,63 @@ def build(config, shape=(8, 8, 1), num_outputs=3):
 )
 def test_sizes_of_the_textbook_nets(config, shape, parameters):
     assert build(config, shape, 10).count_params() == parameters
+
+
+# Kernels, and gain and offset of each channel; only the logits have a bias.
+@pytest.mark.field("CNN.convolutions", "CNN.batch_norm", "CNN.end")
+def test_sizes_with_several_normalised_convolutions():
+    model = build(
+        CNN((32, 64), convolutions=2, padding="same", batch_norm=True, end="mean", dense=()),
+        GREY,
+        10,
+    )
+    kernels = 9 * (1 * 32 + 32 * 32 + 32 * 64 + 64 * 64)
+    trainable = sum(v.shape.num_elements() for v in model.trainable_variables)
+    assert trainable == kernels + 2 * 2 * (32 + 64) + 64 * 10 + 10
+    assert model.count_params() - trainable == 2 * 2 * (32 + 64)
+    names = [layer.name for layer in model.layers if "conv" in layer.name]
+    one = ["", "_norm", "_relu"]
+    assert names == [f"conv{k}_{i}{end}" for k in (1, 2) for i in (1, 2) for end in one]
+    assert model.get_layer("mean").output.shape == (None, 64)
+
+
+@pytest.mark.field("CNN.batch_norm", "CNN.end")
+def test_normalised_forward_pass_is_plain_operations():
+    model = build(
+        CNN((2, 3), convolutions=2, batch_norm=True, pool_last=False, end="mean", dense=(4,)),
+        (16, 14, 2),
+    )
+    rng = np.random.default_rng(0)
+    for v in model.variables:
+        v.assign(rng.uniform(0.3, 1.5, v.shape) if "norm" in v.path else rng.normal(size=v.shape))
+    weights = {v.path: v.numpy().astype("float64") for v in model.variables}
+
+    def convolution(x, name):
+        windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))
+        x = np.einsum("nhwcij,ijco->nhwo", windows, weights[f"{name}/kernel"])
+        gamma, beta, mean, variance = (
+            weights[f"{name}_norm/{part}"]
+            for part in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        return np.maximum((x - mean) / np.sqrt(variance + 1e-5) * gamma + beta, 0.0)
+
+    images = rng.normal(size=(2, 16, 14, 2))
+    x = convolution(convolution(images, "conv1_1"), "conv1_2")
+    x = x.reshape(2, 6, 2, 5, 2, 2).max(axis=(2, 4))
+    x = convolution(convolution(x, "conv2_1"), "conv2_2").mean(axis=(1, 2))
+    x = np.maximum(x @ weights["dense1/kernel"] + weights["dense1/bias"], 0.0)
+    expected = x @ weights["logits/kernel"] + weights["logits/bias"]
+    np.testing.assert_allclose(model(images), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.field("CNN.synchronized")
+def test_statistics_are_over_all_replicas_or_each_its_own():
+    for synchronized in (True, False):
+        model = build(CNN((2,), batch_norm=True, synchronized=synchronized))
+        norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+        assert [norm.synchronized for norm in norms] == [synchronized]
+    with pytest.raises(ValueError, match="^synchronized must be true without batch_norm, got"):
+        CNN(synchronized=False)
 
 
 @pytest.mark.field("CNN.kernel_size", "CNN.pooling")
@@ -80,19 +138,29 @@ def test_dropout_is_where_it_was_asked_for():
 
 
 @pytest.mark.parametrize(
+    "config", [CNN((2,), dense=(4,)), CNN((2,), convolutions=2, batch_norm=True, end="mean")]
+)
+@pytest.mark.parametrize(
     ("policy", "logits", "variables"),
     [("mixed_bfloat16", "float32", "float32"), ("float64", "float64", "float64")],
 )
-def test_precision(policy, logits, variables):
+def test_precision(policy, logits, variables, config):
     keras.config.set_dtype_policy(policy)
-    model = build(CNN((2,), dense=(4,)))
+    model = build(config)
     assert model(np.ones((2, 8, 8, 1))).dtype == logits
     assert {v.dtype for v in model.variables} == {variables}
-    assert model.get_layer("conv1").output.dtype == keras.config.dtype_policy().compute_dtype
+    assert model.layers[1].output.dtype == keras.config.dtype_policy().compute_dtype
 
 
-def test_keras_file_gives_the_same_model(tmp_path):
-    model = build(CNN((2,), dense=(4,), dropout=0.5, l2=0.1))
+@pytest.mark.parametrize(
+    "config",
+    [
+        CNN((2,), dense=(4,), dropout=0.5, l2=0.1),
+        CNN((2,), convolutions=2, batch_norm=True, end="mean", dense=()),
+    ],
+)
+def test_keras_file_gives_the_same_model(tmp_path, config):
+    model = build(config)
     model.save(tmp_path / "model.keras")
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -105,6 +173,7 @@ def test_keras_file_gives_the_same_model(tmp_path):
         (CNN((4, 4)), 2),
         (CNN((4, 4, 4, 4), padding="same"), 4),
         (CNN((4,), kernel_size=9, pool_last=False), 1),
+        (CNN((4, 4), convolutions=2, end="mean"), 4),
     ],
 )
 def test_too_small_an_image_is_refused(config, number):
@@ -126,6 +195,8 @@ def test_an_image_that_just_suffices_is_built(config):
         ("filters", (0,)),
         ("dense", (8, 0)),
         ("kernel_size", 0),
+        ("convolutions", 0),
+        ("end", "max"),
         ("padding", "full"),
         ("pooling", "mean"),
         ("conv_dropout", 1.0),
