@@ -39,7 +39,8 @@ def get_config():
         train=Train(steps=4, batch_size=8, log_every=1, checkpoint_every=2),
     )
 """
-CNN, NPZ = "CNN(filters=(2,), dense=(4,))", "NpzImages(path='data.npz')"
+# So wide that a checkpoint is larger than config.json: the disk must be full for the first alone.
+CNN, NPZ = "CNN(filters=(2,), dense=(64,))", "NpzImages(path='data.npz')"
 CONFIGS = {
     "cnn.py": CONFIG.format(model=CNN, data=NPZ),
     "resnet.py": CONFIG.format(model="ResNet(depth=8, width=2)", data=NPZ),
@@ -209,10 +210,10 @@ LONG = (
         (AGAIN, 1000, "cannot write run/config.json"),
         (
             AGAIN,
-            2100,
+            4500,
             "cannot write the checkpoint .*00000004: .*the checkpoint of step 2 is intact",
         ),
-        (AGAIN, 4050, "cannot write run/metrics.jsonl"),
+        (AGAIN, 6000, "cannot write run/metrics.jsonl"),
         (LONG, 6000, "cannot write new/tensorboard"),
         (
             "evaluate --workdir=run --checkpoint=2 --predictions=out",
@@ -229,9 +230,9 @@ LONG = (
 )
 def test_a_full_disk_is_one_line_and_the_command_goes_on(words, size, says, place, trained, capsys):
     stop_halfway(place)
-    if size == 4050:
+    if words == AGAIN and size == 6000:
         record = '{"step": 1, "kind": "train", "text": "%s"}\n'
-        (place / "run/metrics.jsonl").write_text(record % ("x" * (4000 - len(record))))
+        (place / "run/metrics.jsonl").write_text(record % ("x" * (5950 - len(record))))
     before = {k: v for k, v in files(place).items() if "metrics" not in k}
     with full_disk(size):
         assert main.dispatch(words.split()) == 1
@@ -257,7 +258,7 @@ def test_a_full_disk_is_one_line_of_a_whole_process(place, trained):
     before = files(place / "run/checkpoints")
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2100, 2100))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4500, 4500))
 
     process = start(AGAIN, stdout=subprocess.DEVNULL, preexec_fn=limit)
     err = process.communicate()[1]
