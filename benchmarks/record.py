@@ -3,11 +3,12 @@
     python benchmarks/record.py --config=digits_resnet --seeds=0,1,2 [--config.KEY=VALUE ...]
 
 What it records: the command, the commit, the machine, the resolved config of the first seed, each
-seed's scores and seconds, and the mean, lowest and highest of each score.
+seed's scores, seconds and learning curve, and the mean, lowest and highest of each score. With
+`--keep=DIR` the runs stay in `DIR/NAME_seedK`, and the same command goes on with an unfinished one.
 """
 
 import argparse
-import json
+import contextlib
 import os
 import platform
 import statistics
@@ -15,6 +16,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from modelzoo.train import run_folder
+
+# Of a train record, what is no score.
+_OWN = {"learning_rate", "grad_norm", "examples_per_sec", "data_wait", "epoch"}
+_POINTS = 200
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,51 +58,82 @@ def summary(values: list[float]) -> dict[str, float]:
     }
 
 
+def curve(workdir: Path) -> dict[str, dict[str, list[float]]]:
+    """The run's scores against its steps, `train` and `eval`: `step` and a list for each score.
+
+    Train records are averaged by as many neighbours as leave at most 200 points, each at the last
+    of its steps.
+    """
+    records = {"train": [], "eval": []}
+    for record in run_folder.records(workdir):
+        records[record["kind"]].append(record)
+    names = [n for n in records["train"][0] if n not in ("step", "kind", *_OWN)]
+    size = -(-len(records["train"]) // _POINTS)
+    found = {}
+    for kind, width in (("train", size), ("eval", 1)):
+        parts = [records[kind][k : k + width] for k in range(0, len(records[kind]), width)]
+        if parts:
+            found[kind] = {"step": [part[-1]["step"] for part in parts]} | {
+                name: [float(f"{statistics.mean(r[name] for r in part):.6g}") for part in parts]
+                for name in names
+            }
+    return found
+
+
+def train(words: list[str], workdir: Path, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Trains with one seed in a folder; the run's resolved config, and what is recorded of it."""
+    command = [sys.executable, "-m", "modelzoo.cli.train", *words]
+    subprocess.run([*command, f"--workdir={workdir}", f"--config.seed={seed}"], check=True)
+    result = run_folder.read_json(workdir / "result.json")
+    about = {
+        "seed": seed,
+        "steps": result["steps"],
+        "seconds": result["seconds"],
+        "scores": {split: scalars(scores) for split, scores in result["eval"].items()},
+        "curve": curve(workdir),
+    }
+    known = {name: result[name] for name in ("versions", "parameters")}
+    return known | {"config": run_folder.read_json(workdir / "config.json")}, about
+
+
 def main() -> None:
     """Trains and writes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--config", required=True)
     parser.add_argument("--seeds", default="0", type=lambda text: [int(s) for s in text.split(",")])
     parser.add_argument("--name", help="of the file in results/, where it is not the config's")
+    parser.add_argument("--keep", type=Path, help="folder in which the runs stay")
     args, overrides = parser.parse_known_args()
+    name = args.name or Path(args.config).stem
+    words = [word for word in sys.argv[1:] if not word.startswith("--keep=")]
+    record = {
+        "command": " ".join(["python benchmarks/record.py", *words]),
+        "commit": commit(),  # Now: the checkout may move on while the runs go.
+        "machine": machine(),
+    }
     runs = []
     for seed in args.seeds:
-        with tempfile.TemporaryDirectory() as workdir:
-            command = [sys.executable, "-m", "modelzoo.cli.train", f"--config={args.config}"]
-            command += [f"--workdir={workdir}", f"--config.seed={seed}", *overrides]
-            subprocess.run(command, check=True)
-            config = json.loads((Path(workdir) / "config.json").read_text())
-            runs.append((config, json.loads((Path(workdir) / "result.json").read_text())))
-    (config, first), results = runs[0], [result for _, result in runs]
-    record = {
-        "command": " ".join(["python benchmarks/record.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": first["versions"],
-        "parameters": first["parameters"],
+        with contextlib.ExitStack() as stack:
+            folder = args.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            workdir = folder.expanduser() / f"{name}_seed{seed}"
+            about, run = train([f"--config={args.config}", *overrides], workdir, seed)
+            record = record | about if not runs else record
+            runs.append(run)
+    config = record.pop("config")
+    record |= {
         "seeds": args.seeds,
-        "seconds": summary([result["seconds"] for result in results]),
+        "seconds": summary([run["seconds"] for run in runs]),
         "scores": {
             split: {
-                name: summary([result["eval"][split][name] for result in results])
-                for name in scalars(scores)
+                score: summary([run["scores"][split][score] for run in runs]) for score in scores
             }
-            for split, scores in first["eval"].items()
+            for split, scores in runs[0]["scores"].items()
         },
-        "runs": [
-            {
-                "seed": seed,
-                "steps": result["steps"],
-                "seconds": result["seconds"],
-                "scores": {split: scalars(scores) for split, scores in result["eval"].items()},
-            }
-            for seed, result in zip(args.seeds, results, strict=True)
-        ],
+        "runs": runs,
         "config": config,
     }
-    target = ROOT / "results" / f"{args.name or Path(args.config).stem}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(record, indent=2) + "\n")
+    target = ROOT / "results" / f"{name}.json"
+    run_folder.write_json(target, record)
     print(f"recorded in {target}")
 
 
