@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def main() -> None:
     name = args.name or Path(args.config).stem
     words = [word for word in sys.argv[1:] if not word.startswith("--keep=")]
     record = {
-        "command": " ".join(["python benchmarks/record.py", *words]),
+        "command": shlex.join(["python", "benchmarks/record.py", *words]),
         "commit": commit(),  # Now: the checkout may move on while the runs go.
         "machine": machine(),
     }
