@@ -54,7 +54,7 @@ def test_features_normalise_to_minus_one_to_one_by_default_and_pass_the_rest_thr
     assert {k: v for k, v in batch.items() if k != "image"} == rest
 
 
-@pytest.mark.field("ImageClassification.mean", "ImageClassification.std")
+@pytest.mark.field("ImageInputs.mean", "ImageInputs.std")
 def test_features_use_mean_and_std_of_each_channel():
     mean, std = (0.1, 0.5, 0.8), (0.2, 1.0, 0.25)
     task = ImageClassification(mean=mean, std=std).bind(SPEC)

@@ -1,0 +1,126 @@
+"""What all tasks on images have in common: from raw examples to the model and to what is served."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.augment import Augment
+from modelzoo.data.images import ImageDecoder
+from modelzoo.data.spec import ImageSpec
+from modelzoo.errors import UserError
+from modelzoo.tasks import names
+from modelzoo.tasks.task import Tensors
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageInputs:
+    """Fields that every task on images takes.
+
+    augment: random changes of the training images.
+    mean, std: of each channel, one number for each, of pixels in [0, 1]; the model sees
+        (pixel - mean) / std. None is 0.5, which gives [-1, 1].
+    """
+
+    augment: Augment = dataclasses.field(default_factory=Augment)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        if self.std is not None and not min(self.std, default=0) > 0:
+            raise ValueError(f"std must be numbers > 0, got {self.std}")
+
+    def check_lengths(self, wanted: int, things: str, *keys: str) -> None:
+        """Raises UserError where a field has not one number for each of the data's things."""
+        for key in keys:
+            value = getattr(self, key)
+            if value is not None and len(value) != wanted:
+                raise UserError(
+                    f"config.task.{key} must have one number for each of the data's {wanted} "
+                    f"{things}, got {len(value)}"
+                )
+
+
+class ImageTask:
+    """The shared part of a `modelzoo.tasks.task.Task` on images.
+
+    Raises UserError where `mean` or `std` do not fit the data's channels.
+    """
+
+    def __init__(self, config: ImageInputs, spec: ImageSpec):
+        config.check_lengths(spec.channels, "channels", "mean", "std")
+        self.config = config
+        self.spec = spec
+        self._decoder = ImageDecoder(spec)
+        mean = np.full(spec.channels, 0.5) if config.mean is None else np.array(config.mean)
+        std = np.full(spec.channels, 0.5) if config.std is None else np.array(config.std)
+        self._scale = (1.0 / (255.0 * std)).astype(np.float32)
+        self._offset = (-mean / std).astype(np.float32)
+
+    def describe(self) -> str:
+        """Such as `10 classes, images 8x8x1`."""
+        return f"{self.spec.num_classes} classes, images {'x'.join(map(str, self.spec.shape))}"
+
+    def build_model(self, model_config: Any) -> keras.Model:
+        """Builds `model_config` for the data's images and targets: `[batch, H, W, C]` -> logits.
+
+        Every build of one config gives the same variable paths.
+        """
+        inputs = keras.InputSpec(shape=(None, *self.spec.shape), dtype="float32")
+        with names.counted_from_zero():
+            return model_config.build(inputs, self.spec.num_classes)
+
+    def features(self, raw: Tensors, training: bool, seeds: tf.Tensor | None = None) -> Tensors:
+        """Decodes where needed, augments in training, normalises: `image` float32 `[n, H, W, C]`.
+
+        `raw` holds `image` (uint8 `[n, H, W, C]`) or `encoded` (string `[n]`: PNG, JPEG and the
+        like, any size); what else it holds passes through. `seeds` (int64 `[n, 2]`) are needed in
+        training.
+        """
+        rest = {key: value for key, value in raw.items() if key not in ("image", "encoded")}
+        image = raw["image"] if "image" in raw else self._decoder.decode_batch(raw["encoded"])
+        if training:
+            image = self.config.augment(image, seeds)
+        image = tf.cast(image, tf.float32) * self._scale + self._offset
+        return {"image": image, **rest}
+
+    def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
+        """`logits` `[n, outputs]`, float64 under a float64 policy and else float32."""
+        logits = model(batch["image"], training=training)
+        return {"logits": logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)}
+
+    def served(self, outputs: Tensors) -> Tensors:
+        """What the signatures give for `outputs`, each `[n, ...]`."""
+        raise NotImplementedError
+
+    def signatures(self, model: keras.Model) -> dict[str, Callable]:
+        """`serving_default` (`images`: uint8 `[n, H, W, C]`), `image_bytes` (`encoded`: string).
+
+        Both give what `served` does. `image_bytes` takes encoded images of any size; one that
+        cannot be decoded fails the request as an invalid argument.
+        """
+
+        def answer(raw: Tensors) -> Tensors:
+            batch = self.features(raw, training=False)
+            n = tf.shape(batch["image"])[0]
+            # oneDNN's fused convolution fails on an empty batch: there a blank image runs along.
+            # (Not by tf.pad: that is fused into the convolution, which drops the batch's part.)
+            blank = tf.zeros([tf.maximum(1 - n, 0), *self.spec.shape])
+            batch["image"] = tf.concat([batch["image"], blank], axis=0)
+            outputs = self.outputs(model, batch)
+            return self.served({name: value[:n] for name, value in outputs.items()})
+
+        @tf.function(
+            input_signature=[tf.TensorSpec([None, *self.spec.shape], tf.uint8, name="images")]
+        )
+        def serving_default(images):
+            return answer({"image": images})
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="encoded")])
+        def image_bytes(encoded):
+            return answer({"encoded": encoded})
+
+        return {"serving_default": serving_default, "image_bytes": image_bytes}
