@@ -1,0 +1,41 @@
+"""Six-convolution net under 100,000 parameters on Fashion-MNIST, with batch normalisation.
+
+modelzoo train --config=fashion_mnist_cnn6 --workdir=runs/fashion_mnist_cnn6
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.augment import Augment
+from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.models.cnn import CNN
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import SGD
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=CNN(
+            filters=(24, 40, 64),
+            convolutions=2,
+            padding="same",
+            batch_norm=True,
+            pool_last=False,
+            end="mean",
+            dense=(),
+        ),
+        task=ImageClassification(augment=Augment(crop_padding=2, flip=True)),
+        data=TfdsImages(
+            name="fashion_mnist", train_split="train[:98%]", validation_split="train[98%:]"
+        ),
+        optimizer=SGD(
+            learning_rate=0.1,
+            schedule=Cosine(warmup="1 epoch"),
+            weight_decay=5e-3,
+            momentum=0.9,
+            nesterov=True,
+        ),
+        train=Train(steps="50 epochs", batch_size=128, precision="bfloat16", steps_per_loop=4),
+        eval=Evaluation(every="5 epochs"),
+    )
