@@ -1,6 +1,7 @@
 """From a source and a plan of rows to `tf.data`, for training without end and for evaluation."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -12,6 +13,9 @@ from modelzoo.data.order import Order
 from modelzoo.data.source import ImageSource
 
 Features = Callable[..., dict[str, tf.Tensor]]
+
+PARALLEL = os.cpu_count()
+"""Calls of a map at a time; the thread with which TensorFlow tunes it holds up a run's end."""
 
 
 def training_dataset(
@@ -80,8 +84,8 @@ def training_dataset(
             tf.TensorSpec([flat, 2], tf.int64),
         ),
     )
-    dataset = dataset.map(lambda rows, seeds: (source.gather(rows), seeds), tf.data.AUTOTUNE)
-    dataset = _decode(dataset, source, flat).map(make, tf.data.AUTOTUNE)
+    dataset = dataset.map(lambda rows, seeds: (source.gather(rows), seeds), PARALLEL)
+    dataset = _decode(dataset, source, flat).map(make, PARALLEL)
     return _finish(dataset, replicas)
 
 
@@ -106,9 +110,9 @@ def evaluation_dataset(
     rows[source.num_examples :] = -1
     rows = rows.reshape(batches, num_shards, replicas, replica_batch)[:, shard]
     dataset = tf.data.Dataset.from_tensor_slices(rows.reshape(-1, replica_batch))
-    dataset = dataset.map(lambda rows: (source.gather(rows),), tf.data.AUTOTUNE)
+    dataset = dataset.map(lambda rows: (source.gather(rows),), PARALLEL)
     dataset = _decode(dataset, source, replica_batch)
-    dataset = dataset.map(lambda raw: features(raw, training=False), tf.data.AUTOTUNE)
+    dataset = dataset.map(lambda raw: features(raw, training=False), PARALLEL)
     return _finish(dataset, replicas)
 
 
@@ -169,11 +173,12 @@ def _decode(dataset: tf.data.Dataset, source: ImageSource, count: int) -> tf.dat
         rest = {name: value for name, value in raw.items() if name != "encoded"}
         return {"image": decoder(raw["encoded"]), **rest}, *others
 
-    return dataset.unbatch().map(decode, tf.data.AUTOTUNE).batch(count, drop_remainder=True)
+    return dataset.unbatch().map(decode, PARALLEL).batch(count, drop_remainder=True)
 
 
 def _finish(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
+    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options).prefetch(2 * replicas)
+    return dataset.with_options(options).prefetch(4 * replicas)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 import tensorflow as tf
@@ -79,6 +80,19 @@ def make_strategy(config: Distribute) -> tf.distribute.Strategy:
     if number == 1 and config.strategy != "mirrored":
         return tf.distribute.OneDeviceStrategy(names[0])
     return tf.distribute.MirroredStrategy(names)
+
+
+def distribute_batches(
+    strategy: tf.distribute.Strategy, dataset: tf.data.Dataset
+) -> Iterable[dict[str, tf.Tensor]]:
+    """The elements of a dataset, one for each local replica at a time, on its device.
+
+    For one CPU that is the dataset itself: TensorFlow's distributed iterator would only copy, and
+    takes up to a minute to end.
+    """
+    if strategy.num_replicas_in_sync == 1 and "CPU" in device_names(strategy)[0].upper():
+        return dataset
+    return strategy.distribute_datasets_from_function(lambda context: dataset)
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

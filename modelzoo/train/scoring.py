@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from modelzoo.data.pipeline import evaluation_dataset, evaluation_rows, naming_bad_images
+from modelzoo.distribute.strategy import distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.tasks.task import Task
 from modelzoo.train.evaluation import Evaluator
@@ -80,19 +80,17 @@ class Scoring:
         """The counts over a split, or over its first batches."""
         source, strategy = self.splits[split], self.evaluator.strategy
 
-        def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            return evaluation_dataset(
-                source,
-                self.task.features,
-                batch_size=self.batch_size,
-                replicas=strategy.num_replicas_in_sync,
-            )
+        dataset = evaluation_dataset(
+            source,
+            self.task.features,
+            batch_size=self.batch_size,
+            replicas=strategy.num_replicas_in_sync,
+        )
 
         def rows(number: int) -> np.ndarray:
             return evaluation_rows(number, source.num_examples, self.batch_size)
 
         with self.memory_told():
-            distributed = strategy.distribute_datasets_from_function(dataset)
-            named = naming_bad_images(distributed, source, rows)
+            named = naming_bad_images(distribute_batches(strategy, dataset), source, rows)
             served = self.state.served(weights)
             return self.evaluator(itertools.islice(named, batches), served)

@@ -17,7 +17,7 @@ import tensorflow as tf
 import modelzoo
 from modelzoo.data.order import Order
 from modelzoo.data.pipeline import naming_bad_images, training_dataset
-from modelzoo.distribute.strategy import device_names
+from modelzoo.distribute.strategy import device_names, distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.train import checkpoint, run_folder
 from modelzoo.train.evaluation import Evaluator
@@ -201,22 +201,22 @@ class Trainer:
     def batches(self) -> Iterator:
         """Training batches from the restored position on, one for each replica at a time."""
         source, seed = self.splits["train"], self.experiment.seed
-        dataset = self.strategy.distribute_datasets_from_function(
-            lambda context: training_dataset(
-                source,
-                self.task.features,
-                seed=seed,
-                first_example=self.meta.examples,
-                batch_size=self.settings.batch_size,
-                chunks=self.plan.chunks(self.meta.step),
-                loop=self.plan.loop,
-                replicas=self.replicas,
-            )
+        dataset = training_dataset(
+            source,
+            self.task.features,
+            seed=seed,
+            first_example=self.meta.examples,
+            batch_size=self.settings.batch_size,
+            chunks=self.plan.chunks(self.meta.step),
+            loop=self.plan.loop,
+            replicas=self.replicas,
         )
         order = Order(seed, source.num_examples)
         rows = self.settings.batch_size * self.plan.loop
         return naming_bad_images(
-            dataset, source, lambda number: order.rows(self.meta.examples, rows)[0]
+            distribute_batches(self.strategy, dataset),
+            source,
+            lambda number: order.rows(self.meta.examples, rows)[0],
         )
 
     def train(self) -> None:
