@@ -1,7 +1,6 @@
-"""Residual networks: the CIFAR family."""
+"""Residual networks: those for CIFAR and ImageNet, with pre-activation, and wide ones."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Literal
 
 import keras
@@ -12,19 +11,49 @@ from modelzoo.models.layers.precision import at_least_float32
 
 Tensor = keras.KerasTensor
 
+# Blocks of each stage, from 50 layers on of three convolutions (He et al., 2015, table 1).
+IMAGENET_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class ResNet:
-    """The residual networks for small images of He et al. (2015), section 4.2.
+    """The residual networks of He et al. (2015), with what others added.
 
-    A 3x3 convolution, three stages of basic blocks of which the second and the third halve the
-    image and double the width, the mean over the image, and a dense layer. Depths 20, 32, 44, 56
-    and 110 are the paper's; 8 and 14 do for smaller images.
+    A first convolution, stages of blocks `x + f(x)` of which each but the first halves the image
+    and doubles the width, the mean over the image, and a dense layer.
 
-    depth: number of weighted layers on the main path, `6 n + 2` for `n` blocks in a stage.
-    width: channels of the first stage.
-    shortcut: where a block changes shape, "pad" subsamples and adds channels of zeros (the paper's
-        option A), "projection" is a 1x1 convolution with its own normalisation (option B).
+    keras.applications' ResNet50 is `family="imagenet", depth=50, downsample="1x1", conv_bias=True,
+    epsilon=1.001e-5`; its ResNet50V2 has `preactivation=True, downsample="last"` instead.
+
+    family: "cifar" for small images (section 4.2 of the paper): a 3x3 convolution, then three
+        stages of blocks of two 3x3 convolutions. "imagenet" (section 4.1): a 7x7 convolution and
+        max pooling, each halving the image, then four stages; from depth 50 on, blocks are
+        bottlenecks: a 3x3 convolution between 1x1 ones of which the last is four times as wide.
+    depth: number of weighted layers on the main path. "cifar": `6 n + 2` for `n` blocks in a stage,
+        20, 32, 44, 56 and 110 in the paper; with preactivation also `6 n + 4`, as Wide ResNets are
+        counted. "imagenet": 18, 34, 50, 101 or 152.
+    width: channels of the first stage; None for the family's, 16 or 64.
+    widen: what multiplies the width of the 3x3 convolutions (Zagoruyko and Komodakis, 2016).
+    preactivation: normalise and rectify before each convolution, not after (He et al., 2016).
+    downsample: which convolution of a bottleneck halves the image: the "3x3" of a stage's first
+        block (known as v1.5), its first "1x1" (the paper's, v1), or the 3x3 of the "last" block of
+        the stage before (Keras's V2). Blocks of two have the first 3x3 of the same block halve it.
+    shortcut: where a block changes the width, "pad" subsamples and adds channels of zeros (the
+        paper's option A), "projection" is a 1x1 convolution (option B); None for the family's
+        own: "pad" for CIFAR without preactivation, else "projection".
+    conv_bias: give the convolutions biases, as Keras does: all, or with preactivation those that
+        no normalisation follows.
+    dropout: share of the values dropped before the dense layer.
+    block_dropout: share of the values dropped before the last convolution of each block.
+    stochastic_depth: probability that an example skips the last block in training; it rises
+        linearly over the blocks (Huang et al., 2016). What is kept grows instead of shrinking in
+        evaluation.
     momentum: share of the old value that the moving statistics keep in a step.
     epsilon: added to the variance in batch normalisation.
     synchronized: take batch statistics over all replicas, not over each its own.
@@ -32,82 +61,158 @@ class ResNet:
     """
 
     depth: int = 20
-    width: int = 16
-    shortcut: Literal["pad", "projection"] = "pad"
+    width: int | None = None
+    shortcut: Literal["pad", "projection"] | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
     synchronized: bool = True
     zero_gamma: bool = False
+    family: Literal["cifar", "imagenet"] = "cifar"
+    widen: int = 1
+    preactivation: bool = False
+    downsample: Literal["3x3", "1x1", "last"] = "3x3"
+    conv_bias: bool = False
+    dropout: float = 0.0
+    block_dropout: float = 0.0
+    stochastic_depth: float = 0.0
 
     def __post_init__(self):
-        if self.depth < 8 or self.depth % 6 != 2:
-            raise ValueError(f"depth must be 6 n + 2 (8, 14, 20, 32, ...), got {self.depth}")
-        if self.width < 1:
-            raise ValueError(f"width must be at least 1, got {self.width}")
-        if self.shortcut not in ("pad", "projection"):
-            raise ValueError(f'shortcut must be "pad" or "projection", got {self.shortcut!r}')
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
+        for name, choices in (
+            ("family", ("cifar", "imagenet")),
+            ("downsample", ("3x3", "1x1", "last")),
+            ("shortcut", (None, "pad", "projection")),
+        ):
+            value = getattr(self, name)
+            if value not in choices:
+                quoted = [f'"{choice}"' for choice in choices if choice]
+                raise ValueError(f"{name} must be {' or '.join(quoted)}, got {value!r}")
+        self._check_depth()
+        for name in ("width", "widen"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        for name in ("momentum", "dropout", "block_dropout", "stochastic_depth"):
+            if not 0 <= getattr(self, name) < 1:
+                value = getattr(self, name)
+                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
         if self.epsilon <= 0:
             raise ValueError(f"epsilon must be positive, got {self.epsilon}")
+        if self.downsample == "1x1" and not self._bottleneck:
+            raise ValueError('downsample must be "3x3" or "last" without bottlenecks, got "1x1"')
+        if self.zero_gamma and self.preactivation:
+            # The rectifier after such a gain has no gradient: it would stay zero for ever.
+            raise ValueError("zero_gamma must be false with preactivation, got True")
+
+    def _check_depth(self) -> None:
+        if self.family == "imagenet":
+            if self.depth not in IMAGENET_BLOCKS:
+                raise ValueError(
+                    f'depth must be 18, 34, 50, 101 or 152 in family "imagenet", got {self.depth}'
+                )
+        elif self.depth < 8 or self.depth % 6 not in ((2, 4) if self.preactivation else (2,)):
+            wide = ", or 6 n + 4 (10, 16, 22, 28, ...)" if self.preactivation else ""
+            raise ValueError(f"depth must be 6 n + 2 (8, 14, 20, 32, ...){wide}, got {self.depth}")
+
+    @property
+    def _bottleneck(self) -> bool:
+        return self.family == "imagenet" and self.depth >= 50
 
     def build(self, input_spec: keras.InputSpec, num_outputs: int) -> keras.Model:
         """Images `[batch, height, width, channels]` to logits `[batch, num_outputs]`."""
-
-        def norm(x: Tensor, name: str, zero_gamma: bool = False) -> Tensor:
-            return BatchNorm(
-                self.momentum, self.epsilon, self.synchronized, zero_gamma, name=f"{name}_norm"
-            )(x)
-
+        imagenet = self.family == "imagenet"
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         inputs = keras.Input(input_spec.shape[1:], dtype=outer, name="image")
-        x = norm(convolution(inputs, self.width, 3, 1, "stem"), "stem")
-        x = layers.ReLU(name="stem_relu")(x)
-        for stage in range(3):
-            for index in range((self.depth - 2) // 6):
-                x = basic_block(
+        width = self.width or (64 if imagenet else 16)
+        x = convolution(
+            inputs, width, 7 if imagenet else 3, 2 if imagenet else 1, "stem", self.conv_bias
+        )
+        if not self.preactivation:
+            x = layers.ReLU(name="stem_relu")(self._norm(x, "stem"))
+        if imagenet:
+            x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
+            x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+
+        stages = IMAGENET_BLOCKS[self.depth] if imagenet else ((self.depth - 2) // 6,) * 3
+        number = 0
+        for stage, blocks in enumerate(stages):
+            for index in range(blocks):
+                number += 1
+                if self.downsample == "last":
+                    halves = index == blocks - 1 and stage < len(stages) - 1
+                else:
+                    halves = index == 0 and stage > 0
+                x = self._block(
                     x,
-                    filters=self.width * 2**stage,
-                    strides=2 if stage > 0 and index == 0 else 1,
-                    shortcut=self.shortcut,
-                    zero_gamma=self.zero_gamma,
-                    norm=norm,
+                    width=width * 2**stage,
+                    strides=2 if halves else 1,
+                    skipped=self.stochastic_depth * number / sum(stages),
                     name=f"stage{stage + 1}_block{index + 1}",
                 )
+        if self.preactivation:
+            x = layers.ReLU(name="end_relu")(self._norm(x, "end"))
         x = layers.GlobalAveragePooling2D(name="pool")(x)
+        if self.dropout:
+            x = layers.Dropout(self.dropout, name="dropout")(x)
         outputs = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
         return keras.Model(inputs, outputs, name=f"resnet{self.depth}")
 
+    def _block(self, x: Tensor, width: int, strides: int, skipped: float, name: str) -> Tensor:
+        """`x + f(x)`, rectified unless pre-activated; examples skip `f` with probability `skipped`.
 
-def basic_block(
-    x: Tensor,
-    filters: int,
-    strides: int,
-    shortcut: str,
-    zero_gamma: bool,
-    norm: Callable[..., Tensor],
-    name: str,
-) -> Tensor:
-    """Two 3x3 convolutions around a shortcut: `relu(x + f(x))` (He et al., 2015, figure 2).
-
-    `[batch, h, w, c]` becomes `[batch, ceil(h / strides), ceil(w / strides), filters]`.
-    `norm(x, name, zero_gamma=False)` normalises.
-    """
-    y = norm(convolution(x, filters, 3, strides, f"{name}_1"), f"{name}_1")
-    y = layers.ReLU(name=f"{name}_1_relu")(y)
-    y = norm(convolution(y, filters, 3, 1, f"{name}_2"), f"{name}_2", zero_gamma=zero_gamma)
-    if strides > 1 or x.shape[-1] != filters:
-        if shortcut == "pad":
-            x = x[:, ::strides, ::strides, :]
-            x = ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, filters - x.shape[-1])))
+        `[batch, h, w, c]` becomes `[batch, ceil(h / strides), ceil(w / strides), outer]`, where
+        `outer` is `widen * width`, or `4 * width` of a bottleneck.
+        """
+        inner = self.widen * width
+        if self._bottleneck:
+            outer = 4 * width
+            convolutions = [(inner, 1), (inner, 3), (outer, 1)]
         else:
-            x = convolution(x, filters, 1, strides, f"{name}_shortcut")
-            x = norm(x, f"{name}_shortcut")
-    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
+            outer = inner
+            convolutions = [(inner, 3), (outer, 3)]
+        striding = 2 if self._bottleneck and self.downsample != "1x1" else 1
+        y = x
+        for index, (filters, size) in enumerate(convolutions, 1):
+            label, last = f"{name}_{index}", index == len(convolutions)
+            if self.preactivation:
+                y = layers.ReLU(name=f"{label}_relu")(self._norm(y, label))
+                if index == 1 and x.shape[-1] != outer:
+                    x = y  # A shortcut that changes the width starts from activations too.
+            if last and self.block_dropout:
+                y = layers.Dropout(self.block_dropout, name=f"{name}_dropout")(y)
+            bias = self.conv_bias and (last or not self.preactivation)
+            y = convolution(y, filters, size, strides if index == striding else 1, label, bias)
+            if not self.preactivation:
+                y = self._norm(y, label, zero_gamma=last and self.zero_gamma)
+                y = y if last else layers.ReLU(name=f"{label}_relu")(y)
+        if skipped:
+            drop = layers.Dropout(skipped, noise_shape=(None, 1, 1, 1), name=f"{name}_skip")
+            y = drop(y)
+        x = layers.Add(name=f"{name}_add")([self._shortcut(x, outer, strides, name), y])
+        return x if self.preactivation else layers.ReLU(name=f"{name}_relu")(x)
+
+    def _shortcut(self, x: Tensor, outer: int, strides: int, name: str) -> Tensor:
+        """`x` of `outer` channels, of every `strides`-th row and column."""
+        plain = self.family == "cifar" and not self.preactivation
+        kind = self.shortcut or ("pad" if plain else "projection")
+        if x.shape[-1] != outer and kind == "projection":
+            x = convolution(x, outer, 1, strides, f"{name}_shortcut", self.conv_bias)
+            return x if self.preactivation else self._norm(x, f"{name}_shortcut")
+        if strides > 1:
+            x = x[:, ::strides, ::strides, :]
+        if x.shape[-1] != outer:
+            x = ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, outer - x.shape[-1])))
+        return x
+
+    def _norm(self, x: Tensor, name: str, zero_gamma: bool = False) -> Tensor:
+        return BatchNorm(
+            self.momentum, self.epsilon, self.synchronized, zero_gamma, name=f"{name}_norm"
+        )(x)
 
 
-def convolution(x: Tensor, filters: int, size: int, strides: int, name: str) -> Tensor:
-    """A convolution without bias that pads the image alike on all sides.
+def convolution(
+    x: Tensor, filters: int, size: int, strides: int, name: str, use_bias: bool = False
+) -> Tensor:
+    """A convolution that pads the image alike on all sides.
 
     With strides, "same" would pad an even image on the far sides only, and the outputs would sit
     beside the pixels that a subsampling shortcut takes.
@@ -119,7 +224,7 @@ def convolution(x: Tensor, filters: int, size: int, strides: int, name: str) -> 
         size,
         strides,
         padding="valid" if strides > 1 else "same",
-        use_bias=False,
+        use_bias=use_bias,
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
