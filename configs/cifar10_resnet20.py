@@ -20,7 +20,7 @@ from modelzoo.train.settings import Evaluation, Train
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
-        model=ResNet(depth=20),
+        model=ResNet(depth=20, width=16, shortcut="pad"),
         task=ImageClassification(
             augment=Augment(crop_padding=4, flip=True),
             # Of the training images.

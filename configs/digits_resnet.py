@@ -18,7 +18,7 @@ from modelzoo.train.settings import Evaluation, Train
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
-        model=ResNet(depth=8, width=32),
+        model=ResNet(depth=8, width=32, shortcut="pad"),
         task=ImageClassification(label_smoothing=0.1, augment=Augment(crop_padding=1)),
         data=TfdsImages("digits", validation_split="validation"),
         optimizer=SGD(
