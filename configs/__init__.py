@@ -1,7 +1,8 @@
 """The shipped configs: each module's docstring says what it trains, `get_config()` returns it."""
 
 import difflib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from modelzoo import modules
 
@@ -24,12 +25,15 @@ def nearest(name: str) -> list[str]:
     return difflib.get_close_matches(name, names(), cutoff=0.4)
 
 
-def get(name: str) -> "Experiment":
-    """The experiment of a shipped config; an unknown name is a UserError with the nearest."""
+def get(name: str, overrides: Mapping[str, Any] | None = None) -> "Experiment":
+    """The experiment of a shipped config, with fields replaced: `{"train.steps": "5 epochs"}`.
+
+    An unknown name or key is a UserError with the nearest.
+    """
     # Here, because the classes of an experiment import TensorFlow and the names must not.
     from modelzoo.quiet import import_tensorflow
 
     import_tensorflow()
     from modelzoo.config import load
 
-    return load(name)
+    return load(name, overrides or {})

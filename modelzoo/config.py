@@ -6,7 +6,7 @@ import pathlib
 import sys
 import traceback
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelzoo import configs, overrides, values
@@ -53,10 +53,12 @@ class Experiment:
             raise ValueError(f"seed must be from 0 to 2147483647, got {self.seed!r}")
 
 
-def load(name_or_path: str, pairs: Sequence[tuple[str, str]] = ()) -> Experiment:
+def load(
+    name_or_path: str, pairs: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()
+) -> Experiment:
     """The experiment of a shipped config or of a file that ends in `.py`, with overrides.
 
-    `pairs` are dotted keys and texts, such as `("train.steps", "100")`. Only the file's
+    `pairs` are dotted keys and values, as `override` takes them. Only the file's
     `get_config()` is called. Raises UserError with one line for every mistake in them.
     """
     if name_or_path.endswith(".py"):
@@ -73,8 +75,13 @@ def load(name_or_path: str, pairs: Sequence[tuple[str, str]] = ()) -> Experiment
     return override(overrides.check(experiment, "config"), pairs)
 
 
-def override(experiment: Experiment, pairs: Sequence[tuple[str, str]]) -> Experiment:
-    """The experiment with fields replaced, such as `[("train.steps", "100")]`."""
+def override(
+    experiment: Experiment, pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]
+) -> Experiment:
+    """The experiment with fields replaced, such as `{"train.steps": "10 epochs", "seed": 1}`.
+
+    Text is read as on the command line; any other value, a dataclass too, is taken as it is.
+    """
     return overrides.apply(experiment, pairs, "config")
 
 
@@ -173,7 +180,10 @@ def _source(cls: type) -> str | None:
 
 
 def from_dict(saved: Any) -> Experiment:
-    """Rebuilds an experiment from `to_dict`'s values; a UserError names what does not fit."""
+    """Rebuilds an experiment from `to_dict`'s values; a UserError names what does not fit.
+
+    A field that is missing there, as it was added since, takes its default.
+    """
     experiment = _revive(saved, "config")
     if not isinstance(experiment, Experiment):
         raise UserError(f"config must be an Experiment, got {type(experiment).__name__}")
@@ -197,16 +207,26 @@ def _revive(saved: Any, key: str) -> Any:
             f"unknown key {key}.{unknown[0]} for {cls.__name__}, nearest is {near}: "
             "another version of it wrote this config"
         )
-    if missing := sorted(kinds.keys() - inner.keys()):
+    if missing := sorted(_required(cls) - inner.keys()):
         raise UserError(
             f"{key}.{missing[0]} of {cls.__name__} is missing: another version wrote this config"
         )
-    for name, kind in kinds.items():
+    for name, value in inner.items():
         try:
-            inner[name] = values.fit(inner[name], kind)
+            inner[name] = values.fit(value, kinds[name])
         except ValueError:
-            raise overrides.wrong_value(f"{key}.{name}", kind, inner[name]) from None
+            raise overrides.wrong_value(f"{key}.{name}", kinds[name], value) from None
     return overrides.construct(cls, key, lambda: cls(**inner))
+
+
+def _required(cls: type) -> set[str]:
+    """The fields without a default."""
+    absent = dataclasses.MISSING
+    return {
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is absent and field.default_factory is absent
+    }
 
 
 def _class(name: str, key: str, source: str | None) -> type:

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import functools
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from modelzoo import values
@@ -68,8 +68,10 @@ def check(config: Any, key: str) -> Any:
     return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
 
 
-def apply(config: Any, pairs: Iterable[tuple[str, str]], key: str) -> Any:
-    """The config with fields replaced by `(dotted key, text)` pairs; of one key the last counts.
+def apply(config: Any, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], key: str) -> Any:
+    """The config with fields replaced by `(dotted key, value)` pairs; of one key the last counts.
+
+    Text is read as the field's annotation says; any other value is taken as it is, if it fits.
 
     The classes validate again, once all pairs are in. Raises UserError with one line that names
     the full key, which begins with `key`.
@@ -82,9 +84,9 @@ def apply(config: Any, pairs: Iterable[tuple[str, str]], key: str) -> Any:
     return _apply(config, texts, key, functools.partial(leaf_keys, config, key))
 
 
-def _apply(config: Any, texts: dict[str, str], key: str, all_keys: Callable) -> Any:
+def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> Any:
     kinds = field_kinds(type(config))
-    inner: dict[str, dict[str, str]] = {}
+    inner: dict[str, dict[str, Any]] = {}
     changes = {}
     for dotted, text in texts.items():
         name, _, rest = dotted.partition(".")
@@ -110,14 +112,21 @@ def _apply(config: Any, texts: dict[str, str], key: str, all_keys: Callable) -> 
     return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
 
 
-def _parse(text: str, kind: Any, current: Any, key: str) -> Any:
+def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
+    if values.is_config(text):
+        return check(_fit(text, kind, key), key)
     if values.is_config(current) and (kind is Any or dataclasses.is_dataclass(kind)):
         fields = ", ".join(f"{key}.{name}" for name in field_kinds(type(current)))
         raise UserError(
             f"{key} is {type(current).__name__} and cannot be {text!r}: choose another in the "
             f"config file, or set its fields ({fields})"
         )
+    return _fit(text, kind, key)
+
+
+def _fit(value: Any, kind: Any, key: str) -> Any:
+    """The value as the annotation wants it, read where it is text."""
     try:
-        return values.parse(text, kind)
+        return (values.parse if isinstance(value, str) else values.fit)(value, kind)
     except ValueError:
-        raise wrong_value(key, kind, text) from None
+        raise wrong_value(key, kind, value) from None

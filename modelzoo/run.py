@@ -1,5 +1,6 @@
 """Training an experiment in a run folder: what `modelzoo train` and `modelzoo.train` do."""
 
+import contextlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,11 @@ def _claim(experiment: config.Experiment, workdir: Path, resume_with_changes: bo
     """Refuses to go on under another config than the one that the folder was trained with."""
     if resume_with_changes or not checkpoint.steps(workdir):
         return
-    changes = config.difference(run_folder.read_json(workdir / "config.json"), experiment)
+    saved = run_folder.read_json(workdir / "config.json")
+    # With the defaults of fields that have been added since.
+    with contextlib.suppress(UserError):
+        saved = config.from_dict(saved)
+    changes = config.difference(saved, experiment)
     if changes:
         raise UserError(
             f"{workdir} was trained under another config ({'; '.join(changes)}): take another "

@@ -181,6 +181,43 @@ def test_wrong_override_is_one_line_that_names_the_key(key, text, message):
     assert f"config.{key.split('.')[0]}" in str(caught.value)
 
 
+def test_values_override_as_they_are_and_text_as_on_the_command_line():
+    changed = config.override(
+        experiment(),
+        {
+            "train.steps": "3 epochs",
+            "train.batch_size": 64,
+            "train.ema_decay": "none",
+            "model.size": [5, 6],
+            "optimizer.learning_rate": 1,
+            "optimizer.schedule": Cosine(warmup=2),
+        },
+    )
+    assert changed.train == Train(steps="3 epochs", batch_size=64)
+    assert changed.model.size == (5, 6)
+    assert type(changed.optimizer.learning_rate) is float
+    assert changed.optimizer.schedule == Cosine(warmup=2)
+    assert config.override(changed, {"model": Block(3)}).model == Block(3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.batch_size", 2.5, "config.train.batch_size must be a whole number, got 2.5"),
+        ("train.batch_size", 0, "config.train.batch_size must be at least 1"),
+        ("train.batch_size", None, "config.train.batch_size must be a whole number, got None"),
+        ("train", 3, "config.train is Train and cannot be 3"),
+        ("train", Block(2), "config.train must be Train, got Block"),
+        ("seed", Block(2), "config.seed must be a whole number, got Block"),
+        ("train.batchsize", 3, "nearest is config.train.batch_size"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_key(key, value, message):
+    with pytest.raises(UserError, match=message) as caught:
+        config.override(experiment(), {key: value})
+    assert "\n" not in str(caught.value)
+
+
 def test_of_one_key_the_last_override_counts():
     changed = config.override(experiment(), [("seed", "1"), ("seed", "2")])
     assert changed.seed == 2
@@ -222,8 +259,12 @@ def test_json_round_trip_is_exact():
     assert saved["optimizer"]["schedule"]["type"] == "modelzoo.train.schedule.Cosine"
 
 
-def remove(saved, section, name):
-    del saved[section][name]
+def test_a_field_that_config_json_lacks_takes_its_default():
+    before = dataclasses.replace(experiment(), train=Train(steps=7))
+    saved = config.to_dict(before)
+    del saved["train"]["batch_size"], saved["optimizer"]["schedule"]["warmup"], saved["eval"]
+    assert config.from_dict(saved) == before
+    assert config.from_dict(saved | {"train": {"type": saved["train"]["type"]}}).train == Train()
 
 
 @pytest.mark.parametrize(
@@ -233,7 +274,7 @@ def remove(saved, section, name):
             lambda d: d["train"].update(stepz=1),
             "config.train.stepz for Train, nearest is config.tr",
         ),
-        (lambda d: remove(d, "train", "steps"), "config.train.steps of Train is missing"),
+        (lambda d: d.pop("optimizer"), "config.optimizer of Experiment is missing"),
         (lambda d: d["train"].update(batch_size="x"), "config.train.batch_size must be a whole n"),
         (lambda d: d["train"].update(batch_size=0), "config.train.batch_size must be at least 1"),
         (lambda d: d.update(train=3), "config.train must be Train, got 3"),

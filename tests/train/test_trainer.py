@@ -189,6 +189,13 @@ def test_another_config_is_refused_unless_asked_for(experiment, tmp_path):
     with pytest.raises(UserError, match=r"train.steps: 12 -> 16.*--resume_with_changes"):
         train(longer, tmp_path)
     assert checkpoint.steps(tmp_path) == [6, 12]
+    # What was saved before a field was added was trained with the field's default.
+    saved = run_folder.read_json(tmp_path / "config.json")
+    del saved["train"]["xla"]
+    run_folder.write_json(tmp_path / "config.json", saved)
+    train(experiment, tmp_path)
+    with pytest.raises(UserError, match=r"config \(train.xla: false -> true\)"):
+        train(change(experiment, train={"xla": True}), tmp_path)
     result, _ = train(longer, tmp_path, resume_with_changes=True)
     assert result["steps"] == 16
     assert steps_of(tmp_path, "train") == [4, 8, 12, 16]
@@ -212,7 +219,7 @@ def test_init_from_starts_with_a_checkpoints_weights(experiment, tmp_path):
         other = change(start, model={"filters": filters, "padding": "same"})
         with pytest.raises(UserError, match="another model"):
             train(other, tmp_path / "third")
-    with pytest.raises(UserError, match="no checkpoint or run folder at"):
+    with pytest.raises(UserError, match="no folder and no trained model is called"):
         train(change(start, train={"init_from": "/nowhere"}), tmp_path / "fourth")
 
 
