@@ -9,6 +9,7 @@ seed's scores, seconds and learning curve, and the mean, lowest and highest of e
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import platform
 import shlex
@@ -20,10 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo.train import run_folder
-
-# Of a train record, what is no score.
-_OWN = {"learning_rate", "grad_norm", "examples_per_sec", "data_wait", "epoch"}
-_POINTS = 200
+from modelzoo.train.curve import curve
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,28 +57,6 @@ def summary(values: list[float]) -> dict[str, float]:
     }
 
 
-def curve(workdir: Path) -> dict[str, dict[str, list[float]]]:
-    """The run's scores against its steps, `train` and `eval`: `step` and a list for each score.
-
-    Train records are averaged by as many neighbours as leave at most 200 points, each at the last
-    of its steps.
-    """
-    records = {"train": [], "eval": []}
-    for record in run_folder.records(workdir):
-        records[record["kind"]].append(record)
-    names = [n for n in records["train"][0] if n not in ("step", "kind", *_OWN)]
-    size = -(-len(records["train"]) // _POINTS)
-    found = {}
-    for kind, width in (("train", size), ("eval", 1)):
-        parts = [records[kind][k : k + width] for k in range(0, len(records[kind]), width)]
-        if parts:
-            found[kind] = {"step": [part[-1]["step"] for part in parts]} | {
-                name: [float(f"{statistics.mean(r[name] for r in part):.6g}") for part in parts]
-                for name in names
-            }
-    return found
-
-
 def train(words: list[str], workdir: Path, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Trains with one seed in a folder; the run's resolved config, and what is recorded of it."""
     command = [sys.executable, "-m", "modelzoo.cli.train", *words]
@@ -91,7 +67,7 @@ def train(words: list[str], workdir: Path, seed: int) -> tuple[dict[str, Any], d
         "steps": result["steps"],
         "seconds": result["seconds"],
         "scores": {split: scalars(scores) for split, scores in result["eval"].items()},
-        "curve": curve(workdir),
+        "curve": dataclasses.asdict(curve(workdir)),
     }
     known = {name: result[name] for name in ("versions", "parameters")}
     return known | {"config": run_folder.read_json(workdir / "config.json")}, about

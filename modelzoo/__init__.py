@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 
 # Name to its module, and to what in it the name is, if not the module itself.
 _LAZY = {
+    "curve": ("modelzoo.train.curve", "curve"),
     "configs": ("modelzoo.configs", None),
     "load": ("modelzoo.predictor", "load"),
     "train": ("modelzoo.train", None),
