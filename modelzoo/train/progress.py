@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line on a terminal, plain lines elsewhere."""
+"""What a person sees of a run: a live line on a terminal and in a notebook, else plain lines."""
 
 import shutil
 import sys
@@ -30,6 +30,14 @@ def score_words(scores: Mapping[str, Any], names: Iterable[str]) -> str:
     )
 
 
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel shows standard output: there, too, a line can be written over."""
+    # A kernel has imported it long before.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
 class Progress:
     """Prints to `stream` (standard output unless given).
 
@@ -39,7 +47,10 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream or sys.stdout
-        self.live = self.stream.isatty()
+        notebook = stream is None and in_notebook()
+        self.live = notebook or self.stream.isatty()
+        # A notebook has no width to ask for; its lines would wrap beyond this.
+        self._width = 100 if notebook else None
         self.broken = False
         self._shown = 0
 
@@ -57,7 +68,7 @@ class Progress:
             return self.say("  ".join(fields))
         fields = list(fields)
         # A margin keeps the ^C that a terminal echoes on the line.
-        width = shutil.get_terminal_size().columns - 5
+        width = self._width or shutil.get_terminal_size().columns - 5
         while len(fields) > 1 and len("  ".join(fields)) > width:
             fields.pop()
         text = "  ".join(fields)[:width]
