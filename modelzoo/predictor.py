@@ -1,4 +1,4 @@
-"""One interface to a trained model, wherever it lives: a run's checkpoint or an exported folder."""
+"""One interface to a trained model: a run's checkpoint, an exported folder, or one that ships."""
 
 import dataclasses
 import re
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modelzoo import config
+from modelzoo import config, zoo
 from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
 from modelzoo.export import saved_model
@@ -96,6 +96,20 @@ class Predictor:
         checkpoints.restore_model(model, arrays, chosen)
         origin = f"step {int(path.name)} of {workdir}, {chosen} weights"
         return cls(experiment, task, task.signatures(model), origin, model)
+
+    @classmethod
+    def from_zoo(cls, name_or_folder: str | Path) -> "Predictor":
+        """A trained model as they ship, in float32 (float64 where trained in it).
+
+        Raises UserError where there is none of that name and no folder.
+        """
+        folder = zoo.find(name_or_folder)
+        experiment, spec = read_run(folder)
+        task = experiment.task.bind(spec)
+        with dtype_policy(inference_precision(experiment.train.precision)):
+            model = task.build_model(experiment.model)
+        checkpoints.restore_model(model, checkpoints.read(folder), "raw")
+        return cls(experiment, task, task.signatures(model), f"trained model {folder.name}", model)
 
     @classmethod
     def from_export(cls, folder: str | Path) -> "Predictor":
@@ -190,12 +204,16 @@ class Predictor:
         ]
 
 
-def load(path: str | Path) -> Predictor:
-    """The predictor over a run's folder or an exported one, whichever `path` is."""
-    path = Path(path).expanduser()
-    if is_export(path):
-        return Predictor.from_export(path)
-    return Predictor.from_workdir(path)
+def load(name_or_folder: str | Path) -> Predictor:
+    """The predictor over a run's folder, an exported one, or a trained model that ships, by name.
+
+    A folder of that path is taken before a model of that name. Raises UserError where there is
+    neither.
+    """
+    folder = zoo.find(name_or_folder)
+    if zoo.is_trained(folder):
+        return Predictor.from_zoo(folder)
+    return Predictor.from_export(folder) if is_export(folder) else Predictor.from_workdir(folder)
 
 
 def open_model(
@@ -205,15 +223,34 @@ def open_model(
 
     `workdir` may be an exported folder as well.
     """
-    if (workdir is None) == (model is None):
-        raise UserError("give either --workdir=RUN_FOLDER or --model=EXPORTED_FOLDER")
-    if model is None and not is_export(workdir):
-        return Predictor.from_workdir(workdir, checkpoint, weights)
+    folder = find_model(workdir, model)
+    if not is_export(folder) and not zoo.is_trained(folder):
+        return Predictor.from_workdir(folder, checkpoint, weights)
     if checkpoint is not None or weights is not None:
         raise UserError(
-            "--checkpoint and --weights choose in the folder of a run, an exported one has one set"
+            "--checkpoint and --weights choose in the folder of a run, an exported one and a "
+            "trained model that ships have one set"
         )
-    return Predictor.from_export(model or workdir)
+    return load(folder)
+
+
+def find_model(workdir: str | None, model: str | None) -> Path:
+    """The folder that a command's flags of these names mean; UserError where they clash.
+
+    `model` is an exported folder or the name of a trained model that ships.
+    """
+    if (workdir is None) == (model is None):
+        raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
+    if model is None:
+        if workdir in zoo.names() and not Path(workdir).exists():
+            raise UserError(
+                f"there is no folder {workdir}: the trained model of that name is --model={workdir}"
+            )
+        return Path(workdir)
+    folder = zoo.find(model)
+    if not zoo.is_trained(folder):
+        read_export(folder)  # Says that it is none.
+    return folder
 
 
 def is_export(folder: str | Path) -> bool:
@@ -222,9 +259,13 @@ def is_export(folder: str | Path) -> bool:
 
 
 def read_run(workdir: str | Path) -> tuple[config.Experiment, ImageSpec]:
-    """The experiment of a run's folder and its data's spec; UserError where it is none."""
+    """The experiment and the data's spec of a run's folder, or of a trained model's that ships.
+
+    Raises UserError where it is neither.
+    """
     workdir = Path(workdir)
-    return _read(workdir / "config.json", workdir / "assets" / "spec.json")
+    assets = workdir if zoo.is_trained(workdir) else workdir / "assets"
+    return _read(workdir / "config.json", assets / "spec.json")
 
 
 def read_export(folder: str | Path) -> tuple[config.Experiment, ImageSpec]:

@@ -53,7 +53,7 @@ def names():
     return sorted(path.stem for path in (ROOT / "configs").glob("[!_]*.py"))
 
 
-def test_the_wheel_holds_every_module_the_configs_and_the_licence(source, names, tmp_path):
+def test_the_wheel_holds_modules_configs_trained_models_and_the_licence(source, names, tmp_path):
     pip("wheel", "--wheel-dir", str(tmp_path), str(source))
     (wheel,) = tmp_path.glob("modelzoo-*.whl")
     with zipfile.ZipFile(wheel) as file:
@@ -64,6 +64,8 @@ def test_the_wheel_holds_every_module_the_configs_and_the_licence(source, names,
     expected |= {f"modelzoo/configs/{name}" for name in modules(ROOT / "configs")}
     assert {name for name in inside if name.endswith(".py")} == expected
     assert any(name.endswith("/LICENSE") for name in inside)
+    models = {path.relative_to(ROOT) for path in (ROOT / "modelzoo" / "zoo").glob("[!_]*/*")}
+    assert len(models) >= 4 and {path.as_posix() for path in models} <= inside
     assert not any(name.startswith(("tests", "configs", "build")) for name in inside)
 
     first = f"import sys; sys.path.insert(0, {str(target)!r}); "
@@ -71,6 +73,8 @@ def test_the_wheel_holds_every_module_the_configs_and_the_licence(source, names,
     assert package == str(target / "modelzoo" / "__init__.py")
     assert configs == str(target / "modelzoo" / "configs" / "__init__.py")
     assert shown == names
+    trained = first + "from modelzoo import zoo; print(*zoo.names())"
+    assert run(sys.executable, trained, tmp_path) == sorted({path.parent.name for path in models})
     console = first + "from modelzoo.cli.main import dispatch; dispatch(['--version'])"
     version = wheel.name.split("-")[1]
     assert run(sys.executable, console, tmp_path) == ["modelzoo", version]

@@ -179,7 +179,7 @@ def test_files_are_read_when_their_batch_is_due(image_run):
     ("call", "message"),
     [
         (lambda run, tmp: modelzoo.load(tmp), "no run folder"),
-        (lambda run, tmp: modelzoo.load(tmp / "absent"), "no run folder"),
+        (lambda run, tmp: modelzoo.load(tmp / "absent"), "no folder and no trained model"),
         (lambda run, tmp: Predictor.from_export(run), "no exported model"),
         (lambda run, tmp: Predictor.from_workdir(run, "newest"), "'last', 'best' or a step"),
         (lambda run, tmp: Predictor.from_workdir(run, 15), "no checkpoint of step 15"),

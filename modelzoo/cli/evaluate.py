@@ -1,4 +1,4 @@
-"""Scores a run's checkpoint or an exported model on a split of the data."""
+"""Scores a run's checkpoint, an exported model or one that ships on a split of the data."""
 
 import contextlib
 import dataclasses
@@ -91,19 +91,20 @@ def _load(
 ) -> "tuple[Predictor, Experiment, tf.distribute.Strategy | None]":
     from modelzoo import config
     from modelzoo.distribute.strategy import Distribute, make_strategy
-    from modelzoo.predictor import is_export, open_model, read_run
+    from modelzoo.predictor import find_model, is_export, open_model, read_run
 
     chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights)
-    if FLAGS.workdir is None or FLAGS.model is not None or is_export(FLAGS.workdir):
+    folder = find_model(FLAGS.workdir, FLAGS.model)
+    if is_export(folder):
         predictor = open_model(*chosen)
         if any(key.startswith("distribute.") for key, _ in pairs):
             raise UserError(
-                "an exported model runs on one device: give --strategy and --devices with the "
-                "--workdir of a run only"
+                "an exported model runs on one device: give --strategy and --devices with a run "
+                "or a trained model that ships only"
             )
         return predictor, config.override(predictor.experiment, pairs), None
     # Not the devices of the training: this machine may be another.
-    saved = dataclasses.replace(read_run(FLAGS.workdir)[0], distribute=Distribute())
+    saved = dataclasses.replace(read_run(folder)[0], distribute=Distribute())
     experiment = config.override(saved, pairs)
     strategy = make_strategy(experiment.distribute)
     with strategy.scope():

@@ -1,4 +1,4 @@
-"""Writes a run's model as a SavedModel that TensorFlow Serving serves."""
+"""Writes a run's model, or one that ships, as a SavedModel that TensorFlow Serving serves."""
 
 import re
 import shlex
@@ -8,26 +8,31 @@ from pathlib import Path
 
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
+from modelzoo.errors import UserError
 
 FLAGS = shared.Flags()
-shared.workdir(FLAGS)
-shared.checkpoint(FLAGS)
+shared.trained_model(FLAGS)
 shared.path(
-    FLAGS, "export_dir", "Folder in which the next version is written (default: WORKDIR/export)."
+    FLAGS,
+    "export_dir",
+    "Folder in which the next version is written (default: WORKDIR/export; needed with --model).",
 )
 
 
 def main(argv: Sequence[str]) -> None:
     """Exports; prints the folder, its signatures and how to serve it."""
     del argv
-    from modelzoo.predictor import Predictor
+    from modelzoo.predictor import open_model
 
-    predictor = Predictor.from_workdir(FLAGS.workdir, FLAGS.checkpoint, FLAGS.weights)
+    if FLAGS.model is not None and FLAGS.export_dir is None:
+        raise UserError("name the folder to write to: --export_dir=FOLDER")
+    predictor = open_model(FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights)
     folder = predictor.export(FLAGS.export_dir or Path(FLAGS.workdir, "export"))
     print(f"exported {predictor.origin}\nto {folder}\n")
     for name, function in predictor.signatures.items():
         print(_signature(name, function.get_concrete_function()))
-    print(f"\nserve it:\n  {serving_command(folder.parent, _model_name(FLAGS.workdir))}")
+    name = _model_name(FLAGS.workdir or FLAGS.model)
+    print(f"\nserve it:\n  {serving_command(folder.parent, name)}")
 
 
 def serving_command(export_dir: Path, name: str) -> str:

@@ -193,7 +193,11 @@ def checkpoint(command: Flags) -> None:
 def trained_model(command: Flags) -> None:
     """Defines `--workdir` and `--model`, of which one is to be given, and `checkpoint`'s flags."""
     workdir(command, required=False, or_export=True)
-    path(command, "model", "Exported folder, as --workdir takes it too.")
+    path(
+        command,
+        "model",
+        "Name of a trained model that ships (modelzoo list shows them), or an exported folder.",
+    )
     checkpoint(command)
 
 

@@ -1,11 +1,11 @@
-"""Shows the shipped configs and the model families."""
+"""Shows the shipped configs, the trained models and the model families."""
 
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
 import modelzoo
-from modelzoo import configs, modules
+from modelzoo import configs, modules, zoo
 from modelzoo.cli.flags import Flags
 from modelzoo.cli.main import run
 
@@ -14,7 +14,7 @@ USES_TENSORFLOW = False
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints both lists, each name with the first line of its module's docstring."""
+    """Prints the lists, each name with the first line of its docstring or card."""
     del argv
     models = modules.files(str(pathlib.Path(folder) / "models") for folder in modelzoo.__path__)
     _print(
@@ -22,6 +22,8 @@ def main(argv: Sequence[str]) -> None:
         configs.names(),
         configs.first_line,
     )
+    print()
+    _print("trained models (modelzoo predict --model=NAME FILE)", zoo.names(), zoo.first_line)
     print()
     _print("models (modelzoo.models)", models, lambda name: modules.first_line(models[name]))
 

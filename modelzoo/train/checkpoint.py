@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from modelzoo import zoo
 from modelzoo.errors import UserError
 from modelzoo.train import run_folder
 
@@ -156,9 +157,9 @@ def read_meta(path: str | Path) -> Meta:
 def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
     """The arrays of the checkpoint folder `path` whose names begin with `prefix`, read alone.
 
-    Raises UserError where they are missing or damaged.
+    Of a trained model that ships, its weights. Raises UserError where they are missing or damaged.
     """
-    file = Path(path) / "state.npz"
+    file = Path(path) / (zoo.WEIGHTS if zoo.is_trained(path) else "state.npz")
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files if name.startswith(prefix)}
@@ -174,12 +175,13 @@ def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def resolve(path: str | Path) -> Path:
-    """The checkpoint folder that `path` names: itself, or the best or last of a run folder."""
-    path = Path(path).expanduser()
-    if (path / "state.npz").is_file():
+    """The folder of arrays that `path` names: itself, or the best or last of a run folder.
+
+    Where there is no folder of that path it is the name of a trained model that ships.
+    """
+    path = zoo.find(path)
+    if (path / "state.npz").is_file() or zoo.is_trained(path):
         return path
-    if not path.is_dir():
-        raise UserError(f"no checkpoint or run folder at {path}")
     there = steps(path)
     if there:
         best = read_meta(folder(path) / f"{there[-1]:08d}").best_step
