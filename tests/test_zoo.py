@@ -1,0 +1,137 @@
+"""The trained models that ship, and how they are found."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import modelzoo
+from modelzoo import configs, zoo
+from modelzoo.cli.main import dispatch
+from modelzoo.errors import UserError
+from modelzoo.predictor import Predictor
+from modelzoo.train import checkpoint, run_folder
+
+ROOT = zoo.folders()["digits_resnet"].parents[2]
+
+
+@pytest.fixture
+def evaluated(digits_dir, capsys):
+    """The scores that `modelzoo evaluate` prints for a model, on the digits."""
+
+    def evaluate(*words):
+        words = ["evaluate", *words, "--format=json", f"--config.data.data_dir={digits_dir}"]
+        assert dispatch(words) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return evaluate
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_model_is_small_and_whole_and_answers(name):
+    folder = zoo.folders()[name]
+    files = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert set(files) == {"config.json", "spec.json", "weights.npz", "card.md"}
+    assert sum(files.values()) < 10e6
+    arrays = checkpoint.read(folder)
+    assert all(k.startswith("model/") and a.dtype == np.float32 for k, a in arrays.items())
+    assert json.loads((folder / "config.json").read_text())["data"]["data_dir"] is None
+    predictor = modelzoo.load(name)
+    assert {f"model/{v.path}" for v in predictor.model.weights} == set(arrays)
+    assert f"{predictor.model.count_params():,}"  # Builds.
+    images = np.random.default_rng(0).integers(0, 256, (2, *predictor.spec.shape), np.uint8)
+    scores = predictor.outputs({"image": images})["scores"]
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_digits_score_what_was_recorded(evaluated):
+    record = json.loads((ROOT / "results" / "digits_resnet.json").read_text())
+    seed = modelzoo.load("digits_resnet").experiment.seed
+    (run,) = [run for run in record["runs"] if run["seed"] == seed]
+    for split in ("test", "validation"):
+        scores = evaluated("--model=digits_resnet", f"--split={split}")
+        assert scores["accuracy"] == run["scores"][split]["accuracy"]
+        assert scores["loss"] == pytest.approx(run["scores"][split]["loss"], rel=1e-4)
+        assert scores["model"] == "trained model digits_resnet"
+    assert f"Test accuracy {run['scores']['test']['accuracy']:.4f}" in zoo.card("digits_resnet")
+    two = evaluated("--model=digits_resnet", "--strategy=mirrored", "--devices=cpu:2")
+    assert two["accuracy"] == run["scores"]["test"]["accuracy"]
+
+
+def test_an_export_of_one_answers_as_it_does(tmp_path, evaluated, capsys):
+    export = ["export", "--model=digits_resnet", f"--export_dir={tmp_path / 'served'}"]
+    assert dispatch(export) == 0
+    assert "--model_name=digits_resnet" in capsys.readouterr().out
+    got = evaluated(f"--model={tmp_path / 'served'}")
+    assert got["accuracy"] == evaluated("--model=digits_resnet")["accuracy"]
+
+
+def test_a_run_starts_from_one_by_its_name(tmp_path, digits_dir):
+    start = configs.get(
+        "digits_resnet",
+        {
+            "train.init_from": "digits_resnet",
+            "train.steps": 1,
+            "train.ema_decay": 0.999,
+            "optimizer.learning_rate": 1e-12,
+            "optimizer.schedule.warmup": 1,
+            "data.data_dir": str(digits_dir),
+        },
+    )
+    result = modelzoo.train(start, tmp_path)
+    shipped = checkpoint.read(zoo.folders()["digits_resnet"])
+    arrays = checkpoint.read(checkpoint.find(tmp_path))
+    moving = [name for name in shipped if "moving" in name]
+    assert moving and shipped.keys() < arrays.keys()
+    for name in shipped.keys() - set(moving):
+        np.testing.assert_allclose(arrays[name], shipped[name], atol=1e-7, err_msg=name)
+    assert result["eval"]["test"]["accuracy"] > 0.98
+
+
+def test_list_shows_models_with_the_line_of_their_card_and_the_score(capsys):
+    assert dispatch(["list"]) == 0
+    section = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert section[0].startswith("trained models")
+    shown = dict(line.split(maxsplit=1) for line in section[1:])
+    assert list(shown) == zoo.names()
+    about, score = configs.first_line("digits_resnet"), r"Test accuracy 0\.99\d\d"
+    assert re.fullmatch(f"{re.escape(about)} {score}\\.", shown["digits_resnet"])
+    assert re.search(f"\n{re.escape(about)}\n\n{score} ", zoo.card("digits_resnet"))
+
+
+def test_a_folder_is_taken_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = zoo.folders()["digits_resnet"]
+    (tmp_path / "digits_resnet").touch()  # No folder.
+    assert zoo.find("digits_resnet") == checkpoint.resolve("digits_resnet") == shipped
+    (tmp_path / "digits_resnet").unlink()
+    (tmp_path / "digits_resnet").mkdir()
+    assert zoo.find("digits_resnet").resolve() == tmp_path / "digits_resnet"
+    for call in (modelzoo.load, checkpoint.resolve):
+        with pytest.raises(UserError, match="run folder"):
+            call("digits_resnet")
+
+
+def test_a_folder_of_ones_own_of_that_form_is_a_model_too(tmp_path):
+    images = {"image": np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)}
+    expected = modelzoo.load("digits_resnet").outputs(images)["scores"]
+    shutil.copytree(zoo.folders()["digits_resnet"], tmp_path / "mine")
+    for predictor in (modelzoo.load(tmp_path / "mine"), Predictor.from_zoo(tmp_path / "mine")):
+        np.testing.assert_array_equal(predictor.outputs(images)["scores"], expected)
+    saved = run_folder.read_json(tmp_path / "mine" / "config.json")
+    del saved["train"]["deterministic"], saved["distribute"]  # As if they were added since.
+    run_folder.write_json(tmp_path / "mine" / "config.json", saved)
+    assert modelzoo.load(tmp_path / "mine").experiment == modelzoo.load("digits_resnet").experiment
+
+
+def test_an_unknown_name_says_the_nearest_and_where_all_are():
+    with pytest.raises(UserError) as caught:
+        modelzoo.load("digits_renset")
+    assert str(caught.value) == (
+        "no folder and no trained model is called 'digits_renset', nearest is digits_resnet; "
+        "`modelzoo list` shows the models"
+    )
+    with pytest.raises(UserError, match="called 'zzz'; `modelzoo list` shows"):
+        zoo.find("zzz")
