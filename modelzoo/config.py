@@ -304,7 +304,13 @@ def _text(saved: Any) -> str:
     if saved is None or isinstance(saved, bool):
         return str(saved).lower()
     if isinstance(saved, list):
-        return ",".join(_text(item) if not isinstance(item, list) else str(item) for item in saved)
+        return ",".join(_item(item) if isinstance(item, list) else _text(item) for item in saved)
     if isinstance(saved, dict) and isinstance(saved.get(_TYPE), str):
         return saved[_TYPE]
     return str(saved)
+
+
+def _item(saved: list) -> str:
+    """A list within a list as an override would write it, if it is a pair that begins with text."""
+    pair = len(saved) == 2 and isinstance(saved[0], str) and not {*",='\""} & {*saved[0]}
+    return f"{saved[0]}={_text(saved[1])}" if pair else str(saved)

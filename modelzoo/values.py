@@ -158,7 +158,10 @@ def _as_tuple(value: Any) -> tuple:
 
 
 def _split(text: str, kind: Any) -> tuple:
-    """A flat tuple of bare words: `bias,gamma`, `(none, 3)`; a single one needs a kind."""
+    """A tuple of bare words, `bias,gamma` or `(none, 3)`, or of pairs, `logits=1,.*=0.1`.
+
+    A single word needs a kind.
+    """
     if kind is tuple:
         raise ValueError
     if text[:1] + text[-1:] in ("()", "[]"):
@@ -169,7 +172,26 @@ def _split(text: str, kind: Any) -> tuple:
     if words == [""]:
         words = []
     kinds = _items(kind, len(words))
-    return tuple(parse(word, k) for word, k in zip(words, kinds, strict=True))
+    return tuple(
+        _pair(word, k) if _is_pair(k) else parse(word, k)
+        for word, k in zip(words, kinds, strict=True)
+    )
+
+
+def _is_pair(kind: Any) -> bool:
+    """Whether the kind is a tuple of exactly two."""
+    arguments = typing.get_args(kind)
+    return typing.get_origin(kind) is tuple and len(arguments) == 2 and arguments[1] is not Ellipsis
+
+
+def _pair(text: str, kind: Any) -> tuple:
+    """Two values with an equals sign, the last one, between them."""
+    first, sign, second = text.rpartition("=")
+    if not sign:
+        raise ValueError
+    return tuple(
+        parse(t.strip(), k) for t, k in zip((first, second), typing.get_args(kind), strict=True)
+    )
 
 
 def describe(kind: Any) -> str:
@@ -185,6 +207,9 @@ def _describe_one(kind: Any) -> str:
         options = ", ".join(str(option) for option in arguments)
         return f"one of {options}" if len(arguments) > 1 else options
     if origin is tuple:
+        if arguments and arguments[-1] is Ellipsis and _is_pair(arguments[0]):
+            first, second = map(describe, typing.get_args(arguments[0]))
+            return f"values separated by commas, each a pair A=B ({first}, {second})"
         if arguments and arguments[-1] is Ellipsis:
             return f"values separated by commas, each {describe(arguments[0])}"
         if arguments:
