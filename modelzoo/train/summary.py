@@ -1,10 +1,13 @@
 """What a person sees before a run starts."""
 
+import collections
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from modelzoo.distribute.strategy import describe
 from modelzoo.measure.flops import forward_flops
 from modelzoo.train.progress import count
+from modelzoo.train.pure_optimizer import PureOptimizer
 
 if TYPE_CHECKING:
     from modelzoo.train.trainer import Trainer
@@ -23,12 +26,7 @@ def summary(trainer: "Trainer") -> dict[str, str]:
         sizes += ", no validation"
     epochs = trainer.plan.total * batch / splits["train"].num_examples
     optimizer = experiment.optimizer
-    decayed = sum(optimizer.decays(v.path) for v in variables)
-    warmup = trainer.steps(optimizer.schedule.warmup)
-    rate = f"rate {optimizer.learning_rate:.3g}, {type(optimizer.schedule).__name__}"
-    if warmup:
-        never = ", which the run never ends" if warmup > trainer.plan.total else ""
-        rate += f" after {warmup} steps of warmup{never}"
+    schedule = optimizer.schedule.describe(trainer.plan.total, trainer.steps)
     return {
         "devices": describe(trainer.strategy),
         "data": f"{sizes}; {trainer.task.describe()}",
@@ -36,8 +34,25 @@ def summary(trainer: "Trainer") -> dict[str, str]:
         f"{count(forward_flops(trainer.model))}FLOP forward an example, {settings.precision}"
         f"{', XLA' if settings.xla else ''}",
         "batch": words,
-        "optimizer": f"{type(optimizer).__name__}, {rate}, weight decay on {decayed} of "
-        f"{len(variables)} variables",
+        "optimizer": f"{optimizer.describe(variables)}, rate {optimizer.learning_rate:.3g}, "
+        f"{schedule}, {', '.join(_by_variable(trainer.state.optimizer))}",
         "steps": f"{trainer.plan.total:,} ({epochs:.4g} epochs), {trainer.started}",
         "folder": str(trainer.workdir),
     }
+
+
+def _by_variable(optimizer: PureOptimizer) -> list[str]:
+    """Which factors of the rate and which weight decays act, each on how many variables."""
+    number = len(optimizer.targets)
+    rates = _counts("x ", (rate for rate in optimizer.rates if rate != 1))
+    decays = _counts("", (decay for decay in optimizer.decays if decay))
+    return [
+        *([f"{rates} of {number} variables"] if rates else []),
+        f"weight decay {decays} of {number} variables" if decays else "no weight decay",
+    ]
+
+
+def _counts(sign: str, values: Iterable[float]) -> str:
+    """Such as `x 0.1 on 3, x 0.5 on 12`."""
+    counts = sorted(collections.Counter(values).items())
+    return ", ".join(f"{sign}{value:.3g} on {times}" for value, times in counts)
