@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.train import checkpoint
-from modelzoo.train.optimizer import Optimizer, PureOptimizer
+from modelzoo.train.optimizer import Optimizer
+from modelzoo.train.pure_optimizer import PureOptimizer
 
 
 def ema_rate(step: tf.Tensor, decay: float) -> tf.Tensor:
@@ -58,7 +59,10 @@ class TrainState:
         weights = self.trainable + self.moving
         pairs = [(f"model/{v.path}", v) for v in weights]
         pairs += [(f"ema/{v.path}", a) for v, a in zip(weights, self.average, strict=False)]
-        pairs += [(f"optimizer/{v.path}", v) for v in self.slots]
+        pairs += [
+            (f"optimizer/{name}", v)
+            for name, v in zip(self.optimizer.names, self.slots, strict=True)
+        ]
         names = dict(pairs)
         if len(names) != len(pairs):
             seen: set[str] = set()
