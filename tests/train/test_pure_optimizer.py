@@ -102,10 +102,7 @@ def variables(dtype):
 
 def gradients(dtype):
     rng = np.random.default_rng(1)
-    return [
-        [tf.constant(rng.normal(size=v.shape), dtype) for v in variables(dtype)]
-        for _ in RATES
-    ]
+    return [[tf.constant(rng.normal(size=v.shape), dtype) for v in variables(dtype)] for _ in RATES]
 
 
 def update(config, dtype, wrap=lambda update: update):
