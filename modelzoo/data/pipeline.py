@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.augment import mix
+from modelzoo.data.augment.hashing import mix
 from modelzoo.data.images import ImageDecoder
 from modelzoo.data.order import Order
 from modelzoo.data.source import ImageSource

@@ -2,49 +2,9 @@
 
 import dataclasses
 
-import numpy as np
 import tensorflow as tf
 
-_INCREMENT = 0x9E3779B97F4A7C15
-_MULTIPLIERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014) on uint64 values, any shape."""
-    values = np.asarray(values, np.uint64) + np.uint64(_INCREMENT)
-    for shift, multiplier in _MULTIPLIERS:
-        values = (values ^ (values >> np.uint64(shift))) * np.uint64(multiplier)
-    return values ^ (values >> np.uint64(31))
-
-
-def mix_tensor(values: tf.Tensor) -> tf.Tensor:
-    """`mix` in TensorFlow ops, which all lower to XLA."""
-
-    def constant(value: int) -> tf.Tensor:
-        return tf.constant(value, tf.uint64)
-
-    def xor_shifted(values: tf.Tensor, shift: int) -> tf.Tensor:
-        return tf.bitwise.bitwise_xor(values, tf.bitwise.right_shift(values, constant(shift)))
-
-    values = values + constant(_INCREMENT)
-    for shift, multiplier in _MULTIPLIERS:
-        values = xor_shifted(values, shift) * constant(multiplier)
-    return xor_shifted(values, 31)
-
-
-def random_integers(seeds: tf.Tensor, stream: int, bound: int) -> tf.Tensor:
-    """Integers in `[0, bound)` by hashing seeds (int64 `[n, 2]`) with the stream's number.
-
-    Returns int32 `[n]`. `bound` is at most 2**31; the bias is below `bound / 2**32`.
-    """
-    pair = tf.bitcast(seeds, tf.uint64)
-    state = mix_tensor(tf.bitwise.bitwise_xor(mix_tensor(pair[:, 0]), pair[:, 1]))
-    state = mix_tensor(state + tf.constant(stream, tf.uint64))
-    high = tf.bitwise.right_shift(state, tf.constant(32, tf.uint64))
-    scaled = tf.bitwise.right_shift(
-        high * tf.constant(bound, tf.uint64), tf.constant(32, tf.uint64)
-    )
-    return tf.cast(scaled, tf.int32)
+from modelzoo.data.augment.hashing import random_integers
 
 
 @dataclasses.dataclass(frozen=True)
