@@ -18,6 +18,14 @@ _GREYS = bytes(value for grey in range(256) for value in (grey, grey, grey, 0))
 _LUMA = (19595, 38470, 7471)
 
 
+def grey(image: tf.Tensor) -> tf.Tensor:
+    """The luma of uint8 `[..., 3]`, as PIL's mode "L", or grey as it is: uint8 `[..., 1]`."""
+    if image.shape[-1] == 1:
+        return image
+    weighted = tf.reduce_sum(tf.cast(image, tf.int32) * _LUMA, -1, keepdims=True)
+    return tf.cast((weighted + 2**15) // 2**16, tf.uint8)
+
+
 def convert_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     """Brings uint8 `[..., any 1 to 4]` (grey, grey+alpha, RGB, RGBA) to `channels`, uint8.
 
@@ -29,8 +37,7 @@ def convert_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
         last = tf.where(count < 3, 0, 2)
         color = tf.gather(image, tf.minimum([0, 1, 2], last), axis=-1)
         if channels in (1, 2):
-            weighted = tf.reduce_sum(tf.cast(color, tf.int32) * _LUMA, -1, keepdims=True)
-            color = tf.cast((weighted + 2**15) // 2**16, tf.uint8)
+            color = grey(color)
         if channels in (2, 4):
             alpha = tf.where(count % 2 == 0, image[..., -1:], tf.constant(255, tf.uint8))
             color = tf.concat([color, alpha], -1)
