@@ -1,0 +1,60 @@
+"""Random rectangles of an image, by area and aspect."""
+
+import math
+
+import tensorflow as tf
+
+from modelzoo.data.augment.hashing import random_integers, random_uniform
+
+TRIES = 10
+STREAMS = 2 * TRIES + 2
+"""Streams of random numbers that `random_boxes` takes."""
+
+Range = tuple[float, float]
+
+
+def check_ranges(**fields: tuple[Range | None, float]) -> None:
+    """Raises ValueError naming the first field whose range is not `0 < low <= high <= bound`.
+
+    Each field is a pair of the range, None for none, and the bound.
+    """
+    for name, (value, bound) in fields.items():
+        if value is not None and not 0 < value[0] <= value[1] <= bound:
+            most = "" if bound == math.inf else f" <= {bound:g}"
+            raise ValueError(f"{name} must be (low, high) with 0 < low <= high{most}, got {value}")
+
+
+def random_boxes(
+    seeds: tf.Tensor, stream: int, height: tf.Tensor, width: tf.Tensor, area: Range, aspect: Range
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A box inside of an image for each seed (int64 `[n, 2]`), and whether one was found.
+
+    Its share of the image's area is uniform in `area`, the logarithm of width over height uniform
+    in `aspect`'s; the first of ten draws that fits is taken, its place is uniform. Returns (top,
+    left, height, width) as int32 `[n, 4]`, of an arbitrary box where none was found, and bool
+    `[n]`. Takes the random numbers of `STREAMS` streams from `stream` on.
+    """
+    draws = random_uniform(seeds, stream, 2 * TRIES)
+    size = tf.cast(height * width, tf.float32)
+    areas = size * (area[0] + (area[1] - area[0]) * draws[:, :TRIES])
+    low, high = math.log(aspect[0]), math.log(aspect[1])
+    aspects = tf.exp(low + (high - low) * draws[:, TRIES:])
+    widths = tf.cast(tf.round(tf.sqrt(areas * aspects)), tf.int32)
+    heights = tf.cast(tf.round(tf.sqrt(areas / aspects)), tf.int32)
+    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    first = tf.argmax(fits, axis=1)
+    box_height = tf.minimum(tf.gather(heights, first, batch_dims=1), height)
+    box_width = tf.minimum(tf.gather(widths, first, batch_dims=1), width)
+    top = random_integers(seeds, stream + 2 * TRIES, height - box_height + 1)
+    left = random_integers(seeds, stream + 2 * TRIES + 1, width - box_width + 1)
+    return tf.stack([top, left, box_height, box_width], axis=1), tf.reduce_any(fits, axis=1)
+
+
+def inside(boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Which pixels lie in boxes (top, left, height, width; int32 `[n, 4]`): bool `[n, H, W]`."""
+    rows, columns = tf.range(height)[None], tf.range(width)[None]
+    # Not `boxes[:, k, None]`: of a stack, graph optimisation loses the None.
+    top, left, box_height, box_width = (edge[:, None] for edge in tf.unstack(boxes, axis=1))
+    in_rows = (rows >= top) & (rows < top + box_height)
+    in_columns = (columns >= left) & (columns < left + box_width)
+    return in_rows[:, :, None] & in_columns[:, None, :]
