@@ -1,0 +1,32 @@
+"""Random brightness, contrast, saturation and hue."""
+
+import tensorflow as tf
+
+from modelzoo.data.augment import enhance, hashing
+from modelzoo.data.augment.hashing import random_uniform
+
+
+def jitter(
+    images: tf.Tensor,
+    seeds: tf.Tensor,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+) -> tf.Tensor:
+    """Changes colours of images (uint8 `[n, height, width, 1 or 3]`), in the order of the names.
+
+    The factor of each of the first three is uniform in `[max(0, 1 - strength), 1 + strength]` with
+    0 for black, mean grey and grey; the hue turns by a share of the circle that is uniform in
+    `[-hue, hue]`. What is 0 does not happen. The result is uint8 after each.
+    """
+    draws = random_uniform(seeds, hashing.COLOUR, 4)
+    strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+    for number, (name, strength) in enumerate(strengths.items()):
+        if strength:
+            low, high = max(0.0, 1 - strength), 1 + strength
+            factors = low + (high - low) * draws[:, number]
+            images = getattr(enhance, name)(images, factors)
+    if hue:
+        images = enhance.hue(images, hue * (2 * draws[:, 3] - 1))
+    return images
