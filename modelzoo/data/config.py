@@ -43,9 +43,11 @@ class ImageData(abc.ABC):
         if self.resize not in ("crop", "stretch"):
             raise ValueError(f"resize must be 'crop' or 'stretch', got {self.resize!r}")
 
-    def open(self, split: str) -> ImageSource:
+    def open(self, split: str, encoded: bool = False) -> ImageSource:
         """Opens a split: a role ("train", "validation", "test") or a split's text ("train[:9]").
 
+        With `encoded`, images that would be resized stay encoded where they are so on disk, for
+        one who wants them whole, such as a random crop.
         Raises UserError for what is missing or malformed.
         """
         text = getattr(self, f"{split}_split") if split in ROLES else split
@@ -55,7 +57,7 @@ class ImageData(abc.ABC):
                 f"name one, such as config.data.{split}_split='train[90%:]'"
             )
         try:
-            return self._open(text)
+            return self._open(text, encoded)
         except MissingSplitError as error:
             if split not in ROLES:
                 raise
@@ -64,8 +66,8 @@ class ImageData(abc.ABC):
             raise UserError(f"{error}; {hint} to what is there") from None
 
     @abc.abstractmethod
-    def _open(self, split: str) -> ImageSource:
-        """Opens a split by its text."""
+    def _open(self, split: str, encoded: bool) -> ImageSource:
+        """Opens a split by its text; `encoded` as in `open`."""
 
     def _spec(
         self, where: str, shape: tuple[int, int, int], class_names: tuple[str, ...]

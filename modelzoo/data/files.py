@@ -18,7 +18,7 @@ from modelzoo.data.source import (
     bad_image,
     channel_mismatch,
     decode_reason,
-    fits_in_memory,
+    decoded_at_once,
     open_encoded,
     size_mismatch,
 )
@@ -48,7 +48,9 @@ class Files(NamedTuple):
 class FileImages(EncodedImageData):
     """What the sources whose images are files have in common."""
 
-    def _open_files(self, found: Files, first: Callable[[], Sequence[str]]) -> ImageSource:
+    def _open_files(
+        self, found: Files, first: Callable[[], Sequence[str]], encoded: bool
+    ) -> ImageSource:
         """Opens files; the first one of `first` gives the shape that no field does."""
         if self.image_size is not None and self.channels is not None:
             shape = (*self.image_size, self.channels)
@@ -64,9 +66,9 @@ class FileImages(EncodedImageData):
         )
         # Where all are brought to one shape, what is no image is told when its turn comes.
         compared = self.on_bad_image == "error" and (rows.fixed_size or rows.fixed_channels)
-        if compared and not fits_in_memory(spec, len(found.files)):
+        if compared and not decoded_at_once(spec, rows, encoded):
             _check_headers(rows, found.root, spec)
-        return open_encoded(spec, rows, self.on_bad_image)
+        return open_encoded(spec, rows, self.on_bad_image, encoded)
 
     def _first_shape(self, found: Files, files: Sequence[str]) -> tuple[int, int, int]:
         """Shape of the first image, or of the first good one where bad ones are skipped."""

@@ -32,7 +32,7 @@ class ImageFolder(FileImages):
 
     data_dir: str
 
-    def _open(self, split: str) -> ImageSource:
+    def _open(self, split: str, encoded: bool) -> ImageSource:
         root = os.path.expanduser(self.data_dir)
         name = split_name(split)
         folders = _split_folders(root)
@@ -57,7 +57,8 @@ class ImageFolder(FileImages):
 
         part = split_slice(split, len(images.files), rows_before)
         files, labels = images.files[part], images.labels[part]
-        return self._open_files(Files(f"folder {root}", root, files, labels, tuple(classes)), first)
+        found = Files(f"folder {root}", root, files, labels, tuple(classes))
+        return self._open_files(found, first, encoded)
 
 
 def _subfolders(folder: str) -> dict[str, str]:

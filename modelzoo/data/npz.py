@@ -28,7 +28,7 @@ class NpzImages(ImageData):
 
     path: str
 
-    def _open(self, split: str) -> ImageSource:
+    def _open(self, split: str, encoded: bool) -> ImageSource:
         path = os.path.expanduser(self.path)
         try:
             file = np.load(path, allow_pickle=False)

@@ -8,11 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.augment.hashing import mix
-from modelzoo.data.images import ImageDecoder
+from modelzoo.data.images import ImageDecoder, decode
 from modelzoo.data.order import Order
 from modelzoo.data.source import ImageSource
 
 Features = Callable[..., dict[str, tf.Tensor]]
+Crop = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 PARALLEL = os.cpu_count()
 """Calls of a map at a time; the thread with which TensorFlow tunes it holds up a run's end."""
@@ -30,6 +31,7 @@ def training_dataset(
     replicas: int,
     shard: int = 0,
     num_shards: int = 1,
+    crop: Crop | None = None,
 ) -> tf.data.Dataset:
     """The endless stream of full batches, in chunks of steps, split over replicas.
 
@@ -51,6 +53,8 @@ def training_dataset(
         replicas: of this shard.
         shard: number of this worker.
         num_shards: workers.
+        crop: makes of one image as the source has it (uint8 `[any, any, any]`) and its seed
+            (int64 `[2]`) one of the spec's shape; None fits it as evaluation does.
     """
     replica_batch = _replica_batch(batch_size, replicas, num_shards)
     order = Order(seed, source.num_examples)
@@ -85,7 +89,7 @@ def training_dataset(
         ),
     )
     dataset = dataset.map(lambda rows, seeds: (source.gather(rows), seeds), PARALLEL)
-    dataset = _decode(dataset, source, flat).map(make, PARALLEL)
+    dataset = _decode(dataset, source, flat, crop).map(make, PARALLEL)
     return _finish(dataset, replicas)
 
 
@@ -159,21 +163,26 @@ def _replica_batch(batch_size: int, replicas: int, num_shards: int) -> int:
     return batch_size // (replicas * num_shards)
 
 
-def _decode(dataset: tf.data.Dataset, source: ImageSource, count: int) -> tf.data.Dataset:
-    """Decodes the `encoded` of elements (raw rows `[count]`, ...) to `image`, where they have it.
+def _decode(
+    dataset: tf.data.Dataset, source: ImageSource, count: int, crop: Crop | None = None
+) -> tf.data.Dataset:
+    """Makes `image` of the `encoded` of elements (raw rows `[count]`, ...), where they have it.
 
-    Image by image, so that all cores share one batch and nothing but uint8 waits. Apart from the
-    reading: what reads with Python runs one call at a time under op determinism.
+    With `crop` that is of the image and the element's other part, its seed, and whether the
+    images are encoded or not. Image by image, so that all cores share one batch and nothing but
+    uint8 waits. Apart from the reading: what reads with Python runs one call at a time under op
+    determinism.
     """
-    if "encoded" not in dataset.element_spec[0]:
+    if "encoded" not in dataset.element_spec[0] and crop is None:
         return dataset
-    decoder = ImageDecoder(source.spec)
+    fit = crop or ImageDecoder(source.spec).fit
 
-    def decode(raw: dict[str, tf.Tensor], *others: tf.Tensor) -> tuple:
-        rest = {name: value for name, value in raw.items() if name != "encoded"}
-        return {"image": decoder(raw["encoded"]), **rest}, *others
+    def one(raw: dict[str, tf.Tensor], *others: tf.Tensor) -> tuple:
+        rest = {name: value for name, value in raw.items() if name not in ("image", "encoded")}
+        image = decode(raw["encoded"]) if "encoded" in raw else raw["image"]
+        return {"image": fit(image, *others) if crop else fit(image), **rest}, *others
 
-    return dataset.unbatch().map(decode, PARALLEL).batch(count, drop_remainder=True)
+    return dataset.unbatch().map(one, PARALLEL).batch(count, drop_remainder=True)
 
 
 def _finish(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:

@@ -106,13 +106,21 @@ def fits_in_memory(spec: ImageSpec, count: int) -> bool:
     return count * int(np.prod(spec.shape)) <= MEMORY_LIMIT
 
 
+def decoded_at_once(spec: ImageSpec, rows: EncodedRows, encoded: bool) -> bool:
+    """Whether `open_encoded` decodes all images into memory."""
+    return fits_in_memory(spec, len(rows.ids)) and (rows.fixed_size or not encoded)
+
+
 class _BadImageError(Exception):
     """One image cannot be used; says why."""
 
 
-def open_encoded(spec: ImageSpec, rows: EncodedRows, on_bad_image: str) -> ImageSource:
+def open_encoded(
+    spec: ImageSpec, rows: EncodedRows, on_bad_image: str, encoded: bool = False
+) -> ImageSource:
     """Makes a source of encoded rows: decoded into memory where that fits, else read when asked.
 
+    With `encoded`, what decoding into memory would resize stays encoded, with all its pixels.
     Raises UserError naming the first bad image, unless `on_bad_image` is "skip"; what is too large
     for memory is only searched for bad images here in order to skip them.
     """
@@ -138,7 +146,7 @@ def open_encoded(spec: ImageSpec, rows: EncodedRows, on_bad_image: str) -> Image
             raise UserError(bad_image(rows.where, rows.ids[row], str(error))) from None
 
     count = len(rows.ids)
-    in_memory = fits_in_memory(spec, count)
+    in_memory = decoded_at_once(spec, rows, encoded)
     if not in_memory and on_bad_image == "error":
         return ImageSource(spec, rows.ids, rows.read, examine=examine_or_tell)
 

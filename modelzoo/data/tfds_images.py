@@ -31,7 +31,7 @@ class TfdsImages(EncodedImageData):
     name: str
     data_dir: str | None = None
 
-    def _open(self, split: str) -> ImageSource:
+    def _open(self, split: str, encoded: bool) -> ImageSource:
         builder = self._builder()
         info = _split_info(builder, split)
         image_key, label_key = _keys(builder)
@@ -80,7 +80,7 @@ class TfdsImages(EncodedImageData):
                 f"the images of {self.name} may be of any size; "
                 "set config.data.image_size=(H, W) to bring all to one"
             )
-        return open_encoded(spec, rows, self.on_bad_image)
+        return open_encoded(spec, rows, self.on_bad_image, encoded)
 
     def _builder(self):
         import tensorflow_datasets as tfds

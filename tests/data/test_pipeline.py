@@ -55,9 +55,10 @@ def train(source=None, **changes):
         "chunks": [3, 3, 2],
         "loop": 3,
         "replicas": 1,
+        "features": features,
         **changes,
     }
-    dataset = training_dataset(source, features, **arguments)
+    dataset = training_dataset(source, arguments.pop("features"), **arguments)
     return dataset, list(dataset.as_numpy_iterator())
 
 
@@ -122,6 +123,32 @@ def test_encoded_images_are_decoded_into_the_same_batches(replicas):
         for ours, theirs in zip(got, expected, strict=True):
             for name, value in theirs.items():
                 np.testing.assert_array_equal(ours[name], value, err_msg=name)
+
+
+def crop(image, seed):
+    """Pixels that tell what was given: height, width and the seed."""
+    height, width = tf.unstack(tf.shape(image)[:2])
+    told = tf.stack([height, width, *tf.unstack(tf.cast(seed % 251, tf.int32))])
+    return tf.tile(tf.cast(tf.reshape(told, [4, 1, 1]), tf.uint8), [1, 4, 1])
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_crop_is_given_each_image_as_the_source_has_it_and_its_seed(encoded, replicas):
+    chunks = [3, 3, 2]
+    source = make_encoded_source() if encoded else make_source()[0]
+    elements = train(
+        source,
+        crop=crop,
+        replicas=replicas,
+        features=lambda raw, training, seeds: {**raw, "seeds": seeds},
+    )[1]
+    steps = steps_of(elements, chunks, replicas)
+    rows, seeds = steps["index"], steps["seeds"] % 251
+    wider = 2 * (rows % 3) if encoded else 0 * rows
+    told = [np.full_like(rows, 4), 4 + wider, seeds[..., 0], seeds[..., 1]]
+    np.testing.assert_array_equal(steps["image"][..., 0, 0], np.stack(told, -1))
+    np.testing.assert_array_equal(rows.ravel(), Order(7, 21).rows(0, 64)[0])
 
 
 def test_resuming_in_an_epoch_goes_on_as_if_never_stopped():

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -46,6 +47,19 @@ def test_the_memory_limit_decides_when_images_are_decoded(monkeypatch):
     monkeypatch.setattr(source_module, "MEMORY_LIMIT", pixels.size - 1)
     raw = open_encoded(SPEC, rows, "error").gather(np.arange(6))
     assert "image" not in raw and raw["encoded"].dtype == tf.string
+
+
+def test_what_would_be_resized_stays_encoded_where_that_is_asked_for():
+    rows, pixels = encoded_rows()
+    small = dataclasses.replace(SPEC, height=2, width=2)
+    resized = dataclasses.replace(rows, fixed_size=False)
+    assert open_encoded(small, resized, "error").gather(np.arange(6))["image"].shape == (6, 2, 2, 1)
+    raw = open_encoded(small, resized, "error", encoded=True).gather(np.arange(6))
+    decoded = [tf.io.decode_image(one)[..., 0] for one in raw["encoded"]]
+    np.testing.assert_array_equal(decoded, pixels)
+    # Images that all have the model's size lose nothing in memory.
+    raw = open_encoded(SPEC, rows, "error", encoded=True).gather(np.arange(6))
+    np.testing.assert_array_equal(raw["image"][..., 0], pixels)
 
 
 def test_check_names_the_first_bad_row_and_passes_over_padding(monkeypatch):
