@@ -40,6 +40,19 @@ def loss(
     return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
 
 
+def label_parts(batch: dict[str, tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """The labels of a batch and their weights; of a mixed one both labels of each row.
+
+    There `mix` (float32 `[n]`) is the share of the row's `weight` that belongs to `label`, the
+    rest is that of `label_2`.
+    """
+    labels, weights = batch["label"], batch["weight"]
+    if "mix" not in batch:
+        return [(labels, weights)]
+    own = weights * batch["mix"]
+    return [(labels, own), (batch["label_2"], weights - own)]
+
+
 def sums(
     logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, training: bool = False
 ) -> dict[str, tf.Tensor]:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.data.augment import mixing
 from modelzoo.data.spec import ImageSpec
 from modelzoo.tasks import classification
 from modelzoo.tasks.images import ImageInputs, ImageTask
 from modelzoo.tasks.task import Tensors
+from modelzoo.tasks.views import mean_softmax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +51,37 @@ class ImageClassificationTask(ImageTask):
     headline = ("loss", "accuracy")
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """Smoothed, class-weighted cross-entropy: its sum and the sum of the weights, scalars."""
-        return classification.loss(
-            outputs["logits"],
-            batch["label"],
-            batch["weight"],
-            self.config.label_smoothing,
-            self.config.class_weights,
-        )
+        """Smoothed, class-weighted cross-entropy: its sum and the sum of the weights, scalars.
+
+        Of a mixed batch it is that against both labels of each row, as its weight is divided
+        between them.
+        """
+        options = (self.config.label_smoothing, self.config.class_weights)
+        parts = [
+            classification.loss(outputs["logits"], labels, weights, *options)
+            for labels, weights in classification.label_parts(batch)
+        ]
+        losses, weights = zip(*parts, strict=True)
+        return tf.add_n(losses), tf.add_n(weights)
 
     def sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
-        """The counts of `modelzoo.tasks.classification.sums`."""
-        return classification.sums(outputs["logits"], batch["label"], batch["weight"], training)
+        """The counts of `modelzoo.tasks.classification.sums`.
+
+        Of a mixed batch a prediction counts as correct by the share of the label that it hits.
+        """
+        parts = [
+            classification.sums(outputs["logits"], labels, weights, training)
+            for labels, weights in classification.label_parts(batch)
+        ]
+        return {name: tf.add_n([part[name] for part in parts]) for name in parts[0]}
+
+    def mixed_targets(self, batch: Tensors) -> Tensors:
+        """The batch with `label_2`, the label of each row's partner, which has the other share."""
+        return {**batch, "label_2": mixing.partners(batch["label"])}
+
+    def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
+        """Logits of the mean of the views' probabilities."""
+        return mean_softmax(shares, logits)
 
     def scores(self, sums: dict[str, np.ndarray]) -> dict[str, Any]:
         """The scores of `modelzoo.tasks.classification.scores`."""

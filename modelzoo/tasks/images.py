@@ -1,6 +1,7 @@
 """What all tasks on images have in common: from raw examples to the model and to what is served."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,12 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.augment import Augment
+from modelzoo.data.augment import Augment, mixing
 from modelzoo.data.images import ImageDecoder
 from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
 from modelzoo.tasks import names
 from modelzoo.tasks.task import Tensors
+from modelzoo.tasks.views import Views, mean, views_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,11 +25,24 @@ class ImageInputs:
     augment: random changes of the training images.
     mean, std: of each channel, one number for each, of pixels in [0, 1]; the model sees
         (pixel - mean) / std. None is 0.5, which gives [-1, 1].
+    test_views: the views of each image whose predictions are averaged, in evaluation, prediction
+        and the exported graph alike, never in training; see `modelzoo.tasks.views`.
     """
 
     augment: Augment = dataclasses.field(default_factory=Augment)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    test_views: Views = "one"
+
+    @property
+    def wants_encoded(self) -> bool:
+        """Whether training takes the images as they are on disk, to take parts of them."""
+        return self.augment.crop_area is not None
+
+    @property
+    def pairs_examples(self) -> bool:
+        """Whether a training batch is made of pairs of examples, so that it must be even."""
+        return self.augment.mixes
 
     def __post_init__(self):
         if self.std is not None and not min(self.std, default=0) > 0:
@@ -47,11 +62,18 @@ class ImageInputs:
 class ImageTask:
     """The shared part of a `modelzoo.tasks.task.Task` on images.
 
-    Raises UserError where `mean` or `std` do not fit the data's channels.
+    Raises UserError where `mean`, `std`, `augment` or `test_views` do not fit the data's images.
     """
 
     def __init__(self, config: ImageInputs, spec: ImageSpec):
         config.check_lengths(spec.channels, "channels", "mean", "std")
+        if refused := config.augment.refused(spec.channels):
+            raise UserError(f"config.task.augment.{refused}")
+        if config.test_views == "flip_shift" and min(spec.height, spec.width) < 2:
+            raise UserError(
+                "config.task.test_views=flip_shift needs images of at least 2x2, the data's are "
+                f"{spec.height}x{spec.width}"
+            )
         self.config = config
         self.spec = spec
         self._decoder = ImageDecoder(spec)
@@ -59,6 +81,14 @@ class ImageTask:
         std = np.full(spec.channels, 0.5) if config.std is None else np.array(config.std)
         self._scale = (1.0 / (255.0 * std)).astype(np.float32)
         self._offset = (-mean / std).astype(np.float32)
+        self._fill = np.clip(np.round(255 * mean), 0, 255).astype(np.uint8)
+
+    @property
+    def crop(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+        """Makes a training image of one as the source has it and its seed; None for no crop."""
+        if self.config.augment.crop_area is None:
+            return None
+        return functools.partial(self.config.augment.crop, spec=self.spec)
 
     def describe(self) -> str:
         """Such as `10 classes, images 8x8x1`."""
@@ -78,19 +108,35 @@ class ImageTask:
 
         `raw` holds `image` (uint8 `[n, H, W, C]`) or `encoded` (string `[n]`: PNG, JPEG and the
         like, any size); what else it holds passes through. `seeds` (int64 `[n, 2]`) are needed in
-        training.
+        training. There the images are as `crop` made them, and where they are mixed with each
+        other, `label` is what `mixed_targets` says.
         """
         rest = {key: value for key, value in raw.items() if key not in ("image", "encoded")}
         image = raw["image"] if "image" in raw else self._decoder.decode_batch(raw["encoded"])
         if training:
-            image = self.config.augment(image, seeds)
+            image = self.config.augment(image, seeds, self._fill)
         image = tf.cast(image, tf.float32) * self._scale + self._offset
-        return {"image": image, **rest}
+        batch = {"image": image, **rest}
+        if training and self.config.augment.mixes:
+            batch = self.mixed_targets(self.config.augment.mix(batch, seeds))
+        return batch
+
+    def mixed_targets(self, batch: Tensors) -> Tensors:
+        """The batch of `Augment.mix` with its targets: `label`, floats, in the shares of `mix`."""
+        return {**batch, "label": mixing.blend(batch["label"], batch["mix"])}
 
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
         """`logits` `[n, outputs]`, float64 under a float64 policy and else float32."""
-        logits = model(batch["image"], training=training)
-        return {"logits": logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)}
+        shares, logits = [], []
+        for share, image in views_of(batch["image"], "one" if training else self.config.test_views):
+            output = model(image, training=training)
+            shares.append(share)
+            logits.append(output if output.dtype == tf.float64 else tf.cast(output, tf.float32))
+        return {"logits": logits[0] if len(logits) == 1 else self.mean_of_views(shares, logits)}
+
+    def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
+        """The logits of several views, each `[n, ...]`, as one by their shares."""
+        return mean(shares, logits)
 
     def served(self, outputs: Tensors) -> Tensors:
         """What the signatures give for `outputs`, each `[n, ...]`."""

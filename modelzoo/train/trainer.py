@@ -61,7 +61,9 @@ class Trainer:
         """Opens the splits that the run needs, so that what is missing shows at once."""
         data = self.experiment.data
         self.progress.note("reading the data")
-        self.splits = {"train": data.open("train")}
+        # A task that takes parts of the images wants them whole.
+        whole = {"encoded": True} if getattr(self.experiment.task, "wants_encoded", False) else {}
+        self.splits = {"train": data.open("train", **whole)}
         if self.evaluation.every is not None and data.validation_split is not None:
             self.splits["validation"] = data.open("validation")
         elif self.evaluation.best_metric is not None:
@@ -92,6 +94,13 @@ class Trainer:
             raise UserError(
                 f"config.train.batch_size must be a multiple of {self.replicas} replica(s) x "
                 f"{settings.accumulate} micro-batch(es) = {parts}, got {settings.batch_size}"
+            )
+        paired = getattr(self.experiment.task, "pairs_examples", False)
+        if paired and settings.batch_size // self.replicas % 2:
+            raise UserError(
+                f"config.train.batch_size must give each of {self.replicas} replica(s) an even "
+                "number of examples, for mixup and cutmix pair them, "
+                f"got {settings.batch_size}"
             )
         self.eval_batch_size = evaluation.batch_size or settings.batch_size
         if self.eval_batch_size % self.replicas:
@@ -210,6 +219,7 @@ class Trainer:
             chunks=self.plan.chunks(self.meta.step),
             loop=self.plan.loop,
             replicas=self.replicas,
+            crop=getattr(self.task, "crop", None),
         )
         order = Order(seed, source.num_examples)
         rows = self.settings.batch_size * self.plan.loop

@@ -53,6 +53,25 @@ def test_loss_equals_one_hot_cross_entropy_with_smoothing_and_class_weights(dtyp
     np.testing.assert_allclose(weight.numpy(), factors.sum(), rtol=tolerance)
 
 
+def test_a_mixed_example_weighs_by_the_shares_of_its_labels():
+    # Its weight 2 is divided 3 to 1 between a first label of probability 1/4 and a second of 3/4.
+    batch = {
+        "label": tf.constant([0, 1]),
+        "label_2": tf.constant([1, 1]),
+        "weight": tf.constant([2.0, 1.0]),
+        "mix": tf.constant([0.75, 0.0]),
+    }
+    logits = tf.math.log(tf.constant([[0.25, 0.75], [0.5, 0.5]]))
+    parts = classification.label_parts(batch)
+    losses = [classification.loss(logits, *part, class_weights=(4.0, 1.0)) for part in parts]
+    total = sum(loss for loss, _ in losses)
+    expected = 1.5 * 4 * np.log(4) + 0.5 * np.log(4 / 3) + 1 * np.log(2)
+    assert total.numpy() == pytest.approx(expected, rel=1e-6)
+    assert sum(weight for _, weight in losses).numpy() == pytest.approx(6 + 0.5 + 1)
+    plain = {"label": batch["label"], "weight": batch["weight"]}
+    assert classification.label_parts(plain) == [(batch["label"], batch["weight"])]
+
+
 def test_sums_and_loss_add_up_over_any_split_and_ignore_padding():
     logits, labels, weights = _example()
     whole = _sums(logits, labels, weights)

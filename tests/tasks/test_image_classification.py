@@ -88,6 +88,76 @@ def test_only_training_augments():
     assert 0 < flipped.sum() < 32
 
 
+def _seeds(n):
+    return tf.stack([tf.zeros(n, tf.int64), tf.range(n, dtype=tf.int64)], axis=1)
+
+
+def test_erased_pixels_have_the_mean_which_is_zero():
+    augment = Augment(erasing=1.0, erasing_area=(0.3, 0.6))
+    task = ImageClassification(augment=augment, mean=(0.2, 0.5, 0.9), std=(0.1, 0.2, 0.3)).bind(
+        SPEC
+    )
+    image = tf.constant(_images(n=8))
+    batch = task.features({"image": image}, training=True, seeds=_seeds(8))
+    plain = task.features({"image": image}, training=False)["image"].numpy()
+    changed = (batch["image"].numpy() != plain).any(axis=-1)
+    assert changed.any(axis=(1, 2)).mean() > 0.8
+    # As near to it as a pixel's 256 levels allow.
+    assert (abs(batch["image"].numpy()[changed]) <= 0.5 / 255 / np.array([0.1, 0.2, 0.3])).all()
+
+
+def test_a_mixed_batch_has_both_labels_and_shares_and_evaluation_has_not():
+    task = ImageClassification(augment=Augment(mixup=1.0), mean=(0.2,) * 3, std=(0.3,) * 3).bind(
+        SPEC
+    )
+    raw = {
+        "image": tf.constant(_images(n=6)),
+        "label": tf.constant([0, 1, 2, 0, 1, 1], tf.int64),
+        "weight": tf.ones(6),
+        "index": tf.range(6),
+    }
+    batch = task.features(raw, training=True, seeds=_seeds(6))
+    plain = task.features(raw, training=False)
+    assert plain.keys() == raw.keys()
+    np.testing.assert_array_equal(batch["label_2"], [1, 0, 0, 2, 1, 1])
+    share = batch["mix"].numpy()[:, None, None, None]
+    own = plain["image"].numpy()
+    expected = share * own + (1 - share) * own[[1, 0, 3, 2, 5, 4]]
+    np.testing.assert_allclose(batch["image"], expected, atol=1e-5)
+    for name in ("label", "index", "weight"):
+        np.testing.assert_array_equal(batch[name], raw[name])
+
+
+def test_loss_and_accuracy_of_a_mixed_batch_are_those_of_its_soft_targets():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(4, 3)).astype(np.float32)
+    first, second = np.array([0, 1, 2, 1]), np.array([1, 0, 1, 1])
+    share, weights = np.array([0.3, 0.9, 1.0, 0.6]), np.array([1.0, 2.0, 0.5, 1.0])
+    batch = {
+        "label": tf.constant(first),
+        "label_2": tf.constant(second),
+        "mix": tf.constant(share, tf.float32),
+        "weight": tf.constant(weights, tf.float32),
+    }
+    config = ImageClassification(label_smoothing=0.3, class_weights=(1.0, 3.0, 0.5))
+    outputs = {"logits": tf.constant(logits)}
+    total, weight = config.bind(SPEC).loss(outputs, batch)
+    # Each row's target, with its weight and the classes', smoothed.
+    factors = np.array(config.class_weights)
+    own = (weights * share)[:, None] * np.eye(3)[first] * factors
+    other = (weights * (1 - share))[:, None] * np.eye(3)[second] * factors
+    targets = own + other
+    smoothed = 0.7 * targets + 0.3 * targets.sum(axis=1, keepdims=True) / 3
+    expected = -(smoothed * np.log(_softmax(logits.astype(np.float64)))).sum()
+    np.testing.assert_allclose([total, weight], [expected, targets.sum()], rtol=1e-5)
+
+    sums = config.bind(SPEC).sums(outputs, batch, training=True)
+    best = logits.argmax(axis=1)
+    hits = weights * (share * (best == first) + (1 - share) * (best == second))
+    np.testing.assert_allclose(sums["correct"], hits.sum(), rtol=1e-5)
+    np.testing.assert_allclose(sums["weight"], weights.sum(), rtol=1e-6)
+
+
 @pytest.mark.field("ImageClassification.label_smoothing", "ImageClassification.class_weights")
 def test_loss_is_smoothed_and_class_weighted_and_the_sums_are_not():
     logits = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
@@ -196,6 +266,14 @@ def test_a_broken_image_is_an_invalid_argument(broken):
 def test_impossible_values_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=f"^{field} must be"):
         ImageClassification(**{field: value})
+
+
+def test_what_cannot_be_augmented_is_refused_by_key():
+    grey = dataclasses.replace(SPEC, channels=1)
+    config = ImageClassification(augment=Augment(hue=0.1))
+    assert config.bind(SPEC)
+    with pytest.raises(UserError, match=r"config\.task\.augment\.hue needs images of 3 channels"):
+        config.bind(grey)
 
 
 @pytest.mark.parametrize(

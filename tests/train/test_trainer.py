@@ -2,16 +2,20 @@
 
 import dataclasses
 import io
+import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow.python.framework import config as tf_config
 
 import modelzoo
 from modelzoo import config
 from modelzoo.data.augment import Augment
+from modelzoo.data.folder import ImageFolder
 from modelzoo.data.npz import NpzImages
 from modelzoo.errors import UserError
 from modelzoo.models.cnn import CNN
@@ -172,6 +176,51 @@ def test_replicas_and_micro_batches_train_alike(experiment, tmp_path):
         a, b = result["eval"][split_name], other["eval"][split_name]
         assert a["confusion"] == b["confusion"]
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+
+
+def test_the_whole_recipe_trains_alike_on_replicas_and_resumes_to_the_bit(experiment, tmp_path):
+    augment = Augment(
+        1, True, (0.3, 1.0), brightness=0.3, rand_augment=1, erasing=0.5, mixup=0.2, cutmix=1.0
+    )
+    experiment = change(experiment, task={"augment": augment})
+    train(experiment, tmp_path / "one")
+    whole = weights(tmp_path / "one")
+    train(change(experiment, distribute={"devices": "cpu:2"}), tmp_path / "two")
+    for name, value in weights(tmp_path / "two").items():
+        np.testing.assert_allclose(value, whole[name], atol=1e-5, err_msg=name)
+    shutil.rmtree(tmp_path / "one" / "checkpoints" / "00000012")
+    _, out = train(experiment, tmp_path / "one")
+    assert "resumed at step 6" in out
+    for name, value in weights(tmp_path / "one").items():
+        np.testing.assert_array_equal(value, whole[name], err_msg=name)
+
+
+def test_parts_of_images_are_taken_from_the_files_in_training_alone(experiment, tmp_path):
+    rng = np.random.default_rng(0)
+    for split, label in itertools.product(("train", "validation"), ("a", "b")):
+        folder = tmp_path / "images" / split / label
+        folder.mkdir(parents=True)
+        for number in range(4):
+            pixels = rng.integers(0, 256, (20, 10 + number), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    data = ImageFolder(
+        data_dir=str(tmp_path / "images"),
+        image_size=(6, 6),
+        validation_split="validation",
+        test_split=None,
+    )
+    sizes = []
+
+    def spied(self, image, seed, spec):
+        tf.py_function(lambda shape: sizes.append(tuple(shape.numpy())), [tf.shape(image)], [])
+        return image[:6, :6]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Augment, "crop", spied)
+        task = {"augment": Augment(crop_area=(0.1, 1.0))}
+        changed = change(experiment, data=data, task=task, train={"steps": 2, "batch_size": 8})
+        train(changed, tmp_path / "run")
+    assert set(sizes) == {(20, 10 + number, 1) for number in range(4)}
 
 
 def test_resuming_a_finished_run_scores_it_again(experiment, tmp_path):
@@ -407,6 +456,18 @@ def test_a_reader_that_goes_stops_the_run_once_it_is_saved(experiment, tmp_path)
         ({"train": {"accumulate": 3}}, "batch_size must be a multiple of 1 replica.* = 3, got 16"),
         ({"data": {"test_split": "tset"}}, "tset"),
         ({"task": {"class_weights": (1.0, 2.0, 3.0)}}, "config.task.class_weights"),
+        (
+            {"task": {"augment": Augment(mixup=0.2)}, "train": {"batch_size": 15}},
+            "batch_size must give each of 1 replica.* an even number .* got 15",
+        ),
+        (
+            {
+                "task": {"augment": Augment(cutmix=1.0)},
+                "train": {"batch_size": 6},
+                "distribute": {"devices": "cpu:2"},
+            },
+            "batch_size must give each of 2 replica.* got 6",
+        ),
         ({"model": {"filters": (4, 4, 4, 4)}}, "config.model.filters"),
         ({"distribute": {"devices": "gpu:8"}}, "--devices=gpu:8 asks for 8 GPU"),
         ({"distribute": {"devices": "cpu:64"}}, "cpu:64"),
