@@ -68,14 +68,16 @@ class Predictor:
         workdir: str | Path,
         checkpoint: str | int | None = None,
         weights: str | None = None,
+        test_views: str | None = None,
     ) -> "Predictor":
         """The model of a run's checkpoint, always in float32 (float64 where trained in it).
 
         `checkpoint`: "last", "best" or a step; None is the best where the run keeps one and else
         the last. `weights`: "ema" or "raw"; None is the set that the run's evaluation is
-        of. Raises UserError where there is no such checkpoint or no such set in it.
+        of. `test_views` stands in for the field of the run's task. Raises UserError where there is
+        no such checkpoint, no such set in it or no such field.
         """
-        experiment, spec = read_run(workdir)
+        experiment, spec = _read_with_views(workdir, test_views)
         if checkpoint is None:
             path = checkpoints.resolve(workdir)
         else:
@@ -98,13 +100,14 @@ class Predictor:
         return cls(experiment, task, task.signatures(model), origin, model)
 
     @classmethod
-    def from_zoo(cls, name_or_folder: str | Path) -> "Predictor":
+    def from_zoo(cls, name_or_folder: str | Path, test_views: str | None = None) -> "Predictor":
         """A trained model as they ship, in float32 (float64 where trained in it).
 
-        Raises UserError where there is none of that name and no folder.
+        `test_views` stands in for the field of its task. Raises UserError where there is none of
+        that name and no folder.
         """
         folder = zoo.find(name_or_folder)
-        experiment, spec = read_run(folder)
+        experiment, spec = _read_with_views(folder, test_views)
         task = experiment.task.bind(spec)
         with dtype_policy(inference_precision(experiment.train.precision)):
             model = task.build_model(experiment.model)
@@ -217,7 +220,11 @@ def load(name_or_folder: str | Path) -> Predictor:
 
 
 def open_model(
-    workdir: str | None, model: str | None, checkpoint: str | None, weights: str | None
+    workdir: str | None,
+    model: str | None,
+    checkpoint: str | None,
+    weights: str | None,
+    test_views: str | None = None,
 ) -> Predictor:
     """The predictor that a command's flags of these names ask for; UserError where they clash.
 
@@ -225,13 +232,19 @@ def open_model(
     """
     folder = find_model(workdir, model)
     if not is_export(folder) and not zoo.is_trained(folder):
-        return Predictor.from_workdir(folder, checkpoint, weights)
+        return Predictor.from_workdir(folder, checkpoint, weights, test_views)
+    if test_views is not None and is_export(folder):
+        raise UserError("an exported model has its views in its graph: export with --test_views")
     if checkpoint is not None or weights is not None:
         raise UserError(
             "--checkpoint and --weights choose in the folder of a run, an exported one and a "
             "trained model that ships have one set"
         )
-    return load(folder)
+    return (
+        Predictor.from_export(folder)
+        if is_export(folder)
+        else Predictor.from_zoo(folder, test_views)
+    )
 
 
 def find_model(workdir: str | None, model: str | None) -> Path:
@@ -266,6 +279,15 @@ def read_run(workdir: str | Path) -> tuple[config.Experiment, ImageSpec]:
     workdir = Path(workdir)
     assets = workdir if zoo.is_trained(workdir) else workdir / "assets"
     return _read(workdir / "config.json", assets / "spec.json")
+
+
+def _read_with_views(
+    folder: str | Path, test_views: str | None
+) -> tuple[config.Experiment, ImageSpec]:
+    experiment, spec = read_run(folder)
+    if test_views is not None:
+        experiment = config.override(experiment, [("task.test_views", test_views)])
+    return experiment, spec
 
 
 def read_export(folder: str | Path) -> tuple[config.Experiment, ImageSpec]:

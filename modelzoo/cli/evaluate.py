@@ -51,7 +51,7 @@ flags.DEFINE_enum(
 )
 
 # Overrides of anything else would change nothing here.
-_KEYS = ("data.", "eval.batch_size", "distribute.")
+_KEYS = ("data.", "eval.batch_size", "distribute.", "task.test_views")
 _MOST_CLASSES = 50
 
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         if not key.startswith(_KEYS):
             raise UserError(
                 f"--config.{key} changes nothing in an evaluation: config.data.*, "
-                "config.eval.batch_size and config.distribute.* do"
+                "config.eval.batch_size, config.task.test_views and config.distribute.* do"
             )
     predictor, experiment, strategy = _load(pairs)
     source = open_split(experiment.data, FLAGS.split, predictor.spec, [key for key, _ in pairs])
@@ -93,7 +93,8 @@ def _load(
     from modelzoo.distribute.strategy import Distribute, make_strategy
     from modelzoo.predictor import find_model, is_export, open_model, read_run
 
-    chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights)
+    views = dict(pairs).get("task.test_views")
+    chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights, views)
     folder = find_model(FLAGS.workdir, FLAGS.model)
     if is_export(folder):
         predictor = open_model(*chosen)

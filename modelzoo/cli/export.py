@@ -26,7 +26,8 @@ def main(argv: Sequence[str]) -> None:
 
     if FLAGS.model is not None and FLAGS.export_dir is None:
         raise UserError("name the folder to write to: --export_dir=FOLDER")
-    predictor = open_model(FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights)
+    chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights, FLAGS.test_views)
+    predictor = open_model(*chosen)
     folder = predictor.export(FLAGS.export_dir or Path(FLAGS.workdir, "export"))
     print(f"exported {predictor.origin}\nto {folder}\n")
     for name, function in predictor.signatures.items():

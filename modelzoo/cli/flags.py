@@ -190,8 +190,23 @@ def checkpoint(command: Flags) -> None:
     )
 
 
+def test_views(command: Flags) -> None:
+    """Defines `--test_views`, for the model of a `--workdir`."""
+    flags.DEFINE_enum(
+        "test_views",
+        None,
+        ["one", "flip", "flip_shift"],
+        "Views of each image whose predictions are averaged: it alone, with its mirror image, or "
+        "these shifted by a pixel too; without it what config.task.test_views says.",
+        flag_values=command,
+    )
+
+
 def trained_model(command: Flags) -> None:
-    """Defines `--workdir` and `--model`, of which one is to be given, and `checkpoint`'s flags."""
+    """Defines `--workdir` and `--model`, of which one is to be given, and what chooses in a run.
+
+    That is `checkpoint`'s flags and `test_views`.
+    """
     workdir(command, required=False, or_export=True)
     path(
         command,
@@ -199,6 +214,7 @@ def trained_model(command: Flags) -> None:
         "Name of a trained model that ships (modelzoo list shows them), or an exported folder.",
     )
     checkpoint(command)
+    test_views(command)
 
 
 def distribute(command: Flags) -> None:
@@ -218,10 +234,12 @@ def distribute(command: Flags) -> None:
 
 
 def config_overrides(command: Flags) -> list[tuple[str, str]]:
-    """The parsed overrides as `(key, text)` pairs, those of `distribute`'s flags among them."""
+    """The parsed overrides as `(key, text)` pairs, those of the short flags among them."""
+    keys = ("distribute.strategy", "distribute.devices", "task.test_views")
+    named = [(key, key.partition(".")[2]) for key in keys]
     short = [
-        (f"distribute.{name}", command[name].value)
-        for name in ("strategy", "devices")
+        (key, command[name].value)
+        for key, name in named
         if name in command and command[name].value is not None
     ]
     return command.overrides + short

@@ -32,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
 
     from modelzoo.predictor import open_model
 
-    predictor = open_model(FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights)
+    chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights, FLAGS.test_views)
+    predictor = open_model(*chosen)
     failed = 0
     for prediction in predictor.predict_files(files, FLAGS.batch_size):
         if prediction.error is not None:

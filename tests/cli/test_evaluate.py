@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +134,35 @@ def test_more_replicas_give_the_same_scores(image_run, capsys):
     )
     assert done.returncode == 0, done.stderr
     _same(json.loads(done.stdout), _evaluate(capsys, *words))
+
+
+def test_views_are_chosen_for_a_run_and_are_in_its_export(image_run, tmp_path, capsys):
+    run_folder = f"--workdir={image_run.workdir}"
+    plain = _evaluate(capsys, run_folder)
+    files = [tmp_path / name for name in ("evaluated", "served")]
+    flipped = _evaluate(capsys, run_folder, "--test_views=flip", f"--predictions={files[0]}")
+    assert flipped["loss"] != plain["loss"]
+    _same(_evaluate(capsys, run_folder, "--config.task.test_views=flip"), flipped)
+    # It is the mean over the images and their mirror images, as plain evaluation sees them.
+    predictor = Predictor.from_workdir(image_run.workdir)
+    raw = image_run.experiment.data.open("test").gather(np.arange(12))
+    images = raw["image"].numpy()
+    expected = sum(predictor.outputs({"image": i})["scores"] for i in (images, images[:, :, ::-1]))
+    rows = _lines(files[0])
+    np.testing.assert_allclose([row["scores"] for row in rows], expected / 2, atol=1e-5)
+
+    assert run(export, [run_folder, "--test_views=flip", f"--export_dir={tmp_path / 'out'}"]) == 0
+    capsys.readouterr()
+    exported = _evaluate(capsys, f"--model={tmp_path / 'out'}", f"--predictions={files[1]}")
+    _same(exported, flipped)
+    for served, row in zip(_lines(files[1]), rows, strict=True):
+        np.testing.assert_allclose(served["scores"], row["scores"], atol=1e-5)
+    assert run(predict, [run_folder, "--test_views=flip", str(image_run.data_dir / "test")]) == 0
+    predicted = {}
+    for line in map(json.loads, capsys.readouterr().out.splitlines()):
+        name = str(Path(line["file"]).relative_to(image_run.data_dir))
+        predicted[name] = line["probability"]
+    assert predicted == pytest.approx({row["id"]: row["probability"] for row in rows}, abs=1e-5)
 
 
 # Imports of Keras and of this package raise, so what runs here knows TensorFlow alone.
@@ -278,7 +308,12 @@ def test_classes_that_the_model_does_not_know_are_named(image_run, tmp_path, cap
 
 @pytest.mark.parametrize("flag", ["model", "workdir"])
 @pytest.mark.parametrize(
-    ("word", "message"), [("--devices=cpu:1", "one device"), ("--weights=raw", "has one set")]
+    ("word", "message"),
+    [
+        ("--devices=cpu:1", "one device"),
+        ("--weights=raw", "has one set"),
+        ("--test_views=flip", "has its views in its graph"),
+    ],
 )
 def test_devices_and_weights_are_not_for_an_export(exported, capsys, flag, word, message):
     assert run(evaluate, [f"--{flag}={exported}", word]) == 1
