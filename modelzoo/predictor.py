@@ -18,6 +18,7 @@ from modelzoo.export import saved_model
 from modelzoo.tasks.task import Task
 from modelzoo.train import checkpoint as checkpoints
 from modelzoo.train import run_folder
+from modelzoo.train.evaluation import Counts
 from modelzoo.train.precision import dtype_policy, inference_precision
 
 BATCH_SIZE = 64
@@ -27,24 +28,49 @@ BATCH_SIZE = 64
 class Prediction:
     """What a model says about one file, or the `error` that kept it from saying anything.
 
-    `scores` float32 `[classes]`, probabilities in the order of `Predictor.spec.class_names`;
-    `class_name` the best of these and `probability` its score.
+    `outputs` are what the signatures give for it, by name, without the batch's dimension; `answer`
+    is the same as `modelzoo predict` prints it. The properties are parts of these, None where the
+    task has no such part.
     """
 
     file: str
-    class_name: str | None = None
-    probability: float | None = None
-    scores: np.ndarray | None = None
+    answer: dict[str, Any] = dataclasses.field(default_factory=dict)
+    outputs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     error: str | None = None
+
+    @property
+    def class_name(self) -> str | None:
+        """The best class."""
+        return self.answer.get("class")
+
+    @property
+    def probability(self) -> float | None:
+        """That of the best class."""
+        return self.answer.get("probability")
+
+    @property
+    def tags(self) -> dict[str, float] | None:
+        """The predicted tags and their probabilities, the best first."""
+        return self.answer.get("tags")
+
+    @property
+    def values(self) -> dict[str, float] | None:
+        """The predicted numbers by name."""
+        return self.answer.get("values")
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """Probabilities in the order of `Predictor.spec.class_names`: float32 `[classes]`."""
+        return self.outputs.get("scores")
 
 
 class Predictor:
     """A trained model behind its serving signatures.
 
-    `signatures` maps `serving_default` and `image_bytes` to functions of one tensor that give
-    `classes` and `scores`; `experiment` is the config of the run, `task` is bound to `spec`, the
-    data's. `origin` says in words where the model is from. `model` is the Keras model, or None
-    where it is an exported graph.
+    `signatures` maps `serving_default` and `image_bytes` to functions of one tensor that give what
+    the task serves, such as `classes` and `scores`; `experiment` is the config of the run, `task`
+    is bound to `spec`, the data's. `origin` says in words where the model is from. `model` is the
+    Keras model, or None where it is an exported graph.
     """
 
     def __init__(
@@ -137,7 +163,7 @@ class Predictor:
         return saved_model.export(self.model, self.task, experiment, export_dir, version)
 
     def outputs(self, raw: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Classes and scores of raw examples: `classes` (text `[n]`), `scores` `[n, classes]`.
+        """What the signatures give for raw examples, such as `scores` `[n, classes]`; names as str.
 
         `raw` holds `image` (uint8 `[n, height, width, channels]`) or `encoded` (bytes `[n]`).
         """
@@ -146,21 +172,16 @@ class Predictor:
         else:
             encoded = tf.convert_to_tensor(raw["encoded"], tf.string)
             result = self.signatures["image_bytes"](encoded)
-        classes = [name.decode() for name in result["classes"].numpy()]
-        return {"classes": np.array(classes, dtype=str), "scores": result["scores"].numpy()}
+        return {name: _as_text(value.numpy()) for name, value in result.items()}
 
-    def sums(self, batches: Iterable[dict[str, Any]]) -> dict[str, np.ndarray]:
-        """The task's counts over raw batches, made from the scores that the signatures give.
-
-        A probability that float32 rounds to 0 counts as the smallest one above it in the loss.
-        """
-        total: dict[str, Any] = {}
+    def counts(self, batches: Iterable[dict[str, Any]]) -> Counts:
+        """What the task counts and collects over raw batches, from what the signatures give."""
+        counts = Counts()
         for raw in batches:
-            scores = np.maximum(self.outputs(raw)["scores"], np.finfo(np.float32).tiny)
-            counts = self.task.sums({"logits": tf.constant(np.log(scores))}, raw)
-            for name, value in counts.items():
-                total[name] = total.get(name, 0) + value.numpy().astype(np.float64)
-        return total
+            outputs = self.task.outputs_of(self.outputs(raw))
+            collected = self.task.collected(outputs, raw)
+            counts.add(self.task.sums(outputs, raw), collected, raw.get("index"))
+        return counts
 
     def predict_files(
         self, paths: Iterable[str | Path], batch_size: int = BATCH_SIZE
@@ -201,10 +222,8 @@ class Predictor:
             return self._decode_and_score(encoded[:middle]) + self._decode_and_score(
                 encoded[middle:]
             )
-        return [
-            Prediction("", str(class_name), float(scores.max()), scores)
-            for class_name, scores in zip(outputs["classes"], outputs["scores"], strict=True)
-        ]
+        rows = [{name: value[i] for name, value in outputs.items()} for i in range(len(encoded))]
+        return [Prediction("", self.task.answer(row), row) for row in rows]
 
 
 def load(name_or_folder: str | Path) -> Predictor:
@@ -321,6 +340,14 @@ class _Signature:
 
     def __call__(self, tensor: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._function(**{self._argument: tensor})
+
+
+def _as_text(array: np.ndarray) -> np.ndarray:
+    """Strings as text; numbers as they are."""
+    if array.dtype != object:
+        return array
+    texts = [text.decode() for text in array.ravel()]
+    return np.array(texts, dtype=str).reshape(array.shape)
 
 
 def _exported(folder: Path) -> Path | None:

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelzoo.data.source import ImageSource
     from modelzoo.data.spec import ImageSpec
     from modelzoo.predictor import Predictor
+    from modelzoo.train.evaluation import Counts
 
 FLAGS = shared.Flags()
 shared.trained_model(FLAGS)
@@ -44,7 +45,7 @@ flags.DEFINE_string(
 shared.path(
     FLAGS,
     "predictions",
-    "File to write a JSON line for each example to: id, label, class, probability, scores.",
+    "File to write a JSON line for each example to: id, label, what is predicted, scores.",
 )
 flags.DEFINE_enum(
     "format", "table", ["table", "json"], "How the scores are printed.", flag_values=FLAGS
@@ -52,7 +53,7 @@ flags.DEFINE_enum(
 
 # Overrides of anything else would change nothing here.
 _KEYS = ("data.", "eval.batch_size", "distribute.", "task.test_views")
-_MOST_CLASSES = 50
+_MOST_ROWS = 50
 
 
 def main(argv: Sequence[str]) -> None:
@@ -67,19 +68,19 @@ def main(argv: Sequence[str]) -> None:
             )
     predictor, experiment, strategy = _load(pairs)
     source = open_split(experiment.data, FLAGS.split, predictor.spec, [key for key, _ in pairs])
-    align = label_alignment(source.spec.class_names, predictor.spec.class_names)
+    align = predictor.task.align(source.spec)
     batch_size = experiment.eval.batch_size or experiment.train.batch_size
     if FLAGS.predictions is not None:
         rows = _predictions(predictor, source, align, batch_size)
         _write_lines(Path(FLAGS.predictions), rows)
-    sums = _sums(predictor, strategy, source, align, batch_size)
+    counts = _counts(predictor, strategy, source, align, batch_size)
     about = {
         "model": predictor.origin,
         "split": FLAGS.split,
         "examples": source.num_examples,
         "skipped": len(source.skipped),
     }
-    scores = predictor.task.scores(sums)
+    scores = predictor.task.scores(counts.sums, counts.collected)
     if FLAGS.format == "json":
         print(json.dumps({**about, **scores}, ensure_ascii=False))
     else:
@@ -138,27 +139,6 @@ def open_split(data: Any, split: str, spec: "ImageSpec", keys: Sequence[str]) ->
     return source
 
 
-def label_alignment(
-    given: Sequence[str], wanted: Sequence[str]
-) -> "Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]":
-    """A function of raw batches that numbers their labels as the model does, by the class names.
-
-    Raises UserError where a class is none of the model's.
-    """
-    import numpy as np
-    import tensorflow as tf
-
-    numbers = {name: number for number, name in enumerate(wanted)}
-    unknown = [name for name in given if name not in numbers]
-    if unknown:
-        raise UserError(
-            f"the data has {len(unknown)} class(es) that the model does not know, the first "
-            f"{unknown[0]!r}: it knows {', '.join(wanted[:10])}{', ...' if wanted[10:] else ''}"
-        )
-    table = np.array([numbers[name] for name in given], np.int64)
-    return lambda raw: {**raw, "label": tf.gather(table, raw["label"])}
-
-
 def _batches(
     batches: Iterable, source: "ImageSource", batch_size: int
 ) -> Iterator[dict[str, "tf.Tensor"]]:
@@ -169,7 +149,7 @@ def _batches(
     return naming_bad_images(batches, source, lambda k: evaluation_rows(k, count, batch_size))
 
 
-def _sums(predictor, strategy, source, align, batch_size) -> dict[str, Any]:
+def _counts(predictor, strategy, source, align, batch_size) -> "Counts":
     from modelzoo.data.pipeline import evaluation_dataset
     from modelzoo.train.evaluation import Evaluator
 
@@ -187,32 +167,34 @@ def _sums(predictor, strategy, source, align, batch_size) -> dict[str, Any]:
         return evaluation_dataset(source, features, batch_size=batch_size, replicas=replicas)
 
     if strategy is None:
-        return predictor.sums(_batches(batches(), source, batch_size))
+        return predictor.counts(_batches(batches(), source, batch_size))
     evaluator = Evaluator(predictor.model, predictor.task, strategy)
     distributed = strategy.distribute_datasets_from_function(batches)
-    return evaluator(_batches(distributed, source, batch_size))
+    (counts,) = evaluator(_batches(distributed, source, batch_size))
+    return counts
 
 
 def _predictions(predictor, source, align, batch_size) -> Iterator[dict[str, Any]]:
     """A row for each example, made by the serving signatures."""
+    import numpy as np
+
     from modelzoo.data.pipeline import evaluation_dataset
 
     dataset = evaluation_dataset(
         source, lambda raw, training: align(raw), batch_size=batch_size, replicas=1
     )
-    names = predictor.spec.class_names
+    task = predictor.task
     for raw in _batches(dataset, source, batch_size):
         outputs = predictor.outputs(raw)
         index, label = raw["index"].numpy(), raw["label"].numpy()
-        for i in range(len(index)):
-            if index[i] >= 0:
-                yield {
-                    "id": str(source.ids[index[i]]),
-                    "label": names[label[i]],
-                    "class": str(outputs["classes"][i]),
-                    "probability": float(outputs["scores"][i].max()),
-                    "scores": outputs["scores"][i].tolist(),
-                }
+        for i in np.flatnonzero(index >= 0):
+            served = {name: value[i] for name, value in outputs.items()}
+            yield {
+                "id": str(source.ids[index[i]]),
+                "label": task.truth(label[i]),
+                **task.answer(served),
+                **({"scores": served["scores"].tolist()} if "scores" in served else {}),
+            }
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -236,16 +218,23 @@ def table(about: dict[str, Any], scores: dict[str, Any]) -> str:
     rows = {key: str(value) for key, value in about.items() if value} | rows
     width = max(map(len, rows))
     lines = [f"{key:{width}}  {value}" for key, value in rows.items()]
-    per_class = scores["per_class"]
-    if len(per_class) > _MOST_CLASSES:
-        return "\n".join([*lines, f"{len(per_class)} classes: --format=json shows each"])
-    width = max(map(len, ["class", *per_class]))
-    names = list(next(iter(per_class.values())))
-    lines += ["", f"{'class':{width}}  " + "  ".join(f"{name:>9}" for name in names)]
-    for class_name, values in per_class.items():
-        cells = [f"{values[n]:9.4f}" if n != "support" else f"{values[n]:9g}" for n in names]
-        lines.append(f"{class_name:{width}}  " + "  ".join(cells))
+    for key, each in scores.items():
+        if key.startswith("per_"):
+            lines += ["", *_rows(key.removeprefix("per_"), each)]
     return "\n".join(lines)
+
+
+def _rows(kind: str, each: dict[str, dict[str, float]]) -> list[str]:
+    """A line for each of the classes or the like, below the names of their scores."""
+    if len(each) > _MOST_ROWS:
+        return [f"{len(each)} rows, one per {kind}: --format=json shows each"]
+    first = max(map(len, [kind, *each]))
+    widths = {name: max(9, len(name)) for name in next(iter(each.values()))}
+    lines = [f"{kind:{first}}  " + "  ".join(f"{name:>{w}}" for name, w in widths.items())]
+    for name, values in each.items():
+        cells = [f"{values[n]:{w}{'g' if n == 'support' else '.4f'}}" for n, w in widths.items()]
+        lines.append(f"{name:{first}}  " + "  ".join(cells))
+    return lines
 
 
 if __name__ == "__main__":

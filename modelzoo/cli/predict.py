@@ -1,4 +1,4 @@
-"""Predicts the classes of image files: one JSON line for each."""
+"""Predicts the classes, tags or values of image files: one JSON line for each."""
 
 import json
 import os
@@ -17,7 +17,7 @@ shared.trained_model(FLAGS)
 flags.DEFINE_integer(
     "top",
     None,
-    "Also give that many of the best classes, with their probabilities.",
+    "Also give that many of the best classes or tags, with their probabilities.",
     lower_bound=1,
     flag_values=FLAGS,
 )
@@ -40,21 +40,8 @@ def main(argv: Sequence[str]) -> int:
             failed += 1
             print(f"{prediction.file}: {prediction.error}", file=sys.stderr)
             continue
-        line = {
-            "file": prediction.file,
-            "class": prediction.class_name,
-            "probability": prediction.probability,
-        }
-        if FLAGS.top is not None:
-            best = (-prediction.scores).argsort(kind="stable")[: FLAGS.top]
-            line["top"] = [
-                {
-                    "class": predictor.spec.class_names[i],
-                    "probability": float(prediction.scores[i]),
-                }
-                for i in best
-            ]
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        answer = predictor.task.answer(prediction.outputs, FLAGS.top)
+        print(json.dumps({"file": prediction.file, **answer}, ensure_ascii=False), flush=True)
     if failed and len(files) > 1:
         print(f"{failed} of {len(files)} files could not be predicted", file=sys.stderr)
     return 1 if failed else 0

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 
 from modelzoo.data.source import ImageSource
-from modelzoo.data.spec import ImageSpec
+from modelzoo.data.spec import ImageSpec, Targets
 from modelzoo.data.splits import MissingSplitError
 from modelzoo.errors import UserError
 
@@ -70,12 +70,17 @@ class ImageData(abc.ABC):
         """Opens a split by its text; `encoded` as in `open`."""
 
     def _spec(
-        self, where: str, shape: tuple[int, int, int], class_names: tuple[str, ...]
+        self,
+        where: str,
+        shape: tuple[int, int, int],
+        class_names: tuple[str, ...],
+        targets: Targets = "class",
     ) -> ImageSpec:
         """The spec for the data of a place, of this own shape `(height, width, channels)`."""
         height, width = self.image_size or shape[:2]
+        channels = self.channels or shape[2]
         try:
-            return ImageSpec(height, width, self.channels or shape[2], class_names, self.resize)
+            return ImageSpec(height, width, channels, class_names, self.resize, targets)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
 

@@ -50,7 +50,8 @@ class ImageSource:
         """Reads rows by index (int64 `[n]`, -1 for padding), in a graph as well.
 
         Returns `image` (uint8 `[n, height, width, channels]`) or `encoded` (string `[n]`), `label`
-        (int64 `[n]`), `weight` (float32 `[n]`, 0 for padding) and `index`, the indices themselves.
+        (as `spec.targets` says), `weight` (float32 `[n]`, 0 for padding) and `index`, the indices
+        themselves.
         """
         indices = tf.convert_to_tensor(indices, tf.int64)
         raw = self._read(tf.maximum(indices, 0))
@@ -89,7 +90,8 @@ class EncodedRows:
     Attributes:
         where: how messages name the place, such as a folder.
         ids: one name per row.
-        read: rows (int64 `[n]`) to `encoded` (string `[n]`) and `label` (int64 `[n]`), in a graph.
+        read: rows (int64 `[n]`) to `encoded` (string `[n]`) and `label` (as the spec's `targets`
+            say), in a graph.
         fixed_size: an image of another size than the spec's is an error of the data.
         fixed_channels: an image with other channels than the spec's is a bad image.
     """
@@ -126,7 +128,7 @@ def open_encoded(
     """
     decoder = ImageDecoder(spec)
 
-    def examine(row: int) -> tuple[np.ndarray, int]:
+    def examine(row: int) -> tuple[np.ndarray, np.ndarray]:
         try:
             raw = rows.read(tf.constant([row], tf.int64))
             image = decode(raw["encoded"][0])
@@ -137,9 +139,9 @@ def open_encoded(
             raise UserError(size_mismatch(rows.where, rows.ids[row], size, spec))
         if rows.fixed_channels and channels != spec.channels:
             raise _BadImageError(channel_mismatch(channels, spec))
-        return decoder.fit(image).numpy(), int(raw["label"][0])
+        return decoder.fit(image).numpy(), raw["label"][0].numpy()
 
-    def examine_or_tell(row: int) -> tuple[np.ndarray, int]:
+    def examine_or_tell(row: int) -> tuple[np.ndarray, np.ndarray]:
         try:
             return examine(row)
         except _BadImageError as error:
@@ -151,7 +153,7 @@ def open_encoded(
         return ImageSource(spec, rows.ids, rows.read, examine=examine_or_tell)
 
     images = np.empty((count if in_memory else 0, *spec.shape), np.uint8)
-    labels = np.empty(count, np.int64)
+    labels = spec.empty_labels(count)
     good = np.zeros(count, bool)
     skipped = []
     for index, image, label in _decoded(rows, decoder, keep=in_memory):

@@ -2,14 +2,23 @@
 
 import dataclasses
 import itertools
+from typing import Literal
+
+import numpy as np
+
+Targets = Literal["class", "tags", "values"]
+"""What is learned of each image: one class, any number of tags, or numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec:
-    """Size of the images that a model sees, how others are brought to it, and the classes.
+    """Size of the images that a model sees, how others are brought to it, and the targets.
 
-    `resize` is "crop" (shorter side to the size, then the centre) or "stretch". Two classes of one
-    name are a ValueError: scores and files of classes go by the names.
+    `resize` is "crop" (shorter side to the size, then the centre) or "stretch". `targets` says what
+    `label` holds: "class" (int64 `[n]`, a number of `class_names`), "tags" (float32
+    `[n, classes]`, 1 for each of `class_names` that the image has, else 0) or "values" (float32
+    `[n, classes]`, a number for each of `class_names`). Two classes of one name are a ValueError:
+    scores and files of classes go by the names.
     """
 
     height: int
@@ -17,6 +26,7 @@ class ImageSpec:
     channels: int
     class_names: tuple[str, ...]
     resize: str = "crop"
+    targets: Targets = "class"
 
     def __post_init__(self):
         names = sorted(self.class_names)
@@ -31,8 +41,14 @@ class ImageSpec:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, tags or values."""
         return len(self.class_names)
+
+    def empty_labels(self, count: int) -> np.ndarray:
+        """Room for so many labels, in the type and shape of `targets`."""
+        if self.targets == "class":
+            return np.empty(count, np.int64)
+        return np.empty((count, self.num_classes), np.float32)
 
     def to_dict(self) -> dict:
         """The fields as JSON values."""

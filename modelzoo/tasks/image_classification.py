@@ -41,13 +41,16 @@ class ImageClassification(ImageInputs):
 
         Raises UserError where `class_weights`, `mean` or `std` do not fit these.
         """
+        task = ImageClassificationTask(self, spec)
         self.check_lengths(spec.num_classes, "classes", "class_weights")
-        return ImageClassificationTask(self, spec)
+        return task
 
 
 class ImageClassificationTask(ImageTask):
     """`ImageClassification` on given data: a `modelzoo.tasks.task.Task`."""
 
+    targets = "class"
+    things = "classes"
     headline = ("loss", "accuracy")
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,7 +86,9 @@ class ImageClassificationTask(ImageTask):
         """Logits of the mean of the views' probabilities."""
         return mean_softmax(shares, logits)
 
-    def scores(self, sums: dict[str, np.ndarray]) -> dict[str, Any]:
+    def scores(
+        self, sums: dict[str, np.ndarray], collected: dict[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
         """The scores of `modelzoo.tasks.classification.scores`."""
         return classification.scores(sums, self.spec.class_names)
 
@@ -95,3 +100,30 @@ class ImageClassificationTask(ImageTask):
         logits = outputs["logits"]
         classes = tf.gather(tf.constant(self.spec.class_names), tf.argmax(logits, axis=-1))
         return {"classes": classes, "scores": tf.cast(tf.nn.softmax(logits), tf.float32)}
+
+    def outputs_of(self, served: dict[str, np.ndarray]) -> Tensors:
+        """`logits` up to a constant for each example.
+
+        A probability that float32 rounds to 0 is taken for the smallest one above it.
+        """
+        scores = np.maximum(served["scores"], np.finfo(np.float32).tiny)
+        return {"logits": tf.constant(np.log(scores))}
+
+    def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
+        """`class` and its `probability`; `top` is a list of these, the best first."""
+        scores = served["scores"]
+        answer = {"class": str(served["classes"]), "probability": float(scores.max())}
+        if top is not None:
+            answer["top"] = [
+                {"class": self.spec.class_names[i], "probability": float(scores[i])}
+                for i in (-scores).argsort(kind="stable")[:top]
+            ]
+        return answer
+
+    def truth(self, label: np.ndarray) -> str:
+        """The name of the class."""
+        return self.spec.class_names[label]
+
+    def _aligned(self, labels: tf.Tensor, given: tuple[str, ...]) -> tf.Tensor:
+        numbers = [self.spec.class_names.index(name) for name in given]
+        return tf.gather(tf.constant(numbers, tf.int64), labels)

@@ -11,11 +11,13 @@ import tensorflow as tf
 
 from modelzoo.data.augment import Augment, mixing
 from modelzoo.data.images import ImageDecoder
-from modelzoo.data.spec import ImageSpec
+from modelzoo.data.spec import ImageSpec, Targets
 from modelzoo.errors import UserError
 from modelzoo.tasks import names
 from modelzoo.tasks.task import Tensors
 from modelzoo.tasks.views import Views, mean, views_of
+
+_TASKS = {"class": "ImageClassification", "tags": "ImageTagging", "values": "ImageRegression"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,10 +64,22 @@ class ImageInputs:
 class ImageTask:
     """The shared part of a `modelzoo.tasks.task.Task` on images.
 
-    Raises UserError where `mean`, `std`, `augment` or `test_views` do not fit the data's images.
+    targets: what is learned, as in `ImageSpec`. things: what the names of these are in words.
+    Raises UserError where the data has other targets, or `mean`, `std`, `augment` or `test_views`
+    do not fit its images.
     """
 
+    targets: Targets
+    things: str
+    lower_is_better = ("loss",)
+
     def __init__(self, config: ImageInputs, spec: ImageSpec):
+        if spec.targets != self.targets:
+            raise UserError(
+                f"config.task is {type(config).__name__}, which learns targets {self.targets!r}, "
+                f"but those of the data are {spec.targets!r}: choose {_TASKS[spec.targets]} or "
+                "other data in the config file"
+            )
         config.check_lengths(spec.channels, "channels", "mean", "std")
         if refused := config.augment.refused(spec.channels):
             raise UserError(f"config.task.augment.{refused}")
@@ -92,7 +106,8 @@ class ImageTask:
 
     def describe(self) -> str:
         """Such as `10 classes, images 8x8x1`."""
-        return f"{self.spec.num_classes} classes, images {'x'.join(map(str, self.spec.shape))}"
+        size = "x".join(map(str, self.spec.shape))
+        return f"{self.spec.num_classes} {self.things}, images {size}"
 
     def build_model(self, model_config: Any) -> keras.Model:
         """Builds `model_config` for the data's images and targets: `[batch, H, W, C]` -> logits.
@@ -137,6 +152,36 @@ class ImageTask:
     def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
         """The logits of several views, each `[n, ...]`, as one by their shares."""
         return mean(shares, logits)
+
+    def collected(self, outputs: Tensors, batch: Tensors) -> Tensors:
+        """Nothing: all scores come from sums."""
+        return {}
+
+    def align(self, spec: ImageSpec) -> Callable[[Tensors], Tensors]:
+        """A function of raw batches of other data that brings labels into this task's order.
+
+        It goes by the names. Raises UserError where the data has other targets, or a name that is
+        none of this task's.
+        """
+        if spec.targets != self.targets:
+            raise UserError(
+                f"the model learned targets {self.targets!r}, but those of the data are "
+                f"{spec.targets!r}"
+            )
+        known = self.spec.class_names
+        unknown = [name for name in spec.class_names if name not in set(known)]
+        if unknown:
+            raise UserError(
+                f"the data has {len(unknown)} of its {self.things} that the model does not know, "
+                f"the first {unknown[0]!r}: it knows {', '.join(known[:10])}"
+                f"{', ...' if known[10:] else ''}"
+            )
+        return lambda raw: {**raw, "label": self._aligned(raw["label"], spec.class_names)}
+
+    def _aligned(self, labels: tf.Tensor, given: tuple[str, ...]) -> tf.Tensor:
+        """Labels of columns of these names, of which one that is missing is 0, in this order."""
+        order = [given.index(n) if n in given else len(given) for n in self.spec.class_names]
+        return tf.gather(tf.pad(labels, [[0, 0], [0, 1]]), order, axis=1)
 
     def served(self, outputs: Tensors) -> Tensors:
         """What the signatures give for `outputs`, each `[n, ...]`."""

@@ -16,6 +16,8 @@ class Task(Protocol):
     spec: Any
     headline: tuple[str, ...]
     """Names of the scores that a line of progress shows."""
+    lower_is_better: tuple[str, ...]
+    """Names of the scores of which the lower is better, as of losses and errors."""
 
     def describe(self) -> str:
         """The data in a few words, for the summary of a run."""
@@ -30,13 +32,13 @@ class Task(Protocol):
         """Turns raw examples into a batch: the one function of training, evaluation and serving.
 
         `raw` holds `image` (uint8 `[batch, height, width, channels]`) or `encoded` (string
-        `[batch]`) and where known `label` (int64 `[batch]`), `weight` (float32 `[batch]`) and
-        others, which pass through. `seeds` (int64 `[batch, 2]`: epoch-dependent seed and index)
-        drive augmentation when `training`.
+        `[batch]`) and where known `label` (`[batch, ...]`, the data's targets), `weight` (float32
+        `[batch]`) and others, which pass through. `seeds` (int64 `[batch, 2]`: epoch-dependent seed
+        and index) drive augmentation when `training`.
         """
 
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
-        """Runs the model: `logits` `[batch, classes]`, at least float32."""
+        """Runs the model: tensors `[batch, ...]` such as `logits`, at least float32."""
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         """Weighted sum of the losses and sum of the weights, scalars; nothing is divided."""
@@ -44,8 +46,34 @@ class Task(Protocol):
     def sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
         """Additive counts, weighted; in training only the few that the progress line shows."""
 
-    def scores(self, sums: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Turns the summed counts into named scores."""
+    def collected(self, outputs: Tensors, batch: Tensors) -> Tensors:
+        """What scores need of every example because it does not add up, `[batch, ...]`; often {}.
+
+        The evaluator gathers it from all replicas, without padding, in the order of the examples.
+        """
+
+    def scores(
+        self, sums: dict[str, np.ndarray], collected: dict[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
+        """Turns summed counts, and what was collected, into named scores; in training the sums."""
 
     def signatures(self, model: keras.Model) -> dict[str, Callable]:
         """Serving functions by signature name, each with its `input_signature`."""
+
+    def outputs_of(self, served: dict[str, np.ndarray]) -> Tensors:
+        """What `outputs` gives, as far as it can be told from what the signatures give."""
+
+    def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
+        """What the signatures give for one example, in JSON values for a person to read.
+
+        With `top` also that many of the best. Raises UserError where there is no best.
+        """
+
+    def truth(self, label: np.ndarray) -> Any:
+        """The label of one example as a JSON value, such as the name of its class."""
+
+    def align(self, spec: Any) -> Callable[[Tensors], Tensors]:
+        """A function of raw batches of other data, which gives their labels as this task has them.
+
+        Raises UserError where they are none of this task's.
+        """

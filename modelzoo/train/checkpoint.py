@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import keras
@@ -45,14 +45,16 @@ class Meta:
     best_loss: float | None = None
     stale: int = 0
 
-    def judged(self, metric: str, scores: Mapping[str, float]) -> "Meta":
+    def judged(
+        self, metric: str, scores: Mapping[str, float], lower_is_better: Collection[str] = ("loss",)
+    ) -> "Meta":
         """With the scores of an evaluation now taken into account.
 
-        Of a loss the lower is better, of any other score the higher, and among equals the one with
-        the lower loss.
+        Of the scores in `lower_is_better` the lower is better, of any other the higher, and among
+        equals the one with the lower loss.
         """
         score, loss = scores[metric], scores.get("loss", 0.0)
-        sign = -1 if metric == "loss" else 1
+        sign = -1 if metric in lower_is_better else 1
         best = (sign * self.best_score, -self.best_loss) if self.best_step is not None else None
         if best is None or (sign * score, -loss) > best:
             return dataclasses.replace(

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from modelzoo.data.pipeline import evaluation_dataset, evaluation_rows, naming_b
 from modelzoo.distribute.strategy import distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.tasks.task import Task
-from modelzoo.train.evaluation import Evaluator
+from modelzoo.train.evaluation import Counts, Evaluator
 from modelzoo.train.progress import Progress
 from modelzoo.train.settings import Evaluation
 from modelzoo.train.state import TrainState
@@ -50,24 +50,27 @@ class Scoring:
         Raises UserError where a score that a line shows is not finite.
         """
         self.progress.note(f"scoring the {split} split")
-        scores = self._scores(split, self.settings.weights)
-        if self.state.average and self.settings.weights == "ema":
-            scores["raw"] = self._scores(split, "raw")
-        return scores
+        both = self.state.average and self.settings.weights == "ema"
+        sets = ("ema", "raw") if both else (self.settings.weights,)
+        scores, *raw = (self._scores(split, counts) for counts in self._counts(split, sets))
+        return {**scores, "raw": raw[0]} if raw else scores
 
     def check_metric(self) -> None:
         """Raises UserError where `best_metric` is no score of the task: not hours later."""
         name = self.settings.best_metric
         if name is None:
             return
-        sums = self._sums("validation", self.settings.weights, batches=1)
-        scores = self.task.scores({key: np.ones_like(value) for key, value in sums.items()})
+        (counts,) = self._counts("validation", (self.settings.weights,), batches=1)
+        ones = (
+            {k: np.ones_like(v) for k, v in of.items()} for of in (counts.sums, counts.collected)
+        )
+        scores = self.task.scores(*ones)
         if not isinstance(scores.get(name), float):
             there = ", ".join(k for k, v in scores.items() if isinstance(v, float))
             raise UserError(f"config.eval.best_metric must be one of {there}; got {name!r}")
 
-    def _scores(self, split: str, weights: str) -> dict[str, Any]:
-        scores = self.task.scores(self._sums(split, weights))
+    def _scores(self, split: str, counts: Counts) -> dict[str, Any]:
+        scores = self.task.scores(counts.sums, counts.collected)
         for name, value in scores.items():
             if isinstance(value, float) and not np.isfinite(value):
                 raise UserError(
@@ -76,8 +79,8 @@ class Scoring:
                 )
         return scores
 
-    def _sums(self, split: str, weights: str, batches: int | None = None) -> dict[str, np.ndarray]:
-        """The counts over a split, or over its first batches."""
+    def _counts(self, split: str, sets: Sequence[str], batches: int | None = None) -> list[Counts]:
+        """The counts over a split, or over its first batches, with each set of weights."""
         source, strategy = self.splits[split], self.evaluator.strategy
 
         dataset = evaluation_dataset(
@@ -92,5 +95,5 @@ class Scoring:
 
         with self.memory_told():
             named = naming_bad_images(distribute_batches(strategy, dataset), source, rows)
-            served = self.state.served(weights)
-            return self.evaluator(itertools.islice(named, batches), served)
+            served = [self.state.served(weights) for weights in sets]
+            return self.evaluator(itertools.islice(named, batches), *served)

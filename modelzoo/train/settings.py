@@ -96,8 +96,8 @@ class Evaluation:
     batch_size: global batch of evaluation (None: that of training).
     weights: the set that is scored, kept as best and exported: the moving average "ema" where
         there is one, or "raw". Where they differ, both are scored.
-    best_metric: validation score by which a best checkpoint is kept and used at the end ("loss":
-        lower is better, any other: higher); None keeps the last.
+    best_metric: validation score by which a best checkpoint is kept and used at the end (of a loss
+        or another error the lowest, of any other the highest); None keeps the last.
     patience: evaluations without a better `best_metric` after which training stops.
     test_at_end: score the test split once when training is done.
     """

@@ -323,7 +323,7 @@ class Trainer:
             records.eval(step, scores)
             metric = self.evaluation.best_metric
             if metric is not None:
-                self.meta = self.meta.judged(metric, scores)
+                self.meta = self.meta.judged(metric, scores, self.task.lower_is_better)
                 save |= self.meta.best_step == step
         if save or self._stale() or self.stop_signal is not None or self.progress.broken:
             self.save()

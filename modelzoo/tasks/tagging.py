@@ -1,0 +1,153 @@
+"""Loss and scores of multi-label classification, where an example has any number of classes.
+
+Shapes: `logits` and `labels` (float, 0 to 1) `[n, classes]`, `weights` `[n]`, of the examples; one
+of weight 0 counts nowhere. Scores are what scikit-learn gives with `sample_weight` and
+`zero_division=0`, where every tag occurs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.errors import UserError
+
+
+def loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    weights: tf.Tensor,
+    label_smoothing: float = 0.0,
+    positive_weights: Sequence[float] | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Weighted sum of the binary cross-entropies in nats, and sum of the weights, both scalars.
+
+    That of an example is the mean over its tags, so that a learning rate does not depend on how
+    many there are. With label smoothing e a target y becomes (1 - e) y + e / 2. Of each tag the
+    term of what is present, -y log p, is multiplied by its positive weight; no weight is.
+    """
+    labels = tf.cast(labels, logits.dtype)
+    if label_smoothing:
+        labels = (1.0 - label_smoothing) * labels + 0.5 * label_smoothing
+    if positive_weights is None:
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+    else:
+        factors = tf.constant(positive_weights, logits.dtype)
+        losses = tf.nn.weighted_cross_entropy_with_logits(labels, logits, factors)
+    weights = tf.cast(weights, logits.dtype)
+    return tf.reduce_sum(tf.reduce_mean(losses, axis=-1) * weights), tf.reduce_sum(weights)
+
+
+def probabilities(logits: tf.Tensor) -> tf.Tensor:
+    """What is served and thresholded: float32."""
+    return tf.cast(tf.sigmoid(logits), tf.float32)
+
+
+def sums(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    weights: tf.Tensor,
+    threshold: float,
+    training: bool = False,
+) -> dict[str, tf.Tensor]:
+    """Weighted counts: `weight`, `exact`, `hits`, `predicted`, `support`, `loss` (not in training).
+
+    `exact` counts the examples whose tags are predicted exactly; `hits`, `predicted` and `support`
+    the tags that are both, predicted and present: `[classes]`, in training scalars over all.
+    """
+    labels = tf.cast(labels, logits.dtype)
+    weights = tf.cast(weights, logits.dtype)
+    chosen = probabilities(logits) >= threshold
+    predicted = tf.cast(chosen, logits.dtype)
+    exact = tf.reduce_all(chosen == (labels >= 0.5), axis=-1)
+    axis = None if training else 0
+    counts = {"hits": predicted * labels, "predicted": predicted, "support": labels}
+    result = {name: tf.reduce_sum(n * weights[:, None], axis) for name, n in counts.items()}
+    result["exact"] = tf.reduce_sum(tf.cast(exact, weights.dtype) * weights)
+    result["weight"] = tf.reduce_sum(weights)
+    if not training:
+        result["loss"] = loss(logits, labels, weights)[0]
+    return result
+
+
+def scores(
+    sums: dict[str, np.ndarray],
+    collected: dict[str, np.ndarray] | None,
+    class_names: Sequence[str],
+) -> dict[str, Any]:
+    """Scores from the counts of `sums`, and from `scores`, `label` and `weight` of every example.
+
+    `loss`, `mean_average_precision` (over the tags that occur), `micro_average_precision`,
+    `macro_precision`, `macro_recall`, `macro_f1` (over the tags that occur or are predicted),
+    `micro_precision`, `micro_recall`, `micro_f1`, `exact_match` and `per_tag` (name ->
+    `average_precision`, `precision`, `recall`, `f1`, `support`). What has no denominator is 0.
+
+    From the counts of training come those that are micro, and `exact_match`. Raises UserError
+    where no example had a weight.
+    """
+    weight = float(sums["weight"])
+    if not weight > 0:
+        raise UserError(
+            "no example with a positive weight was evaluated: there is nothing to score"
+        )
+    counts = [np.atleast_1d(sums[name]) for name in ("hits", "predicted", "support")]
+    micro = {f"micro_{k}": float(v) for k, v in _f1(*(n.sum() for n in counts)).items()}
+    exact = {"exact_match": float(sums["exact"]) / weight}
+    if "loss" not in sums:
+        return {**micro, **exact}
+    _, predicted, support = counts
+    each = _f1(*counts)
+    shown = support + predicted > 0
+    macro = {f"macro_{k}": float(v[shown].mean()) if shown.any() else 0.0 for k, v in each.items()}
+    ranked, labels, weights = (
+        np.asarray(collected[name], np.float64) for name in ("scores", "label", "weight")
+    )
+    each["average_precision"] = np.array(
+        [average_precision(ranked[:, k], labels[:, k], weights) for k in range(len(class_names))]
+    )
+    each["support"] = support
+    occurring = support > 0
+    mean = float(each["average_precision"][occurring].mean()) if occurring.any() else 0.0
+    flat = (ranked.ravel(), labels.ravel(), np.repeat(weights, len(class_names)))
+    return {
+        "loss": float(sums["loss"]) / weight,
+        "mean_average_precision": mean,
+        "micro_average_precision": average_precision(*flat),
+        **macro,
+        **micro,
+        **exact,
+        "per_tag": {
+            name: {key: float(values[i]) for key, values in each.items()}
+            for i, name in enumerate(class_names)
+        },
+    }
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """The mean of the precisions at each recall that is reached, going down the scores.
+
+    Arrays `[n]`, labels 0 or 1. Equal scores are one step. 0 where no label is 1.
+    """
+    order = np.argsort(-scores, kind="stable")
+    # The last place of each distinct score.
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    hits = np.cumsum((labels * weights)[order])[ends]
+    places = np.cumsum(weights[order])[ends]
+    if not hits[-1] > 0:
+        return 0.0
+    steps = np.diff(hits, prepend=0.0)
+    return float((_ratio(hits, places) * steps).sum() / hits[-1])
+
+
+def _f1(hits, predicted, support):
+    return {
+        "precision": _ratio(hits, predicted),
+        "recall": _ratio(hits, support),
+        "f1": _ratio(2 * hits, support + predicted),
+    }
+
+
+def _ratio(part, whole):
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
