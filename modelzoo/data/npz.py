@@ -1,4 +1,4 @@
-"""Images and labels in one `.npz` file."""
+"""Images and their targets in one `.npz` file."""
 
 import dataclasses
 import os
@@ -11,6 +11,7 @@ import tensorflow as tf
 from modelzoo.data.config import ImageData
 from modelzoo.data.images import ImageDecoder
 from modelzoo.data.source import ImageSource, source_from_arrays
+from modelzoo.data.spec import Targets
 from modelzoo.data.splits import MissingSplitError, split_name, split_slice
 from modelzoo.errors import UserError
 
@@ -19,14 +20,17 @@ from modelzoo.errors import UserError
 class NpzImages(ImageData):
     """Arrays `x_SPLIT` and `y_SPLIT`, such as `x_train`, `y_train`, `x_test`, `y_test`.
 
-    Images are uint8 `[n, height, width]` or `[n, height, width, channels]`, labels integers from 0
-    on. Optional: `w_SPLIT`, weights of the examples; `class_names`, strings.
+    Images are uint8 `[n, height, width]` or `[n, height, width, channels]`. Optional: `w_SPLIT`,
+    weights of the examples; `class_names`, strings: of the classes, tags or values.
 
     Attributes:
         path: the file.
+        targets: what `y_SPLIT` holds: "class", integers `[n]` from 0 on; "tags", 0 or 1 for each
+            tag `[n, tags]`; "values", numbers `[n]` or `[n, values]`.
     """
 
     path: str
+    targets: Targets = "class"
 
     def _open(self, split: str, encoded: bool) -> ImageSource:
         path = os.path.expanduser(self.path)
@@ -59,7 +63,7 @@ class NpzImages(ImageData):
         images = images if images.ndim == 4 else images[..., None]
         if not 1 <= images.shape[3] <= 4:
             raise UserError(f"{path}: x_{name} has {images.shape[3]} channels, not 1 to 4")
-        labels = {other: _labels(path, file, other) for other in splits}
+        labels = {other: self._labels(path, file, other) for other in splits}
         _same_length(path, f"x_{name}", images, f"y_{name}", labels[name])
         rows = split_slice(split, len(images))
         arrays = {"image": images[rows], "label": labels[name][rows]}
@@ -69,43 +73,79 @@ class NpzImages(ImageData):
             if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
                 raise UserError(f"{path}: w_{name} must be [n] finite weights of at least 0")
             arrays["weight"] = weights[rows].astype(np.float32)
-        num_classes = 1 + max(int(values.max()) for values in labels.values() if len(values))
-        spec = self._spec(path, images.shape[1:], _class_names(path, file, num_classes))
+        class_names = self._class_names(path, file, labels)
+        spec = self._spec(path, images.shape[1:], class_names, self.targets)
         if images.shape[1:] != spec.shape:
             arrays["image"] = _fit(arrays["image"], ImageDecoder(spec))
         ids = [f"{name}/{row}" for row in range(rows.start, rows.stop)]
         return source_from_arrays(spec, ids, arrays)
 
+    def _labels(self, path: str, file: np.lib.npyio.NpzFile, split: str) -> np.ndarray:
+        if f"y_{split}" not in file:
+            raise UserError(f"{path} has x_{split} and no labels y_{split} for it")
+        labels = file[f"y_{split}"]
 
-def _labels(path: str, file: np.lib.npyio.NpzFile, split: str) -> np.ndarray:
-    if f"y_{split}" not in file:
-        raise UserError(f"{path} has x_{split} and no labels y_{split} for it")
-    labels = file[f"y_{split}"]
-    # Keras's own archives hold labels as [n, 1].
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(
-            f"{path}: y_{split} must be integers [n], it is {labels.dtype} {list(labels.shape)}"
-        )
-    if len(labels) and labels.min() < 0:
-        raise UserError(f"{path}: y_{split} has the negative label {labels.min()}")
-    return labels.astype(np.int64)
+        def refused(wanted: str) -> UserError:
+            got = f"{labels.dtype} {list(labels.shape)}"
+            return UserError(
+                f"{path}: y_{split} must be {wanted} for config.data.targets={self.targets}, "
+                f"it is {got}"
+            )
+
+        if self.targets == "class":
+            # Keras's own archives hold labels as [n, 1].
+            labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+            if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+                raise refused("integers [n]")
+            if len(labels) and labels.min() < 0:
+                raise UserError(f"{path}: y_{split} has the negative label {labels.min()}")
+            return labels.astype(np.int64)
+        if self.targets == "tags":
+            if labels.ndim != 2 or labels.dtype.kind not in "biuf":
+                raise refused("0 or 1 for each tag [n, tags]")
+            wrong = labels[(labels != 0) & (labels != 1)]
+            if wrong.size:
+                raise UserError(f"{path}: y_{split} must be 0 or 1 for each tag, it has {wrong[0]}")
+            return labels.astype(np.float32)
+        labels = labels[:, None] if labels.ndim == 1 else labels
+        if labels.ndim != 2 or labels.dtype.kind not in "biuf":
+            raise refused("numbers [n] or [n, values]")
+        with np.errstate(over="ignore"):
+            labels = labels.astype(np.float32)
+        if not np.isfinite(labels).all():
+            raise UserError(f"{path}: y_{split} has values that are not finite in float32")
+        return labels
+
+    def _class_names(
+        self, path: str, file: np.lib.npyio.NpzFile, labels: dict[str, np.ndarray]
+    ) -> tuple[str, ...]:
+        given = None
+        if "class_names" in file:
+            given = tuple(str(name) for name in np.atleast_1d(file["class_names"]).tolist())
+        if self.targets == "class":
+            number = 1 + max(int(values.max()) for values in labels.values() if len(values))
+            if given is not None and len(given) < number:
+                raise UserError(
+                    f"{path}: class_names has {len(given)} names and the labels go up to "
+                    f"{number - 1}"
+                )
+        else:
+            columns = {f"y_{split}": values.shape[1] for split, values in labels.items()}
+            number = next(iter(columns.values()))
+            if given is not None:
+                columns["class_names"] = len(given)
+            other = next((key for key, count in columns.items() if count != number), None)
+            if other is not None:
+                raise UserError(
+                    f"{path}: {next(iter(columns))} has {number} {self.targets} and {other} has "
+                    f"{columns[other]}"
+                )
+        return given if given is not None else tuple(str(label) for label in range(number))
 
 
 def _same_length(path: str, name: str, array: np.ndarray, other: str, values: np.ndarray) -> None:
     if len(array) != len(values):
         raise UserError(f"{path}: {name} has {len(array)} rows and {other} has {len(values)}")
-
-
-def _class_names(path: str, file: np.lib.npyio.NpzFile, num_classes: int) -> tuple[str, ...]:
-    if "class_names" not in file:
-        return tuple(str(label) for label in range(num_classes))
-    names = tuple(str(name) for name in file["class_names"].tolist())
-    if len(names) < num_classes:
-        raise UserError(
-            f"{path}: class_names has {len(names)} names and the labels go up to {num_classes - 1}"
-        )
-    return names
 
 
 def _fit(images: np.ndarray, decoder: ImageDecoder) -> np.ndarray:

@@ -13,12 +13,13 @@ from modelzoo.data.images import decode
 from modelzoo.data.records import TFRecords
 from modelzoo.data.source import EncodedRows, ImageSource, fits_in_memory, open_encoded
 from modelzoo.data.splits import MissingSplitError
+from modelzoo.data.tfds_targets import find_target
 from modelzoo.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class TfdsImages(EncodedImageData):
-    """A prepared TFDS data set with an image and a class label; nothing is ever downloaded.
+    """A prepared TFDS data set of images and what they show; nothing is ever downloaded.
 
     The digits of scikit-learn, name "digits", need no preparing.
 
@@ -26,24 +27,25 @@ class TfdsImages(EncodedImageData):
         name: such as "cifar10", "fashion_mnist" or "NAME/CONFIG:1.0.0".
         data_dir: where TFDS keeps its files; None for its default (`TFDS_DATA_DIR` or
             `~/tensorflow_datasets`).
+        target: the feature that is learned: a class label; a sequence of class labels or a dict of
+            booleans, which are tags; numbers or a dict of them, which are values. One within
+            another is "objects/label". None is the only class label.
     """
 
     name: str
     data_dir: str | None = None
+    target: str | None = None
 
     def _open(self, split: str, encoded: bool) -> ImageSource:
         builder = self._builder()
         info = _split_info(builder, split)
-        image_key, label_key = _keys(builder)
+        image_key = _image_key(builder)
         feature = builder.info.features[image_key]
-        label = builder.info.features[label_key]
+        target = find_target(builder, self.target)
         if info.num_examples == 0:
             raise UserError(f"the split {split!r} of {self.name} is empty")
         records = _records(builder, info)
-        columns = {
-            image_key: tf.io.FixedLenFeature([], tf.string),
-            label_key: tf.io.FixedLenFeature([], tf.int64),
-        }
+        columns = {image_key: tf.io.FixedLenFeature([], tf.string), **target.columns}
 
         def read(rows: tf.Tensor) -> dict[str, tf.Tensor]:
             # Under op determinism tf.data runs this one at a time; decoding comes after it.
@@ -53,10 +55,10 @@ class TfdsImages(EncodedImageData):
                 tf.string,
             )
             parsed = tf.io.parse_example(tf.ensure_shape(serialized, rows.shape), columns)
-            return {"encoded": parsed[image_key], "label": parsed[label_key]}
+            return {"encoded": parsed[image_key], "label": target.label(parsed)}
 
         first = read(tf.constant([0], tf.int64))
-        if first["label"][0] < 0:
+        if target.targets == "class" and first["label"][0] < 0:
             raise UserError(f"the split {split!r} of {self.name} has no labels")
         shape = feature.shape
         if None in shape:
@@ -74,7 +76,7 @@ class TfdsImages(EncodedImageData):
             fixed_size=self.image_size is None,
             fixed_channels=self.channels is None,
         )
-        spec = self._spec(rows.where, shape, tuple(label.names))
+        spec = self._spec(rows.where, shape, target.names, target.targets)
         if rows.fixed_size and None in feature.shape and not fits_in_memory(spec, len(records)):
             raise UserError(
                 f"the images of {self.name} may be of any size; "
@@ -130,26 +132,25 @@ def _split_info(builder, split: str):
         ) from None
 
 
-def _keys(builder) -> tuple[str, str]:
-    """Names of the one image and the one label, by the supervised keys where these are such."""
+def _image_key(builder) -> str:
+    """Name of the one image, by the supervised keys where there are several."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
     images = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
-    labels = [key for key, value in features.items() if isinstance(value, tfds.features.ClassLabel)]
     supervised = builder.info.supervised_keys or ()
-    if len(supervised) == 2 and supervised[0] in images and supervised[1] in labels:
-        images, labels = [supervised[0]], [supervised[1]]
-    if len(images) != 1 or len(labels) != 1 or not features[labels[0]].num_classes:
+    if len(supervised) == 2 and supervised[0] in images:
+        images = [supervised[0]]
+    if len(images) != 1:
         raise UserError(
-            f"the data set {builder.name} is not one of images with one class label each; "
-            f"its features are {', '.join(features)}"
+            f"the data set {builder.name} is not one of one image in each example; its features "
+            f"are {', '.join(features)}"
         )
     if features[images[0]].np_dtype != np.uint8:
         raise UserError(
             f"the images of {builder.name} are {features[images[0]].np_dtype}, not uint8"
         )
-    return images[0], labels[0]
+    return images[0]
 
 
 def _records(builder, info):
