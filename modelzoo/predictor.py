@@ -256,8 +256,8 @@ def open_model(
         raise UserError("an exported model has its views in its graph: export with --test_views")
     if checkpoint is not None or weights is not None:
         raise UserError(
-            "--checkpoint and --weights choose in the folder of a run, an exported one and a "
-            "trained model that ships have one set"
+            "--checkpoint and --weights choose in the folder of a run; an exported model and one "
+            "that ships each has one set"
         )
     return (
         Predictor.from_export(folder)

@@ -185,7 +185,7 @@ def test_files_are_read_when_their_batch_is_due(image_run):
         (lambda run, tmp: Predictor.from_workdir(run, 15), "no checkpoint of step 15"),
         (lambda run, tmp: open_model(None, None, None, None), "either --workdir"),
         (lambda run, tmp: open_model(str(run), str(tmp), None, None), "either --workdir"),
-        (lambda run, tmp: open_model(None, str(tmp), "last", None), "--checkpoint"),
+        (lambda run, tmp: open_model(None, "digits_resnet", "last", None), "--checkpoint"),
     ],
 )
 def test_mistakes_are_one_line(image_run, tmp_path, call, message):

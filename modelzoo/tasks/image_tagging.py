@@ -10,6 +10,7 @@ from modelzoo.data.spec import ImageSpec
 from modelzoo.tasks import tagging
 from modelzoo.tasks.images import ImageInputs, ImageTask
 from modelzoo.tasks.task import Tensors
+from modelzoo.tasks.views import mean_sigmoid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,10 @@ class ImageTaggingTask(ImageTask):
     targets = "tags"
     things = "tags"
     headline = ("loss", "mean_average_precision", "micro_f1")
+
+    def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
+        """The logits of the mean of the views' probabilities."""
+        return mean_sigmoid(shares, logits)
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         """The smoothed, weighted `modelzoo.tasks.tagging.loss`."""
