@@ -87,6 +87,10 @@ def field(config_object, key):
         ("optimizer.decay_exclude", "bias", ("bias",)),
         ("optimizer.decay_exclude", "", ()),
         ("optimizer.decay_exclude", "('a,b', '^c')", ("a,b", "^c")),
+        ("optimizer.learning_rate_multipliers", "a|b=1", (("a|b", 1.0),)),
+        ("optimizer.learning_rate_multipliers", "x(?=y)=1, .*=.1", (("x(?=y)", 1.0), (".*", 0.1))),
+        ("optimizer.learning_rate_multipliers", "[('a{1,2}', 1)]", (("a{1,2}", 1.0),)),
+        ("model.pairs", "1=0.5,2=1", ((1, 0.5), (2, 1.0))),
         ("model.names", "1,2", ("1", "2")),
         ("model.names", "'true', none", ("true", "none")),
         ("model.filters", "32,64,64", (32, 64, 64)),
@@ -160,6 +164,18 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
             "1",
             "config.model.size must be 2 values separated by commas (a whole number, "
             "a whole number) or none, got '1'",
+        ),
+        (
+            "optimizer.learning_rate_multipliers",
+            "logits",
+            "config.optimizer.learning_rate_multipliers must be values separated by commas, each a "
+            "pair A=B (text, a number), got 'logits'",
+        ),
+        ("optimizer.weight_decay_multipliers", "a=1,b=x", "each a pair A=B (text, a number), got"),
+        (
+            "optimizer.weight_decay_multipliers",
+            "(=1",
+            "config.optimizer.weight_decay_multipliers must hold regular expressions, got '('",
         ),
         ("model.weights", "{0: 'a'}", "config.model.weights must be a dict in Python's notation"),
         ("model.rate", "2", "config.model.rate must be below 1, got 2.0"),
@@ -318,6 +334,11 @@ def test_difference_names_keys_and_both_values():
         "train.xla: false -> true",
     ]
     assert config.difference(before, before) == []
+    pairs = (("logits", 1.0), ("a,b", 2.0))
+    after = experiment(optimizer=SGD(0.5, Cosine(), learning_rate_multipliers=pairs))
+    assert config.difference(experiment(), after) == [
+        "optimizer.learning_rate_multipliers: .*=1.0 -> logits=1.0,['a,b', 2.0]"
+    ]
 
 
 GOOD = '''

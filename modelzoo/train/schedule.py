@@ -150,7 +150,7 @@ class Piecewise(Schedule):
                 raise ValueError(f"boundaries must rise, got {self.boundaries!r}")
         if len(self.factors) != len(self.boundaries):
             raise ValueError(
-                f"factors must be {len(self.boundaries)} numbers, one for each of the boundaries, "
+                f"factors must be one for each of the {len(self.boundaries)} boundaries, "
                 f"got {self.factors!r}"
             )
         for factor in self.factors:

@@ -45,6 +45,7 @@ CONFIGS = {
     "cnn.py": CONFIG.format(model=CNN, data=NPZ),
     "resnet.py": CONFIG.format(model="ResNet(depth=8, width=2)", data=NPZ),
     "folder.py": CONFIG.format(model=CNN, data="ImageFolder(data_dir='images')"),
+    "piecewise.py": CONFIG.format(model=CNN, data=NPZ).replace("Cosine", "Piecewise"),
     "empty.py": "",
     "syntax.py": "\nx = (\n",
     "raising.py": "def get_config():\n    x = 0\n    return 1 / x\n",

@@ -218,7 +218,7 @@ def test_the_warmup_in_words():
         (lambda: Piecewise(boundaries=(30, 30), factors=(0.1, 0.1)), "boundaries"),
         (lambda: Piecewise(boundaries=(0,), factors=(0.1,)), "boundaries"),
         (lambda: Piecewise(boundaries=("soon",), factors=(0.1,)), "boundaries"),
-        (lambda: Piecewise(boundaries=(30, 60)), "factors must be 2 numbers"),
+        (lambda: Piecewise(boundaries=(30, 60)), "factors must be one for each of the 2"),
         (lambda: Piecewise(boundaries=(30,), factors=(-1.0,)), "factors"),
         (lambda: Exponential(decay=0.0), "decay"),
         (lambda: Exponential(every=0), "every"),
