@@ -108,11 +108,8 @@ def markdown(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
 
 
-def main() -> None:
-    """Writes the files, or names those that differ."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, name what differs")
-    check = parser.parse_args().check
+def write(check: bool = False) -> list[Path]:
+    """Writes the files that differ from what they should hold, or only names them."""
     differing = {
         path: text
         for path, text in generated().items()
@@ -123,7 +120,15 @@ def main() -> None:
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-    if check and differing:
+    return list(differing)
+
+
+def main() -> None:
+    """Writes or checks."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, name what differs")
+    check = parser.parse_args().check
+    if write(check) and check:
         sys.exit("run: python benchmarks/report.py")
 
 

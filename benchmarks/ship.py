@@ -7,17 +7,21 @@ RUN_FOLDER is one that `record.py --keep` left, NAME that of the record in `resu
 """
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import recorded
+import report
 
 from modelzoo import config, zoo
+from modelzoo.cli.main import dispatch
 from modelzoo.predictor import Predictor
 from modelzoo.train import run_folder
 
@@ -36,49 +40,60 @@ def portable(experiment: config.Experiment) -> config.Experiment:
     return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, data_dir=None))
 
 
-def main() -> None:
-    """Checks, writes, evaluates; leaves nothing where something does not fit."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--run", required=True, type=Path)
-    parser.add_argument("--name", required=True)
-    args = parser.parse_args()
-    run, folder = args.run.expanduser(), Path(zoo.__path__[0], args.name)
-    record = recorded.records()[args.name]
+def ship(run: Path, name: str) -> None:
+    """Checks, writes and evaluates; leaves nothing where something does not fit."""
+    folder = Path(zoo.__path__[0], name)
+    record = recorded.records()[name]
     predictor, weights = served_weights(run)
     experiment = predictor.experiment
     first = config.from_dict(record["config"])
     same = dataclasses.replace(experiment, seed=first.seed)
     if changes := config.difference(portable(first), portable(same)):
-        sys.exit(f"results/{args.name}.json is of another config: {'; '.join(changes)}")
+        sys.exit(f"results/{name}.json is of another config: {'; '.join(changes)}")
     scores = {r["seed"]: r["scores"] for r in record["runs"]}.get(experiment.seed)
     reached = run_folder.read_json(run / "result.json")["eval"]
     if scores is None or any(
-        reached[split][name] != value for split in scores for name, value in scores[split].items()
+        reached[split][score] != value
+        for split, values in scores.items()
+        for score, value in values.items()
     ):
-        sys.exit(f"{run} is none of the runs in results/{args.name}.json")
+        sys.exit(f"{run} is none of the runs in results/{name}.json")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    np.savez(folder / zoo.WEIGHTS, **weights)
-    run_folder.write_json(folder / "config.json", config.to_dict(portable(experiment)))
-    run_folder.write_json(folder / "spec.json", predictor.spec.to_dict())
     try:
+        np.savez(folder / zoo.WEIGHTS, **weights)
+        run_folder.write_json(folder / "config.json", config.to_dict(portable(experiment)))
+        run_folder.write_json(folder / "spec.json", predictor.spec.to_dict())
         size = (folder / zoo.WEIGHTS).stat().st_size
         if size > MEGABYTES * 1e6:
             sys.exit(f"the weights are {size / 1e6:.1f} MB, more than {MEGABYTES}")
-        compare(args.name, experiment, recorded.split(record), scores, recorded.headline(record))
+        split, headline = recorded.split(record), recorded.headline(record)
+        got = evaluate(name, split, experiment.data.data_dir)[headline]
+        if got != scores[split][headline]:
+            sys.exit(f"the shipped weights reach {headline} {got}, not {scores[split][headline]}")
     except BaseException:
         shutil.rmtree(folder)
         raise
-    subprocess.run([sys.executable, str(Path(__file__).with_name("report.py"))], check=True)
 
 
-def compare(name: str, experiment: config.Experiment, split: str, scores, headline: str) -> None:
-    """Evaluates the shipped model by the command; exits where the score is not the recorded one."""
-    command = [sys.executable, "-m", "modelzoo.cli.evaluate", f"--model={name}", "--format=json"]
-    command += [f"--split={split}", f"--config.data.data_dir={experiment.data.data_dir}"]
-    got = json.loads(subprocess.check_output(command))[headline]
-    if got != scores[split][headline]:
-        sys.exit(f"the shipped weights reach {headline} {got}, not {scores[split][headline]}")
+def evaluate(name: str, split: str, data_dir: str | None) -> dict[str, Any]:
+    """The scores that the command gives for the shipped model."""
+    words = ["evaluate", f"--model={name}", f"--split={split}", "--format=json"]
+    words += [f"--config.data.data_dir={data_dir}"]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        if code := dispatch(words):
+            sys.exit(code)
+    return json.loads(out.getvalue())
+
+
+def main() -> None:
+    """Ships and reports."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--run", required=True, type=Path)
+    parser.add_argument("--name", required=True)
+    args = parser.parse_args()
+    ship(args.run.expanduser(), args.name)
+    report.write()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """What is told of scores and speeds is what `results/` holds."""
 
+import json
 import pathlib
 import re
 import sys
 
+import numpy as np
 import pytest
 
-from modelzoo import config, zoo
+import modelzoo
+from modelzoo import config, configs, zoo
+from modelzoo.predictor import Predictor
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -66,3 +70,55 @@ def test_docstrings_get_one_line_in_place_of_the_last():
     line = "12 seconds on 2 cores of AMD EPYC; test mean absolute error 1.5000 (one seed)."
     assert again == text.replace('train\n"""', f'train\n\n{line}\n"""')
     assert docstring(again, record) == again
+
+
+@pytest.fixture
+def ship(monkeypatch, tmp_path):
+    """`ship`, which finds the record of a run and ships to a zoo of its own."""
+
+    def of_record(run, name, **changes):
+        saved = json.loads((run / "config.json").read_text())
+        result = json.loads((run / "result.json").read_text())
+        scores = {
+            split: {k: v for k, v in values.items() if isinstance(v, float)}
+            for split, values in result["eval"].items()
+        }
+        runs = [{"seed": saved["seed"], "scores": scores}]
+        record = {"config": saved, "runs": runs, "scores": scores} | changes
+        monkeypatch.setattr(benchmark("recorded"), "records", lambda: {name: record})
+        monkeypatch.setattr(zoo, "__path__", [str(tmp_path / "zoo")])
+        (tmp_path / "zoo").mkdir(exist_ok=True)
+        benchmark("ship").ship(run, name)
+
+    return of_record
+
+
+def test_ship_writes_what_is_served_and_no_more_than_was_recorded(ship, tmp_path, digits_dir):
+    tiny = {
+        "train.steps": 3,
+        "train.ema_decay": 0.5,
+        "model.filters": (2, 2),
+        "optimizer.schedule.warmup": 1,
+        "data.data_dir": str(digits_dir),
+    }
+    run = tmp_path / "run"
+    modelzoo.train(configs.get("digits_cnn", tiny), run)
+    with pytest.raises(SystemExit, match="none of the runs"):
+        ship(run, "tiny", runs=[])
+    other = json.loads((run / "config.json").read_text())
+    other["train"]["steps"] = 4
+    with pytest.raises(SystemExit, match="another config: train.steps: 4 -> 3"):
+        ship(run, "tiny", config=other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark("ship"), "MEGABYTES", 0.01)
+        with pytest.raises(SystemExit, match="MB, more than 0.01"):
+            ship(run, "tiny")
+    assert zoo.names() == []
+    ship(run, "tiny")
+    assert zoo.names() == ["tiny"]
+    images = {"image": np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8)}
+    served, raw = (Predictor.from_workdir(run, weights=kind) for kind in ("ema", "raw"))
+    got = modelzoo.load("tiny").outputs(images)["scores"]
+    np.testing.assert_array_equal(got, served.outputs(images)["scores"])
+    assert (got != raw.outputs(images)["scores"]).any()
+    assert str(digits_dir) not in (tmp_path / "zoo" / "tiny" / "config.json").read_text()
