@@ -92,7 +92,8 @@ class RecurrentCNN:
             padding="same",
             # One bias a layer; the offset of batch normalisation is another.
             use_bias=first and self.norm != "batch",
-            kernel_initializer="he_normal",
+            # The sum of two convolutions keeps the variance that He et al. give to one.
+            kernel_initializer="he_normal" if name == "conv" else "lecun_normal",
             name=name,
         )
 
