@@ -19,7 +19,12 @@ def resnet(blocks, width, channels):
 # Image, and trainable parameters: sums of kernels, biases, gains and offsets.
 SHIPPED = {
     "cifar10_cnn": ((32, 32, 3), 1_792 + 73_856 + (36 * 128 + 1) * 1000 + 10_010),
+    "cifar10_recurrent_cnn": (
+        (32, 32, 3),
+        (75 + 4 * 2 * 9 * 96) * 96 + (1 + 4 * 4) * 2 * 96 + 970,
+    ),
     "cifar10_resnet20": ((32, 32, 3), resnet(3, 16, 3)),
+    "cifar10_wide_resnet": ((32, 32, 3), 2_748_890),
     "digits_cnn": ((8, 8, 1), 320 + 18_496 + (4 * 64 + 1) * 128 + 1_290),
     "digits_resnet": ((8, 8, 1), resnet(1, 32, 1)),
     "fashion_mnist_cnn": ((28, 28, 1), 320 + 18_496 + (25 * 64 + 1) * 128 + 1_290),
@@ -28,6 +33,8 @@ SHIPPED = {
         (28, 28, 1),
         9 * (24 + 24 * 24 + 24 * 40 + 40 * 40 + 40 * 64 + 64 * 64) + 4 * (24 + 40 + 64) + 650,
     ),
+    # Published for 1,000 classes: here are ten.
+    "imagenet_resnet50": ((224, 224, 3), 25_557_032 - 990 * 2_049),
 }
 
 

@@ -1,0 +1,40 @@
+"""Recurrent convolutional net (0.67 million parameters) on CIFAR-10, after Liang and Hu (2015).
+
+    modelzoo train --config=cifar10_recurrent_cnn --workdir=runs/cifar10_recurrent_cnn
+
+Theirs normalises by local responses, which `--config.model.norm=local_response` asks for and which
+wants a lower learning rate; here batches do. Their larger nets: `--config.model.filters=128` or
+160.
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.augment import Augment
+from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.models.recurrent_cnn import RecurrentCNN
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import SGD
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=RecurrentCNN(filters=96, norm="batch"),
+        task=ImageClassification(
+            augment=Augment(crop_padding=4, flip=True),
+            # Of the training images.
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
+        ),
+        data=TfdsImages(name="cifar10", train_split="train[:98%]", validation_split="train[98%:]"),
+        optimizer=SGD(
+            learning_rate=0.1,
+            schedule=Cosine(warmup="1 epoch"),
+            weight_decay=1e-3,
+            momentum=0.9,
+            nesterov=True,
+        ),
+        train=Train(steps="100 epochs", batch_size=128),
+        eval=Evaluation(every="5 epochs"),
+    )
