@@ -79,7 +79,7 @@ def _target(key: str, feature: Any, many: bool) -> Target | None:
         if not many:
             columns = {key: tf.io.FixedLenFeature([], tf.int64)}
             return Target("class", names, columns, lambda parsed: parsed[key])
-        columns = {key: tf.io.RaggedFeature(tf.int64)}
+        columns = {key: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)}
         return Target("tags", names, columns, lambda parsed: _present(parsed[key], len(names)))
     if many:
         return None

@@ -129,3 +129,42 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert NpzImages("~/data.npz").open("train").num_examples == 10
+
+
+@pytest.mark.field("NpzImages.targets")
+def test_tags_and_values(tmp_path):
+    tags = {"y_train": RNG.integers(0, 2, (10, 3)), "y_test": np.zeros((4, 3), bool)}
+    path, _ = write(tmp_path, **tags, class_names=np.array(["a", "b", "c"]))
+    source = NpzImages(path, targets="tags").open("train")
+    assert source.spec.targets == "tags" and source.spec.class_names == ("a", "b", "c")
+    label = source.gather(np.arange(10))["label"]
+    assert label.dtype == np.float32
+    np.testing.assert_array_equal(label, tags["y_train"])
+    values = {"y_train": RNG.normal(size=10), "y_test": np.arange(4)}
+    path, _ = write(tmp_path, **values)
+    source = NpzImages(path, targets="values").open("train")
+    assert source.spec.targets == "values" and source.spec.class_names == ("0",)
+    label = source.gather(np.arange(10))["label"]
+    np.testing.assert_array_equal(label, values["y_train"].astype(np.float32)[:, None])
+
+
+@pytest.mark.parametrize(
+    "targets, changes, message",
+    [
+        ("tags", {}, r"y_test must be 0 or 1 .*targets=tags, it is uint8 \[4\]"),
+        ("tags", {"y_test": np.full((4, 2), 2)}, "y_test must be 0 or 1 for each tag, it has 2"),
+        ("values", {"y_train": np.zeros((10, 2, 2))}, r"y_train must be numbers .*\[10, 2, 2\]"),
+        ("values", {"y_train": np.full(10, np.nan)}, "y_train has values that are not finite"),
+        ("values", {"y_train": np.full(10, 1e39)}, "y_train has values that are not finite"),
+        ("values", {"y_train": np.zeros((10, 2))}, "y_test has 1 values and y_train has 2"),
+        (
+            "values",
+            {"class_names": np.array(["a", "b"])},
+            "y_test has 1 values and class_names has 2",
+        ),
+    ],
+)
+def test_targets_that_are_none_are_named(tmp_path, targets, changes, message):
+    path, _ = write(tmp_path, **changes)
+    with pytest.raises(UserError, match=rf"data\.npz: .*{message}"):
+        NpzImages(path, targets=targets).open("train")
