@@ -5,9 +5,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+import modelzoo
+from modelzoo import config
+from modelzoo.data.augment import Augment
+from modelzoo.data.folder import ImageFolder
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.resnet import IMAGENET_BLOCKS, ResNet
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train import checkpoint
+from modelzoo.train.optimizer import SGD
+from modelzoo.train.settings import Train
 
 # Nets for ImageNet that others publish figures of; "" and "V2" are keras.applications' suffixes.
 KNOWN = {
@@ -372,3 +381,28 @@ def test_depths_of_wide_nets_count_their_projections():
     for depth in (14, 16):
         model = ResNet(depth, width=2, preactivation=True).build(spec(8, 8, 1), 2)
         assert len([layer for layer in model.layers if layer.name.endswith("_add")]) == 6
+
+
+def test_fifty_layers_train_on_a_folder_of_images_of_all_sorts(tmp_path):
+    rng = np.random.default_rng(0)
+    kinds = [("L", "png"), ("RGBA", "png"), ("P", "png"), ("RGB", "jpg")]
+    for split in ("train", "test"):
+        for name in ("ant", "bee"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number, (mode, suffix) in enumerate(kinds):
+                size = (40 + 9 * number, 90 - 13 * number)
+                image = Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).convert(mode)
+                image.save(tmp_path / split / name / f"{number}.{suffix}")
+    experiment = config.Experiment(
+        model=ResNet(50, width=4, family="imagenet", zero_gamma=True, stochastic_depth=0.2),
+        task=ImageClassification(augment=Augment(flip=True)),
+        data=ImageFolder(str(tmp_path), image_size=(64, 64), channels=3),
+        optimizer=SGD(0.01),
+        train=Train(steps=2, batch_size=8, checkpoint_every=1),
+    )
+    result = modelzoo.train(experiment, tmp_path / "run")
+    assert np.sum(result["eval"]["test"]["confusion"]) == 8
+    assert np.isfinite(result["eval"]["test"]["loss"])
+    one, two = (checkpoint.read(checkpoint.find(tmp_path / "run", step)) for step in (1, 2))
+    for end in ("stem_conv/kernel", "stage4_block3_3_norm/gamma", "logits/kernel"):
+        assert np.any(one[f"model/{end}"] != two[f"model/{end}"])
