@@ -1,4 +1,4 @@
-"""Modules of a package by their files: names and first docstring lines, without an import."""
+"""Modules and classes by their files: names and first docstring lines, without an import."""
 
 import ast
 import pathlib
@@ -18,3 +18,17 @@ def first_line(path: pathlib.Path) -> str:
     except (SyntaxError, ValueError):
         return ""
     return text.partition("\n")[0]
+
+
+def classes(path: pathlib.Path) -> dict[str, str]:
+    """Public classes of a file in their order, with the first lines of their docstrings.
+
+    Those are left out that say of themselves to be a base.
+    """
+    nodes = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef)]
+    lines = {node.name: (ast.get_docstring(node) or "").partition("\n")[0] for node in nodes}
+    return {
+        name: line
+        for name, line in lines.items()
+        if not name.startswith("_") and not line.startswith("Base of")
+    }

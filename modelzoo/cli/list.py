@@ -1,4 +1,4 @@
-"""Shows the shipped configs, the trained models and the model families."""
+"""Shows the shipped configs, the trained models, and what a config can be composed of."""
 
 import pathlib
 import sys
@@ -26,6 +26,10 @@ def main(argv: Sequence[str]) -> None:
     _print("trained models (modelzoo predict --model=NAME FILE)", zoo.names(), zoo.first_line)
     print()
     _print("models (modelzoo.models)", models, lambda name: modules.first_line(models[name]))
+    for room in ("optimizer", "schedule"):
+        classes = modules.classes(pathlib.Path(modelzoo.__file__).parent / "train" / f"{room}.py")
+        print()
+        _print(f"{room}s (modelzoo.train.{room})", classes, classes.get)
 
 
 def _print(title: str, names: Iterable[str], first_line: Callable[[str], str]) -> None:

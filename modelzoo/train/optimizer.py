@@ -25,7 +25,7 @@ from modelzoo.train.settings import check_at_least, check_positive
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """What all optimizers share.
+    """Base of all optimizers: the fields that they share.
 
     learning_rate: peak of the schedule.
     schedule: one of `modelzoo.train.schedule`.
@@ -216,7 +216,7 @@ class AdamW(Adam):
 
 @dataclasses.dataclass(frozen=True)
 class Adamax(Moments):
-    """Adam by the decaying maximum of the gradient's size, not its mean square (same paper)."""
+    """Adam by the decaying maximum of the gradient's size (Kingma and Ba 2015, section 7.1)."""
 
     rule = "Adamax"
 

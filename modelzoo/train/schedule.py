@@ -202,12 +202,12 @@ class Exponential(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class CosineRestarts(Schedule):
-    """Half cosines, each from its peak down to `final`, one after the other (SGDR, same paper).
+    """Half cosines, one after the other, each from its peak (Loshchilov and Hutter 2017: SGDR).
 
     period: length of the first.
     period_multiplier: length of each next one as a factor of the one before.
     peak_multiplier: peak above `final` of each next one as a factor of the one before.
-    final: factor at the end of each.
+    final: factor at the end of each period.
     """
 
     period: Length = "10 epochs"

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import os
 import signal
@@ -12,6 +13,7 @@ from absl import flags as absl_flags
 import modelzoo
 from modelzoo.cli import evaluate, flags, main
 from modelzoo.errors import UserError
+from modelzoo.train import optimizer, schedule
 
 
 def command(work=lambda argv: None, arguments="", **attributes):
@@ -211,6 +213,12 @@ def test_list_shows_configs_and_models(capfd, tmp_path, monkeypatch):
     assert "  toy_net  Toy: 99 %.\n" in out
     assert "Hidden" not in out
     assert "  resnet" in out
+    assert "  Lion       Sign of an interpolation of gradient and momentum (Chen" in out
+    assert "  OneCycle           A rise to the peak and a longer fall" in out
+    for name, cls in [*vars(optimizer).items(), *vars(schedule).items()]:
+        if dataclasses.is_dataclass(cls):
+            is_base = name in ("Optimizer", "Moments", "Schedule")
+            assert (f"  {name}  " in out) is not is_base
 
 
 def test_module_entry_equals_the_subcommand():
