@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modelzoo.data.augment import Augment
 from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
 from modelzoo.tasks.image_classification import ImageClassification
@@ -65,6 +66,24 @@ def test_labels_are_aligned_by_name():
 def test_labels_that_cannot_be_aligned_are_refused(targets, given, message):
     with pytest.raises(UserError, match=message):
         CONFIGS[targets]().bind(spec_of(targets)).align(given)
+
+
+@pytest.mark.parametrize("targets", ["tags", "values"])
+def test_mixed_targets_are_in_the_shares_of_the_images(targets):
+    task = CONFIGS[targets](augment=Augment(mixup=1.0)).bind(spec_of(targets))
+    rng = np.random.default_rng(0)
+    raw = {
+        "image": tf.constant(rng.integers(0, 256, (4, 4, 4, 2), np.uint8)),
+        "label": tf.constant(rng.integers(0, 2, (4, 3)), tf.float32),
+        "weight": tf.ones(4),
+    }
+    seeds = tf.reshape(tf.range(8, dtype=tf.int64), [4, 2])
+    plain, mixed = (task.features(raw, training, seeds) for training in (False, True))
+    swap = [1, 0, 3, 2]
+    for name in ("image", "label"):
+        own = plain[name].numpy()
+        share = mixed["mix"].numpy().reshape(-1, *[1] * (own.ndim - 1))
+        np.testing.assert_allclose(mixed[name], share * own + (1 - share) * own[swap], atol=1e-5)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from modelzoo.data.augment.hashing import random_integers, random_uniform
+from modelzoo.data.augment.hashing import as_integers, as_uniform, random_words
 
 TRIES = 10
 STREAMS = 2 * TRIES + 2
@@ -34,7 +34,8 @@ def random_boxes(
     left, height, width) as int32 `[n, 4]`, of an arbitrary box where none was found, and bool
     `[n]`. Takes the random numbers of `STREAMS` streams from `stream` on.
     """
-    draws = random_uniform(seeds, stream, 2 * TRIES)
+    words = random_words(seeds, list(range(stream, stream + STREAMS)))
+    draws = as_uniform(words[:, : 2 * TRIES])
     size = tf.cast(height * width, tf.float32)
     areas = size * (area[0] + (area[1] - area[0]) * draws[:, :TRIES])
     low, high = math.log(aspect[0]), math.log(aspect[1])
@@ -45,8 +46,8 @@ def random_boxes(
     first = tf.argmax(fits, axis=1)
     box_height = tf.minimum(tf.gather(heights, first, batch_dims=1), height)
     box_width = tf.minimum(tf.gather(widths, first, batch_dims=1), width)
-    top = random_integers(seeds, stream + 2 * TRIES, height - box_height + 1)
-    left = random_integers(seeds, stream + 2 * TRIES + 1, width - box_width + 1)
+    top = as_integers(words[:, 2 * TRIES], height - box_height + 1)
+    left = as_integers(words[:, 2 * TRIES + 1], width - box_width + 1)
     return tf.stack([top, left, box_height, box_width], axis=1), tf.reduce_any(fits, axis=1)
 
 

@@ -51,10 +51,7 @@ def random_integers(seeds: tf.Tensor, stream: int, bound: int | tf.Tensor) -> tf
     Returns int32 `[n]`. `bound`, one number or one for each seed, is at most 2**31; the bias is
     below `bound / 2**32`.
     """
-    thirty_two = tf.constant(32, tf.uint64)
-    words = random_words(seeds, [stream])[:, 0]
-    high = tf.bitwise.right_shift(words, thirty_two)
-    return tf.cast(tf.bitwise.right_shift(high * tf.cast(bound, tf.uint64), thirty_two), tf.int32)
+    return as_integers(random_words(seeds, [stream])[:, 0], bound)
 
 
 def random_uniform(seeds: tf.Tensor, first: int, count: int) -> tf.Tensor:
@@ -62,5 +59,16 @@ def random_uniform(seeds: tf.Tensor, first: int, count: int) -> tf.Tensor:
 
     They are multiples of 2**-24.
     """
-    words = random_words(seeds, list(range(first, first + count)))
+    return as_uniform(random_words(seeds, list(range(first, first + count))))
+
+
+def as_integers(words: tf.Tensor, bound: int | tf.Tensor) -> tf.Tensor:
+    """Integers in `[0, bound)` of words (uint64): int32."""
+    thirty_two = tf.constant(32, tf.uint64)
+    high = tf.bitwise.right_shift(words, thirty_two)
+    return tf.cast(tf.bitwise.right_shift(high * tf.cast(bound, tf.uint64), thirty_two), tf.int32)
+
+
+def as_uniform(words: tf.Tensor) -> tf.Tensor:
+    """Numbers in `[0, 1)` of words (uint64): float32."""
     return tf.cast(tf.bitwise.right_shift(words, tf.constant(40, tf.uint64)), tf.float32) * 2**-24
