@@ -16,8 +16,8 @@ from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
 from modelzoo.export import saved_model
 from modelzoo.tasks.task import Task
+from modelzoo.train import averaging, run_folder
 from modelzoo.train import checkpoint as checkpoints
-from modelzoo.train import run_folder
 from modelzoo.train.evaluation import Counts
 from modelzoo.train.precision import dtype_policy, inference_precision
 
@@ -98,31 +98,32 @@ class Predictor:
     ) -> "Predictor":
         """The model of a run's checkpoint, always in float32 (float64 where trained in it).
 
-        `checkpoint`: "last", "best" or a step; None is the best where the run keeps one and else
-        the last. `weights`: "ema" or "raw"; None is the set that the run's evaluation is
-        of. `test_views` stands in for the field of the run's task. Raises UserError where there is
-        no such checkpoint, no such set in it or no such field.
+        `checkpoint`: "last", "best", "mean:N" (of the last N checkpoints) or a step; None is what
+        the run scores at its end (see `modelzoo.train.averaging.served`). `weights`: "ema" or
+        "raw"; None is the set that the run's evaluation is of. `test_views` stands in for the field
+        of the run's task. Raises UserError where there is no such checkpoint, no such set in it or
+        no such field.
         """
         experiment, spec = _read_with_views(workdir, test_views)
         if checkpoint is None:
-            path = checkpoints.resolve(workdir)
+            paths = averaging.served(workdir, experiment.eval)
         else:
-            path = checkpoints.find(workdir, checkpoint)
+            paths = averaging.find(workdir, checkpoint)
         chosen = weights or experiment.eval.weights
         # An average is one of all weights, so either set is enough; the optimizer's is not needed.
-        arrays = checkpoints.read(path, "ema/") if chosen == "ema" else {}
+        arrays = averaging.read(paths, "ema/") if chosen == "ema" else {}
         if not arrays:
             if weights == "ema":
                 raise UserError(
-                    f"the checkpoint {path} has no average of the weights, as of a run with "
+                    f"the checkpoint {paths[-1]} has no average of the weights, as of a run with "
                     "config.train.ema_decay=none: ask for the raw weights"
                 )
-            chosen, arrays = "raw", checkpoints.read(path, "model/")
+            chosen, arrays = "raw", averaging.read(paths, "model/")
         task = experiment.task.bind(spec)
         with dtype_policy(inference_precision(experiment.train.precision)):
             model = task.build_model(experiment.model)
         checkpoints.restore_model(model, arrays, chosen)
-        origin = f"step {int(path.name)} of {workdir}, {chosen} weights"
+        origin = f"{averaging.words(paths)} of {workdir}, {chosen} weights"
         return cls(experiment, task, task.signatures(model), origin, model)
 
     @classmethod

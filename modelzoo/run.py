@@ -32,9 +32,8 @@ def train(
             f"train takes an Experiment, such as modelzoo.configs.get('digits_resnet'), "
             f"got {experiment!r}"
         )
-    workdir = run_folder.make(workdir)
-    with run_folder.locked(workdir):
-        return _train(experiment, workdir, resume_with_changes, progress or Progress())
+    with run_folder.made(workdir) as folder, run_folder.locked(folder):
+        return _train(experiment, folder, resume_with_changes, progress or Progress())
 
 
 def _train(
@@ -55,14 +54,19 @@ def _train(
         result = trainer.finish()
     except KeyboardInterrupt:
         raise Interrupted(signal.SIGINT, trainer.meta.step) from None
+    if "averaged_steps" in result:
+        progress.say(f"mean of steps {', '.join(map(str, result['averaged_steps']))}")
     if result["best_metric"] is not None:
         progress.say(f"best by {result['best_metric']}: step {result['evaluated_step']}")
     for split, scores in result["eval"].items():
         progress.say(f"{split}: {score_words(scores, trainer.task.headline)}")
-    progress.say(f"trained {result['steps']:,} steps in {duration(result['seconds'])}")
+    discarded = result.get("discarded_steps")
+    overflow = f", {discarded:,} of them discarded for an overflow" if discarded else ""
+    progress.say(f"trained {result['steps']:,} steps in {duration(result['seconds'])}{overflow}")
     if experiment.export.at_end:
         # A finished run that is started again has exported already.
-        same = before.get("evaluated_step") == result["evaluated_step"]
+        chosen = ("evaluated_step", "averaged_steps")
+        same = all(before.get(key) == result.get(key) for key in chosen)
         folder = workdir / before["export"] if same and "export" in before else None
         if folder is None or not folder.is_dir():
             folder = Predictor.from_workdir(workdir).export(workdir / "export")

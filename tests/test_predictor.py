@@ -181,7 +181,10 @@ def test_files_are_read_when_their_batch_is_due(image_run):
         (lambda run, tmp: modelzoo.load(tmp), "no run folder"),
         (lambda run, tmp: modelzoo.load(tmp / "absent"), "no folder and no trained model"),
         (lambda run, tmp: Predictor.from_export(run), "no exported model"),
-        (lambda run, tmp: Predictor.from_workdir(run, "newest"), "'last', 'best' or a step"),
+        (
+            lambda run, tmp: Predictor.from_workdir(run, "newest"),
+            "'last', 'best', 'mean:N' or a step",
+        ),
         (lambda run, tmp: Predictor.from_workdir(run, 15), "no checkpoint of step 15"),
         (lambda run, tmp: open_model(None, None, None, None), "either --workdir"),
         (lambda run, tmp: open_model(str(run), str(tmp), None, None), "either --workdir"),

@@ -177,7 +177,8 @@ def checkpoint(command: Flags) -> None:
     flags.DEFINE_string(
         "checkpoint",
         None,
-        "last, best or a step; without it the best where the run keeps one, else the last.",
+        "last, best, a step, or mean:N for the mean of the last N; without it the one that the run "
+        "scored at its end.",
         flag_values=command,
     )
     flags.DEFINE_enum(

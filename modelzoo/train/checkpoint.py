@@ -32,7 +32,8 @@ class Meta:
     seconds: of training, over all processes that took part. data: fingerprint of the training
     split. best_metric, best_step, best_score, best_loss: the validation score by which a best
     checkpoint is kept, where it was reached, what it was and the loss there. stale: evaluations
-    since.
+    since. skipped: steps whose update was discarded. pending: what the next progress record will
+    be of, besides what comes. interim: the run was stopped here, no checkpoint was due.
     """
 
     step: int
@@ -44,6 +45,9 @@ class Meta:
     best_score: float | None = None
     best_loss: float | None = None
     stale: int = 0
+    skipped: int = 0
+    pending: dict[str, float] = dataclasses.field(default_factory=dict)
+    interim: bool = False
 
     def judged(
         self, metric: str, scores: Mapping[str, float], lower_is_better: Collection[str] = ("loss",)
@@ -116,17 +120,34 @@ def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> 
 
 
 def prune(workdir: str | Path, keep: int, best: int | None) -> None:
-    """Deletes all but the newest `keep` checkpoints and the best, and what a kill left behind."""
-    there = steps(workdir)
-    for step in there[:-keep]:
-        if step != best:
+    """Deletes all but the newest `keep` due checkpoints and the best, and what a kill left."""
+    kept = {*due(workdir)[-keep:], best}
+    for step in steps(workdir):
+        if step not in kept:
             shutil.rmtree(folder(workdir) / f"{step:08d}", ignore_errors=True)
     for leftover in folder(workdir).glob(f"*{TEMPORARY}"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def due(workdir: str | Path) -> list[int]:
+    """Steps of the checkpoints that the plan asked for, which no stop changes, and the newest."""
+    there = steps(workdir)
+    return [step for step in there if step == there[-1] or not interim(workdir, step)]
+
+
+def interim(workdir: str | Path, step: int) -> bool:
+    """Whether a stop of the run left the checkpoint of `step`."""
+    try:
+        return read_meta(folder(workdir) / f"{step:08d}").interim
+    except UserError:
+        return False
+
+
 def find(workdir: str | Path, which: str | int = "last") -> Path:
-    """Folder of a run's checkpoint: "last", "best" or a step; UserError where there is none."""
+    """Folder of a run's checkpoint: "last", "best" or a step; UserError where there is none.
+
+    `modelzoo.train.averaging.find` knows "mean:N" besides.
+    """
     there = steps(workdir)
     if not there:
         raise UserError(f"no checkpoint in {folder(workdir)}: train there first")
@@ -142,7 +163,7 @@ def find(workdir: str | Path, which: str | int = "last") -> Path:
     elif str(which).isdigit():
         step = int(which)
     else:
-        raise UserError(f"checkpoint must be 'last', 'best' or a step, got {which!r}")
+        raise UserError(f"checkpoint must be 'last', 'best', 'mean:N' or a step, got {which!r}")
     if step not in there:
         raise UserError(f"no checkpoint of step {step} in {workdir}; there are {there}")
     return folder(workdir) / f"{step:08d}"
@@ -195,6 +216,7 @@ _OTHER = {
     "model": "is of another model: take the config it was trained with",
     "optimizer": "is of another optimizer: take the config it was trained with",
     "ema": "was made with another config.train.ema_decay: none switches the average off",
+    "loss_scale": "was made with another config.train.precision: only float16 scales the loss",
 }
 
 
@@ -225,7 +247,14 @@ def restore_model(
 
     Weights that the checkpoint has as another float type are converted.
     """
+    assign(
+        {f"model/{v.path}": v for v in model.weights},
+        {f"model/{path}": a for path, a in weights_of(arrays, weights).items()},
+    )
+
+
+def weights_of(arrays: Mapping[str, np.ndarray], weights: str) -> dict[str, np.ndarray]:
+    """The weights in a checkpoint's arrays by path: the average where asked for and there."""
     averaged = weights == "ema" and any(name.startswith("ema/") for name in arrays)
-    kind = "ema" if averaged else "model"
-    wanted = {f"{kind}/{v.path}": v for v in model.weights}
-    assign(wanted, {name: a for name, a in arrays.items() if name.startswith(f"{kind}/")})
+    kind = "ema/" if averaged else "model/"
+    return {name.removeprefix(kind): a for name, a in arrays.items() if name.startswith(kind)}

@@ -23,6 +23,11 @@ class Plan:
         due = (self.log_every, self.checkpoint_every, self.eval_every or self.total)
         return min(self.steps_per_loop, self.total, *due)
 
+    def checkpoints(self, step: int) -> int:
+        """How many checkpoints are due after `step`."""
+        due = {*range(0, self.total + 1, self.checkpoint_every), self.total}
+        return sum(later > step for later in due)
+
     def chunks(self, step: int) -> Iterator[int]:
         """Numbers of steps for each call of the step function from `step` on.
 

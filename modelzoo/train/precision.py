@@ -7,7 +7,12 @@ import keras
 import tensorflow as tf
 
 _deterministic = False
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float64": "float64"}
+_POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+    "float64": "float64",
+}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What a run reports as it goes: to the person, to `metrics.jsonl` and to TensorBoard."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,27 @@ _SCALAR = tf.compat.v1.SummaryMetadata(
 )
 
 
-class Events:
-    """TensorBoard's files of a run, in `tensorboard/`; UserError where the disk refuses them."""
+# Of a report, what a record shows the last value of; the rest but `_FLAGS` is summed up.
+_LAST = ("learning_rate", "grad_norm")
+_FLAGS = ("ok", "alive", "loss_scale")
 
-    def __init__(self, workdir: Path):
+
+class Events:
+    """TensorBoard's files of a run that is at `step`, in `tensorboard/`.
+
+    Raises UserError where the disk refuses them.
+    """
+
+    def __init__(self, workdir: Path, step: int = 0):
         self.path = workdir / "tensorboard"
+        # Has TensorBoard forget what a process before this one wrote of later steps.
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        event = tf.compat.v1.Event(step=step + 1, wall_time=time.time(), session_log=start)
         with self._told():
             self._writer = tf.summary.create_file_writer(str(self.path))
+            if step:
+                resource = self._writer._resource
+                tf.raw_ops.ImportEvent(writer=resource, event=event.SerializeToString())
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -52,7 +67,11 @@ class Events:
 
 
 class Records:
-    """What a run reports between two log points, to the person, the file and TensorBoard."""
+    """What a run reports between two log points, to the person, the file and TensorBoard.
+
+    `totals` is what the next record will be of, but for times; a checkpoint keeps it, and `pending`
+    brings it back.
+    """
 
     def __init__(
         self,
@@ -63,6 +82,7 @@ class Records:
         steps: int,
         batch_size: int,
         examples_per_epoch: int,
+        pending: Mapping[str, float],
     ):
         self.log = log
         self.events = events
@@ -73,15 +93,30 @@ class Records:
         self.examples_per_epoch = examples_per_epoch
         self.warm = False
         self._reset()
+        self.totals = dict(pending)
 
     def _reset(self) -> None:
-        self.reports: list[dict[str, np.ndarray]] = []
+        self.totals: dict[str, float] = {}
         self.waited = self.worked = 0.0
         self.timed_steps = 0
 
     def add(self, report: dict[str, np.ndarray], waited: float, worked: float) -> None:
-        """Adds one call's report; the first call, which traces and compiles, is not timed."""
-        self.reports.append(report)
+        """Adds one call's report; the first call, which traces and compiles, is not timed.
+
+        Of a step whose update was discarded only that it was counts.
+        """
+        taken = report["ok"] > 0
+        totals = self.totals
+        for name, values in report.items():
+            if name in _LAST:
+                finite = values[np.isfinite(values)]
+                totals.update((name, float(value)) for value in finite[-1:])
+            elif name not in _FLAGS:
+                added = values[taken].astype(np.float64).sum()
+                totals[name] = totals.get(name, 0.0) + float(added)
+        if "loss_scale" in report:
+            discarded = totals.get("discarded_steps", 0) + int((~taken).sum())
+            totals |= {"discarded_steps": discarded, "loss_scale": int(report["loss_scale"][-1])}
         if self.warm:
             self.waited += waited
             self.worked += worked
@@ -90,22 +125,20 @@ class Records:
 
     def train(self, step: int) -> None:
         """Writes what was added since the last time."""
-        sums = {
-            name: np.concatenate([report[name] for report in self.reports]).astype(np.float64)
-            for name in self.reports[0]
-        }
+        totals = dict(self.totals)
+        shown = (*_LAST, "discarded_steps", "loss_scale")
+        last = {name: totals.pop(name) for name in shown if name in totals}
         values = {}
-        if sums["loss_weight"].any():
-            values["loss"] = sums["loss_sum"].sum() / sums["loss_weight"].sum()
-            own = {"loss_sum", "loss_weight", "ok", "grad_norm", "learning_rate"}
-            values |= self.task.scores({k: v.sum() for k, v in sums.items() if k not in own})
-        values |= {k: sums[k][-1] for k in ("learning_rate", "grad_norm")}
+        loss_sum, loss_weight = totals.pop("loss_sum"), totals.pop("loss_weight")
+        if loss_weight:
+            values = {"loss": loss_sum / loss_weight, **self.task.scores(totals)}
+        values |= last
         elapsed = self.waited + self.worked
         if self.timed_steps:
             rate = self.timed_steps * self.batch_size / elapsed
             values |= {"examples_per_sec": rate, "data_wait": self.waited / elapsed}
         values["epoch"] = step * self.batch_size / self.examples_per_epoch
-        values = {k: float(f"{v:.6g}") for k, v in values.items()}
+        values = {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in values.items()}
         self._write(step, "train", values)
         self.progress.update(self._fields(step, values))
         self._reset()

@@ -59,9 +59,24 @@ def read_json(path: Path) -> Any:
         raise UserError(f"cannot read {path}: {error}") from None
 
 
-def make(workdir: str | Path) -> Path:
-    """Makes the folder of a run; raises UserError where something else is there."""
+@contextlib.contextmanager
+def made(workdir: str | Path) -> Iterator[Path]:
+    """The folder of a run, made where it is not there; one that stays empty is taken away again.
+
+    Raises UserError where something else is there.
+    """
     path = Path(workdir).expanduser()
+    absent = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        _make(path, workdir)
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in absent:
+                folder.rmdir()
+
+
+def _make(path: Path, workdir: str | Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"
@@ -73,7 +88,6 @@ def make(workdir: str | Path) -> Path:
         ) from None
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
-    return path
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import tensorflow as tf
 from modelzoo.errors import UserError
 from modelzoo.tasks.task import Task, Tensors
 from modelzoo.train.clip import clip, global_norm
+from modelzoo.train.loss_scale import LEAST
 from modelzoo.train.settings import Train
 from modelzoo.train.state import TrainState, ema_rate, read
 
@@ -66,11 +67,14 @@ class TrainStep:
         """Runs `count` steps over `batches` (tensors, or their per-replica values, `[loop, ...]`).
 
         Returns arrays `[count]` of each step's `loss_sum`, `loss_weight`, `grad_norm`,
-        `learning_rate`, `ok` and the task's training sums. A step whose loss or gradient is not
-        finite, where `ok` is 0, changes nothing, and nor do those after it.
+        `learning_rate`, `ok`, `alive` and the task's training sums. A step whose loss or gradient
+        is not finite, where `ok` is 0, changes nothing, and nor do those after it: `alive` is 0 as
+        well. With a loss scale (reported as `loss_scale`) such a step is only an update less: the
+        scale falls and the step counter goes on, `alive` is 1, unless the scale was the least.
         """
         table = self._run(batches, tf.constant(count, tf.int32)).numpy()
-        return dict(zip(self._names, table.T, strict=True))
+        report = dict(zip(self._names, table.T, strict=True))
+        return {"alive": report["ok"], **report}
 
     def _loop(self, batches: Tensors, count: tf.Tensor) -> tf.Tensor:
         def body(index, alive, table):
@@ -82,7 +86,8 @@ class TrainStep:
             }
             self._names = list(report)
             row = tf.stack([tf.cast(value, tf.float32) for value in report.values()])
-            return index + 1, report["ok"], table.write(index, row)
+            alive = report.get("alive", report["ok"])
+            return index + 1, alive, table.write(index, row)
 
         table = tf.TensorArray(tf.float32, size=count)
         state = (tf.constant(0), tf.constant(True), table)
@@ -98,10 +103,13 @@ class TrainStep:
         state = self.state
         batch = {name: value[index] for name, value in batches.items()}
         trainable, moving = read(state.trainable), read(state.moving)
+        frozen, scaling = read(state.frozen), read(state.scaling)
         step = tf.convert_to_tensor(state.step)
         seed = fold(tf.constant([self.seed & 0x7FFFFFFF, self.seed >> 31], tf.int32), step)
         seed = fold(seed, context.replica_id_in_sync_group)
-        gradients, new_moving, sums = self._local_sums(trainable, moving, batch, seed)
+        gradients, new_moving, sums = self._local_sums(
+            trainable, frozen, moving, batch, seed, scaling
+        )
 
         if self.replicas > 1:
             names = sorted(sums)
@@ -127,6 +135,7 @@ class TrainStep:
             sums,
             learning_rate,
             alive,
+            scaling,
         )
 
         def assign(strategy, *values):
@@ -141,18 +150,24 @@ class TrainStep:
     def local_sums(
         self,
         trainable: Sequence[tf.Tensor],
+        frozen: Sequence[tf.Tensor],
         moving: Sequence[tf.Tensor],
         batch: Tensors,
         seed: tf.Tensor,
+        scaling: Sequence[tf.Tensor],
     ) -> tuple[list[tf.Tensor], list[tf.Tensor], Tensors]:
         """Sums over the micro-batches of this replica: gradients, moving statistics, counts.
 
         The gradients are those of the loss over the nominal global weight, which keeps them in
-        range whatever the batch size; `update` applies the exact ratio.
+        range whatever the batch size, times the loss scale; `update` applies the exact ratio.
         """
         parts = self.settings.accumulate
+
+        def sums_of(cut, moving, part):
+            return self._micro_batch(trainable, frozen, moving, cut, fold(seed, part), scaling)
+
         if parts == 1:
-            return self._micro_batch(trainable, moving, batch, fold(seed, tf.constant(0)))
+            return sums_of(batch, moving, tf.constant(0))
         batch = {
             name: tf.reshape(value, [parts, value.shape[0] // parts, *value.shape[1:]])
             for name, value in batch.items()
@@ -160,12 +175,12 @@ class TrainStep:
 
         def add(part, gradients, moving, sums):
             cut = {name: value[part] for name, value in batch.items()}
-            more, moving, counts = self._micro_batch(trainable, moving, cut, fold(seed, part))
+            more, moving, counts = sums_of(cut, moving, part)
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
             return gradients, moving, {name: sums[name] + counts[name] for name in counts}
 
         first = {name: value[0] for name, value in batch.items()}
-        carried = self._micro_batch(trainable, moving, first, fold(seed, tf.constant(0)))
+        carried = sums_of(first, moving, tf.constant(0))
         if self.collective:
             # No collective can be inside a while loop.
             for part in range(1, parts):
@@ -178,10 +193,11 @@ class TrainStep:
         )
         return tuple(carried)
 
-    def _micro_batch(self, trainable, moving, batch, seed):
+    def _micro_batch(self, trainable, frozen, moving, batch, seed, scaling):
         state, task = self.state, self.task
-        values = [*trainable, *moving]
-        mapping = list(zip(state.trainable + state.moving, values, strict=True))
+        values = [*trainable, *frozen, *moving]
+        weights = state.trainable + state.frozen + state.moving
+        mapping = list(zip(weights, values, strict=True))
         for layer, variable in enumerate(state.seeds):
             mapping.append((variable, tf.cast(fold(seed, tf.constant(layer)), variable.dtype)))
         with tf.GradientTape() as tape:
@@ -197,6 +213,8 @@ class TrainStep:
                     penalty = tf.add_n([tf.cast(p, loss_sum.dtype) for p in penalties])
                     objective += penalty * tf.cast(weight, loss_sum.dtype)
             objective /= self.settings.batch_size
+            if scaling:
+                objective *= scaling[0]
         gradients = tape.gradient(objective, trainable, unconnected_gradients="zero")
         moving = [scope.get_current_value(v) for v in state.moving]
         return gradients, moving, {**counts, "loss_sum": loss_sum, "loss_weight": weight}
@@ -213,6 +231,7 @@ class TrainStep:
         sums: Tensors,
         learning_rate: tf.Tensor,
         alive: tf.Tensor,
+        scaling: Sequence[tf.Tensor],
     ) -> tuple[list[tf.Tensor], Tensors]:
         """The values to assign and the step's report, from what all replicas summed."""
         settings, state = self.settings, self.state
@@ -220,6 +239,8 @@ class TrainStep:
         ratio = tf.math.divide_no_nan(
             tf.cast(settings.batch_size, sums["loss_weight"].dtype), sums["loss_weight"]
         )
+        if scaling:
+            ratio /= scaling[0]
         gradients = [g * tf.cast(ratio, g.dtype) for g in gradients]
         norm = global_norm(gradients)
         new, new_slots = state.optimizer.update(
@@ -227,6 +248,9 @@ class TrainStep:
         )
         # A norm is finite where all its elements are; one that overflows is as bad as they.
         checked = [norm, sums["loss_sum"], global_norm(new)]
+        if scaling and moving:
+            # What overflows in the forward pass may be out of sight of loss and gradient.
+            checked.append(global_norm([v for v in new_moving if v.dtype.is_floating]))
         ok = tf.reduce_all(tf.stack([alive, *(tf.math.is_finite(x) for x in checked)]))
         new_average = []
         if average:
@@ -234,10 +258,20 @@ class TrainStep:
             for old, value in zip(average, [*new, *new_moving], strict=True):
                 keep = tf.cast(rate, old.dtype)
                 new_average.append(keep * old + (1 - keep) * value)
-        old = [*trainable, *moving, *slots, *average, step]
-        values = [*new, *new_moving, *new_slots, *new_average, step + 1]
+        old = [*trainable, *moving, *slots, *average]
+        values = [*new, *new_moving, *new_slots, *new_average]
         chosen = [tf.where(ok, a, b) for a, b in zip(values, old, strict=True)]
-        return chosen, {**sums, "grad_norm": norm, "ok": ok}
+        report = {**sums, "grad_norm": norm, "ok": ok}
+        if not scaling:
+            return [*chosen, tf.where(ok, step + 1, step)], report
+        scale, _ = scaling
+        # What overflows at the least scale is not the scale's fault.
+        alive &= ok | (scale > LEAST)
+        counts = zip(
+            [step + 1, *state.loss_scale.after(*scaling, ok)], [step, *scaling], strict=True
+        )
+        chosen += [tf.where(alive, a, b) for a, b in counts]
+        return chosen, {**report, "alive": alive, "loss_scale": scale}
 
 
 def fold(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
@@ -247,4 +281,7 @@ def fold(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 
 def _synchronizes(model: keras.Model) -> bool:
     """Whether a layer shares statistics between replicas."""
-    return any(getattr(layer, "synchronized", False) for layer in model._flatten_layers())
+    return any(
+        getattr(layer, "synchronized", False) and layer.trainable
+        for layer in model._flatten_layers()
+    )

@@ -24,13 +24,15 @@ def summary(trainer: "Trainer") -> dict[str, str]:
     sizes = ", ".join(f"{name} {source.num_examples:,}" for name, source in splits.items())
     if "validation" not in splits:
         sizes += ", no validation"
+    frozen = trainer.parameters - trainer.trainable_parameters
+    frozen = f"{frozen:,} of them frozen, " if frozen else ""
     epochs = trainer.plan.total * batch / splits["train"].num_examples
     optimizer = experiment.optimizer
     schedule = optimizer.schedule.describe(trainer.plan.total, trainer.steps)
     return {
         "devices": describe(trainer.strategy),
         "data": f"{sizes}; {trainer.task.describe()}",
-        "model": f"{type(experiment.model).__name__}, {trainer.parameters:,} parameters, "
+        "model": f"{type(experiment.model).__name__}, {trainer.parameters:,} parameters, {frozen}"
         f"{count(forward_flops(trainer.model))}FLOP forward an example, {settings.precision}"
         f"{', XLA' if settings.xla else ''}",
         "batch": words,

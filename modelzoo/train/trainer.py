@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,22 @@ from modelzoo.data.order import Order
 from modelzoo.data.pipeline import naming_bad_images, training_dataset
 from modelzoo.distribute.strategy import device_names, distribute_batches
 from modelzoo.errors import UserError
-from modelzoo.train import checkpoint, run_folder
+from modelzoo.train import averaging, checkpoint, run_folder
 from modelzoo.train.evaluation import Evaluator
 from modelzoo.train.length import Length, to_steps
+from modelzoo.train.loss_scale import LossScale
 from modelzoo.train.plan import Plan
 from modelzoo.train.precision import deterministic, dtype_policy, inference_precision
 from modelzoo.train.progress import Progress
 from modelzoo.train.records import Events, Records
+from modelzoo.train.restore import restore
 from modelzoo.train.scoring import Scoring
 from modelzoo.train.settings import Evaluation, Train
 from modelzoo.train.signals import Interrupted, on_signals
 from modelzoo.train.state import TrainState
 from modelzoo.train.step import TrainStep
 from modelzoo.train.summary import summary
+from modelzoo.transfer.freeze import freeze
 
 
 class Trainer:
@@ -115,6 +118,7 @@ class Trainer:
             eval_every=self.steps(evaluation.every) if "validation" in self.splits else None,
             steps_per_loop=settings.steps_per_loop,
         )
+        averaging.check(self.workdir, evaluation, settings.keep_checkpoints, self.plan)
         optimizer = self.experiment.optimizer
         factor = optimizer.schedule.bind(self.plan.total, self.steps)
         self.learning_rate = lambda step: optimizer.learning_rate * factor(step)
@@ -137,8 +141,13 @@ class Trainer:
         with self.strategy.scope():
             with dtype_policy(settings.precision):
                 self.model = self._build_model()
+                self.parameters = _count(self.model.trainable_variables)
                 self.state = TrainState(
-                    self.model, self.experiment.optimizer, ema=settings.ema_decay is not None
+                    self.model,
+                    self.experiment.optimizer,
+                    ema=settings.ema_decay is not None,
+                    frozen=freeze(self.model, settings.freeze),
+                    loss_scale=LossScale.of(settings),
                 )
             precision = inference_precision(settings.precision)
             if precision == settings.precision:
@@ -146,7 +155,7 @@ class Trainer:
             else:
                 with dtype_policy(precision):
                     inference_model = self._build_model()
-        self.parameters = sum(math.prod(v.shape) for v in self.state.trainable)
+        self.trainable_parameters = _count(self.state.trainable)
         self.train_step = TrainStep(
             self.task, self.state, settings, self.learning_rate, self.strategy, seed
         )
@@ -173,33 +182,12 @@ class Trainer:
                 raise
             raise UserError(f"config.model.{error}") from None
 
-    # Restoring: a checkpoint of this run, else init_from, else from scratch.
-
     def restore(self, other_data: bool = False) -> None:
-        """Sets the state from the last checkpoint, from `init_from`, or leaves the fresh one.
-
-        Raises UserError where the training data is not what the checkpoint was made on, unless
-        `other_data`.
-        """
-        self.started = "from scratch"
-        if checkpoint.steps(self.workdir):
-            path = checkpoint.find(self.workdir, "last")
-            self.meta = checkpoint.read_meta(path).forgetting(self.evaluation.best_metric)
-            if self.meta.data != self.fingerprint and not other_data:
-                raise UserError(
-                    f"the training data is not what {self.workdir} was trained on until step "
-                    f"{self.meta.step}: other examples or classes; bring it back, take another "
-                    "--workdir, or go on with --resume_with_changes"
-                )
-            with self.strategy.scope():
-                self.state.restore(checkpoint.read(path), self.meta.step)
-            self.started = f"resumed at step {self.meta.step}"
-        elif self.settings.init_from is not None:
-            path = checkpoint.resolve(self.settings.init_from)
-            with self.strategy.scope():
-                self.state.start_from(checkpoint.read(path), self.evaluation.weights)
-            self.started = f"weights from {path}"
-        self.meta = dataclasses.replace(self.meta, data=self.fingerprint)
+        """Sets the state and the position in the data; see `modelzoo.train.restore`."""
+        with self.strategy.scope():
+            self.meta, self.started = restore(
+                self.state, self.experiment, self.workdir, self.fingerprint, other_data
+            )
 
     def summarize(self) -> None:
         """Prints what is about to be trained, on what."""
@@ -237,8 +225,8 @@ class Trainer:
         finite.
         """
         log = run_folder.MetricsLog(self.workdir, self.meta.step)
-        events = Events(self.workdir)
-        records = Records(
+        events = Events(self.workdir, self.meta.step)
+        self.records = Records(
             log,
             events,
             self.progress,
@@ -246,10 +234,11 @@ class Trainer:
             steps=self.plan.total,
             batch_size=self.settings.batch_size,
             examples_per_epoch=self.splits["train"].num_examples,
+            pending=self.meta.pending,
         )
         try:
             with on_signals(self._on_signal):
-                self._train(records)
+                self._train()
             events.flush()
         finally:
             log.close()
@@ -261,7 +250,7 @@ class Trainer:
             raise KeyboardInterrupt
         self.stop_signal = number
 
-    def _train(self, records: Records) -> None:
+    def _train(self) -> None:
         step, plan = self.meta.step, self.plan
         if step >= plan.total or self._stale():
             return
@@ -274,22 +263,24 @@ class Trainer:
                 batch = next(iterator)
                 called = time.perf_counter()
                 report = self._call(batch, chunk)
-            if not report["ok"].all():
-                bad = step + int(np.argmin(report["ok"])) + 1
+            if not report["alive"].all():
+                bad = step + int(np.argmin(report["alive"])) + 1
+                scale = " at the least loss scale" if self.state.loss_scale else ""
                 raise UserError(
-                    f"the loss, gradient or weights of step {bad} are not finite: lower "
+                    f"the loss, gradient or weights of step {bad} are not finite{scale}: lower "
                     "config.optimizer.learning_rate, lengthen its warmup or clip with "
                     f"config.train.clip_global_norm; {self._kept()}"
                 )
             step += chunk
-            records.add(report, called - waited, time.perf_counter() - called)
+            self.records.add(report, called - waited, time.perf_counter() - called)
             self.meta = dataclasses.replace(
                 self.meta,
                 step=step,
                 examples=self.meta.examples + chunk * self.settings.batch_size,
                 seconds=before + time.perf_counter() - began,
+                skipped=self.meta.skipped + int(np.sum(report["ok"] == 0)),
             )
-            self._after(records)
+            self._after()
             if self._stale():
                 self.progress.say(
                     f"stopping early: no better {self.evaluation.best_metric} in "
@@ -310,23 +301,24 @@ class Trainer:
                 "has no deterministic form"
             ) from error
 
-    def _after(self, records: Records) -> None:
+    def _after(self) -> None:
         """What is due at the step now: records, scores, a checkpoint, a stop."""
         step, plan = self.meta.step, self.plan
         end = step == plan.total
         save = end or step % plan.checkpoint_every == 0
         if end or step % plan.log_every == 0:
-            records.train(step)
+            self.records.train(step)
         if plan.eval_every and (end or step % plan.eval_every == 0):
             scores = self.score("validation")
             self.validated = (step, scores)
-            records.eval(step, scores)
+            self.records.eval(step, scores)
             metric = self.evaluation.best_metric
             if metric is not None:
                 self.meta = self.meta.judged(metric, scores, self.task.lower_is_better)
                 save |= self.meta.best_step == step
-        if save or self._stale() or self.stop_signal is not None or self.progress.broken:
-            self.save()
+        save |= self._stale()
+        if save or self.stop_signal is not None or self.progress.broken:
+            self._save(interim=not save)
         if self.stop_signal is not None:
             self.progress.clear()
             raise Interrupted(self.stop_signal, step)
@@ -353,34 +345,38 @@ class Trainer:
         there = checkpoint.steps(self.workdir)
         return f"the checkpoint of step {there[-1]} is kept" if there else "no checkpoint was due"
 
-    def save(self) -> None:
+    def _save(self, interim: bool) -> None:
         """Writes a checkpoint of the step now and deletes those that are not kept."""
         if self.meta.step not in checkpoint.steps(self.workdir):
-            checkpoint.write(self.workdir, self.state.arrays(), self.meta)
+            meta = dataclasses.replace(self.meta, interim=interim, pending=self.records.totals)
+            checkpoint.write(self.workdir, self.state.arrays(), meta)
             checkpoint.prune(self.workdir, self.settings.keep_checkpoints, self.meta.best_step)
 
     # The end.
 
     def finish(self) -> dict[str, Any]:
         """Scores the test split with the weights that would be served; writes `result.json`."""
-        chosen = self.meta.best_step or self.meta.step
-        if chosen != self.meta.step:
-            arrays = checkpoint.read(checkpoint.find(self.workdir, chosen))
+        paths = averaging.served(self.workdir, self.evaluation)
+        chosen = averaging.steps(paths)
+        if chosen != [self.meta.step]:
+            arrays = averaging.read(paths)
             with self.strategy.scope():
-                self.state.restore(arrays, chosen)
+                self.state.restore(arrays, chosen[-1])
         scores = {}
         if "validation" in self.splits:
             step, known = self.validated
-            scores["validation"] = known if step == chosen else self.score("validation")
+            scores["validation"] = known if [step] == chosen else self.score("validation")
         if "test" in self.splits:
             scores["test"] = self.score("test")
         result = {
             "eval": scores,
             "steps": self.meta.step,
-            "evaluated_step": chosen,
+            "evaluated_step": chosen[-1],
+            **({"averaged_steps": chosen} if len(chosen) > 1 else {}),
             "best_metric": self.meta.best_metric,
             "seconds": round(self.meta.seconds, 2),
             "parameters": self.parameters,
+            **({"discarded_steps": self.meta.skipped} if self.state.loss_scale else {}),
             "skipped": {name: len(source.skipped) for name, source in self.splits.items()},
             "devices": device_names(self.strategy),
             "versions": {
@@ -393,3 +389,8 @@ class Trainer:
         }
         run_folder.write_json(self.workdir / "result.json", result)
         return result
+
+
+def _count(variables: Iterable[keras.Variable]) -> int:
+    """Numbers in the variables."""
+    return sum(math.prod(v.shape) for v in variables)

@@ -47,7 +47,7 @@ def test_the_chosen_weights_go_into_the_runs_export_folder(
     ("words", "message"),
     [
         (["--workdir={tmp}"], "no run folder"),
-        (["--workdir={run}", "--checkpoint=first"], "'last', 'best' or a step"),
+        (["--workdir={run}", "--checkpoint=first"], "'last', 'best', 'mean:N' or a step"),
         (["--workdir={run}", "--export_dir={run}/config.json"], "cannot write the export"),
     ],
 )

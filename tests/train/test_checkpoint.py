@@ -46,7 +46,7 @@ def test_which(tmp_path):
     assert checkpoint.resolve(checkpoint.find(tmp_path, 2)).name == "00000002"
     with pytest.raises(UserError, match=r"no checkpoint of step 7 in .*\[1, 2\]"):
         checkpoint.find(tmp_path, 7)
-    with pytest.raises(UserError, match="'last', 'best' or a step, got 'newest'"):
+    with pytest.raises(UserError, match="'last', 'best', 'mean:N' or a step, got 'newest'"):
         checkpoint.find(tmp_path, "newest")
     with pytest.raises(UserError, match="train there first"):
         checkpoint.find(tmp_path / "elsewhere", "last")

@@ -4,108 +4,30 @@ import json
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
+import stepping
 import tensorflow as tf
+from stepping import (
+    BATCH,
+    EVERYTHING,
+    RESNET,
+    SPEC,
+    TINY_CNN,
+    Linear,
+    assert_close,
+    batches_of,
+    feed,
+    make,
+    run,
+)
 
 from modelzoo.data.augment import Augment
-from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.train.optimizer import SGD, AdamW, Optimizer
-from modelzoo.train.precision import dtype_policy
-from modelzoo.train.settings import Train
-from modelzoo.train.state import TrainState, ema_rate
-from modelzoo.train.step import TrainStep
-
-SPEC = ImageSpec(8, 8, 2, ("a", "b", "c"))
-BATCH = 16
-RESNET = ResNet(depth=8, width=4)
-TINY_CNN = CNN(filters=(4, 4), padding="same", dense=(8,), l2=1e-3)
-EVERYTHING = {"clip_global_norm": 0.5, "clip_value": 0.1, "clip_norm": 0.4, "ema_decay": 0.9}
-
-
-class Linear:
-    """Logits by one dense layer on the pixels, some of which drop out, at each rate in turn."""
-
-    def __init__(self, *dropout):
-        self.dropout = dropout
-
-    def build(self, input_spec, num_outputs):
-        inputs = keras.Input(input_spec.shape[1:], name="image")
-        x = keras.layers.Flatten(name="flat")(inputs)
-        for number, rate in enumerate(self.dropout):
-            x = keras.layers.Dropout(rate, name=f"drop{number}")(x)
-        outputs = keras.layers.Dense(num_outputs, name="logits")(x)
-        return keras.Model(inputs, outputs)
-
-
-def strategy_of(replicas):
-    if replicas == 1:
-        return tf.distribute.OneDeviceStrategy("cpu:0")
-    return tf.distribute.MirroredStrategy(
-        [f"cpu:{k}" for k in range(replicas)],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
-    )
-
-
-def batches_of(steps, dtype="float32"):
-    rng = np.random.default_rng(3)
-    return {
-        "image": rng.normal(size=[steps, BATCH, *SPEC.shape]).astype(dtype),
-        "label": rng.integers(0, 3, [steps, BATCH]),
-        "weight": rng.choice([0.0, 0.5, 1.0, 3.0], [steps, BATCH]).astype("float32"),
-    }
-
-
-def make(model, optimizer, replicas=1, task=None, seed=5, strategy=None, **settings):
-    """A step and its state, freshly initialised."""
-    strategy = strategy or strategy_of(replicas)
-    settings = Train(batch_size=BATCH, **settings)
-    task = (task or ImageClassification()).bind(SPEC)
-    keras.utils.set_random_seed(7)
-    with strategy.scope(), dtype_policy(settings.precision):
-        state = TrainState(task.build_model(model), optimizer, ema=settings.ema_decay is not None)
-    rate = lambda step: optimizer.learning_rate / (1.0 + tf.cast(step, tf.float32))  # noqa: E731
-    return TrainStep(task, state, settings, rate, strategy, seed), state
-
-
-def feed(step, batches):
-    """Gives every replica its contiguous rows of each batch."""
-    replicas = step.replicas
-    if replicas == 1:
-        return {k: tf.constant(v) for k, v in batches.items()}
-    rows = BATCH // replicas
-
-    def part(context):
-        k = context.replica_id_in_sync_group
-        return {name: tf.constant(v[:, k * rows : (k + 1) * rows]) for name, v in batches.items()}
-
-    values = step.strategy.experimental_distribute_values_from_function(
-        lambda context: part(context)
-    )
-    return values
-
-
-def run(model, optimizer, steps=10, batches=None, **settings):
-    """Every array of the state after some steps, and the last report."""
-    step, state = make(model, optimizer, **settings)
-    batches = batches or batches_of(steps)
-    loop = settings.get("steps_per_loop", 1)
-    report = None
-    for first in range(0, steps, loop):
-        cut = {k: v[first : first + loop] for k, v in batches.items()}
-        report = step(feed(step, cut), len(cut["label"]))
-    return state.arrays(), report
-
-
-def assert_close(a, b, tolerance):
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_allclose(a[name], b[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 def test_same_update_of_mixed_examples_over_replicas_and_micro_batches():
@@ -269,46 +191,6 @@ def test_first_update_against_numpy():
     np.testing.assert_allclose(after[kernel.replace("model/", "ema/")], ema, atol=1e-7)
 
 
-@pytest.mark.parametrize("decay", [0.15, 0.2])
-def test_moving_average_by_hand_until_its_rise_is_over(decay):
-    step, state = make(Linear(), SGD(0.5), ema_decay=decay, precision="float64")
-    batches = batches_of(4, "float64")
-    average = state.arrays()["model/logits/kernel"]
-    # The rise is 1/10, 2/11, 3/12, 4/13: each decay ends it at a step of its own.
-    for k, rise in enumerate((1 / 10, 2 / 11, 3 / 12, 4 / 13)):
-        step(feed(step, {name: v[k : k + 1] for name, v in batches.items()}), 1)
-        arrays, rate = state.arrays(), min(decay, rise)
-        average = rate * average + (1 - rate) * arrays["model/logits/kernel"]
-        np.testing.assert_allclose(arrays["ema/logits/kernel"], average, atol=1e-7)
-        assert np.abs(average - arrays["model/logits/kernel"]).max() > 1e-4
-
-
-def test_the_moving_average_rises_to_its_decay():
-    rates = [float(ema_rate(tf.constant(step), 0.99)) for step in (0, 5, 889, 891, 10**6)]
-    np.testing.assert_allclose(rates, [0.1, 0.4, 890 / 899, 0.99, 0.99], rtol=1e-6)
-
-
-def test_each_bound_of_clipping():
-    model = Linear()
-    plain = SGD(1.0)
-
-    def gradients(**settings):
-        before = make(model, plain, **settings)[1].arrays()
-        after, _ = run(model, plain, 1, **settings)
-        names = sorted(n for n in before if n.startswith("model/"))
-        return [before[n] - after[n] for n in names]
-
-    free = gradients()
-    for got, whole in zip(gradients(clip_value=0.01), free, strict=True):
-        np.testing.assert_allclose(got, np.clip(whole, -0.01, 0.01), atol=1e-6)
-    for got, whole in zip(gradients(clip_norm=0.05), free, strict=True):
-        scale = min(1.0, 0.05 / np.linalg.norm(whole))
-        np.testing.assert_allclose(got, whole * scale, atol=1e-6)
-    together = np.sqrt(sum((g**2).sum() for g in free))
-    for got, whole in zip(gradients(clip_global_norm=0.05), free, strict=True):
-        np.testing.assert_allclose(got, whole * 0.05 / together, atol=1e-6)
-
-
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_step_that_is_not_finite_changes_nothing_nor_do_those_after_it(replicas):
     batches = batches_of(4)
@@ -347,53 +229,10 @@ def test_weights_that_overflow_change_nothing():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
-def test_dropout_masks_differ_by_replica_step_and_micro_batch_and_repeat_with_the_seed():
-    same = {k: np.repeat(v[:, :4], 4, axis=1) for k, v in batches_of(1).items()}
-    same["weight"][:] = 1.0
-    rows = {k: v[:, : BATCH // 2] for k, v in same.items()}
-    twice = {k: np.concatenate([v, v], axis=1) for k, v in rows.items()}
-    twice["weight"] = (np.arange(BATCH) % (BATCH // 2) == 0).astype("float32")[None]
-
-    def kernel(batches=same, **settings):
-        arrays, _ = run(Linear(0.5), SGD(0.1), 1, batches, **settings)
-        return arrays["model/logits/kernel"]
-
-    np.testing.assert_array_equal(kernel(replicas=2), kernel(replicas=2))
-    assert not np.allclose(kernel(replicas=1), kernel(replicas=1, seed=6))
-    plain = make(Linear(0.5), SGD(0.1))[1].arrays()["model/logits/kernel"]
-    whole = kernel(replicas=2, batches=twice) - plain
-    micro = kernel(accumulate=2, batches=twice) - plain
-    # One example, twice: its pixel moves nothing only where both masks drop it, a quarter of all.
-    for change in (whole, micro):
-        assert 0.1 < (change == 0).all(axis=1).mean() < 0.4
-
-
-def test_each_step_and_each_layer_has_a_mask_of_its_own():
-    batches = batches_of(3)
-    batches["weight"] = (np.arange(BATCH) == 0).astype("float32") * np.ones([3, 1], "float32")
-
-    def dropped(*dropout):
-        """For each step, the pixels of the only example that moved nothing: `[steps, pixels]`."""
-        step, state = make(Linear(*dropout), SGD(0.1))
-        kernels = [state.arrays()["model/logits/kernel"]]
-        for k in range(3):
-            step(feed(step, {name: v[k : k + 1] for name, v in batches.items()}), 1)
-            kernels.append(state.arrays()["model/logits/kernel"])
-        return (np.diff(kernels, axis=0) == 0).all(axis=2)
-
-    one, two = dropped(0.5), dropped(0.5, 0.5)
-    assert not dropped().any()
-    np.testing.assert_allclose(one.mean(axis=1), 0.5, atol=0.15)
-    # Where two masks are independent they differ in half of the pixels.
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert 0.35 < (one[a] != one[b]).mean() < 0.65
-    # What passes one layer, a half of it passes the other.
-    np.testing.assert_allclose(two.mean(axis=1), 0.75, atol=0.1)
-
-
 COUNT_COLLECTIVES = """
 import json, runpy, sys
 import tensorflow as tf
+from modelzoo.train.optimizer import SGD
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -404,7 +243,7 @@ def collectives(model, **settings):
     # The cross-device operations of a user's run, unlike those of the other tests.
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     step, _ = test["make"](
-        model, test["SGD"](0.1, momentum=0.9), replicas=2, strategy=strategy,
+        model, SGD(0.1, momentum=0.9), replicas=2, strategy=strategy,
         **test["EVERYTHING"], **settings,
     )
     batches = test["feed"](step, test["batches_of"](settings.get("steps_per_loop", 1)))
@@ -428,7 +267,7 @@ print(json.dumps({
 def test_one_batched_all_reduce_for_an_update():
     # In a process of its own: only there can the default operations have two devices.
     done = subprocess.run(
-        [sys.executable, "-c", COUNT_COLLECTIVES, __file__], capture_output=True, text=True
+        [sys.executable, "-c", COUNT_COLLECTIVES, stepping.__file__], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

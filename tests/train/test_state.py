@@ -1,0 +1,28 @@
+"""The moving average of the weights."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from stepping import Linear, batches_of, feed, make
+
+from modelzoo.train.optimizer import SGD
+from modelzoo.train.state import ema_rate
+
+
+@pytest.mark.parametrize("decay", [0.15, 0.2])
+def test_moving_average_by_hand_until_its_rise_is_over(decay):
+    step, state = make(Linear(), SGD(0.5), ema_decay=decay, precision="float64")
+    batches = batches_of(4, "float64")
+    average = state.arrays()["model/logits/kernel"]
+    # The rise is 1/10, 2/11, 3/12, 4/13: each decay ends it at a step of its own.
+    for k, rise in enumerate((1 / 10, 2 / 11, 3 / 12, 4 / 13)):
+        step(feed(step, {name: v[k : k + 1] for name, v in batches.items()}), 1)
+        arrays, rate = state.arrays(), min(decay, rise)
+        average = rate * average + (1 - rate) * arrays["model/logits/kernel"]
+        np.testing.assert_allclose(arrays["ema/logits/kernel"], average, atol=1e-7)
+        assert np.abs(average - arrays["model/logits/kernel"]).max() > 1e-4
+
+
+def test_the_moving_average_rises_to_its_decay():
+    rates = [float(ema_rate(tf.constant(step), 0.99)) for step in (0, 5, 889, 891, 10**6)]
+    np.testing.assert_allclose(rates, [0.1, 0.4, 890 / 899, 0.99, 0.99], rtol=1e-6)
