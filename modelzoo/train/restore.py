@@ -14,9 +14,9 @@ def restore(
 ) -> tuple[checkpoint.Meta, str]:
     """Sets the state; returns where the run is, and in words how it started.
 
-    experiment: its `train` and `eval` are read. data: the fingerprint of the training split. Call it inside `strategy.scope()`. Raises UserError
-    where the checkpoint was made on other data, unless `other_data`, and where what is there does
-    not fit the state.
+    experiment: its `train` and `eval` are read. data: the fingerprint of the training split. Call
+    it inside `strategy.scope()`. Raises UserError where the checkpoint was made on other data,
+    unless `other_data`, and where what is there does not fit the state.
     """
     if checkpoint.steps(workdir):
         return _resume(state, experiment.eval.best_metric, workdir, data, other_data)
