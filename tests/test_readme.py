@@ -1,4 +1,4 @@
-"""What the README says is done here as it is said, only smaller."""
+"""What README and docs/recipes.md say is done here as it is said, only smaller."""
 
 import importlib
 import os
@@ -21,6 +21,7 @@ from modelzoo.train import checkpoint, run_folder
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 TINY = {"train.steps": "2", "train.batch_size": "18", "optimizer.schedule.warmup": "1"}
 
 MLP_TEST = """
@@ -57,16 +58,16 @@ def overrides(values):
     return [f"--config.{key}={value}" for key, value in (TINY | values).items()]
 
 
-def code(introduction):
+def code(introduction, page=README):
     """The first Python block after a text."""
-    assert introduction in README, f"README.md no longer says {introduction!r}"
-    after = README.split(introduction, 1)[1]
+    assert introduction in page, f"the page no longer says {introduction!r}"
+    after = page.split(introduction, 1)[1]
     return re.search(r"^```python\n(.*?)^```", after, re.DOTALL | re.MULTILINE)[1]
 
 
-def commands():
-    """The words of every `modelzoo COMMAND` in the README's indented blocks."""
-    lines = re.findall(r"^    (.*)$", README.replace("\\\n", " "), re.MULTILINE)
+def commands(page=README):
+    """The words of every `modelzoo COMMAND` in a page's indented blocks."""
+    lines = re.findall(r"^    (.*)$", page.replace("\\\n", " "), re.MULTILINE)
     parts = [part.strip() for line in lines for part in line.split("&&")]
     # What a synopsis puts in brackets is none of the words.
     words = [shlex.split(re.sub(r"\[.*?\]", "", p)) for p in parts if p.startswith("modelzoo ")]
@@ -79,7 +80,7 @@ def command(*start):
     return found
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.parametrize("words", commands() + commands(RECIPES), ids=" ".join)
 def test_commands_and_their_overrides_exist(words):
     if words[-1] == "--help":
         assert dispatch([word for word in words if word != "COMMAND"]) == 0
@@ -97,7 +98,9 @@ def test_the_files_it_names_exist():
     assert {path for path in named if not (ROOT / path).exists()} == added
 
 
-def test_your_own_data(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """The folder in which the commands are run, with `photos/` in it."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for split, number in (("train", 10), ("test", 2)):
@@ -107,14 +110,31 @@ def test_your_own_data(tmp_path, monkeypatch, capsys):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 pixels = rng.integers(0, 256, (70 + k, 90 - k, 3), np.uint8)
                 Image.fromarray(pixels).save(file)
-    (tmp_path / "photos.py").write_text(code("write a config `photos.py`:"))
+    return tmp_path
+
+
+def test_your_own_data(photos, capsys):
+    (photos / "photos.py").write_text(code("write a config `photos.py`:"))
     words = command("train", "--config=photos.py")
     assert dispatch([*words, *overrides({"model.depth": 8})]) == 0
     assert "2 classes, images 64x64x3" in capsys.readouterr().out
-    result = run_folder.read_json(tmp_path / "runs" / "photos" / "result.json")
+    result = run_folder.read_json(photos / "runs" / "photos" / "result.json")
     assert 0 < np.sum(result["eval"]["validation"]["confusion"]) < 20  # About a tenth.
     assert np.sum(result["eval"]["test"]["confusion"]) == 4
     assert checkpoint.read_meta(checkpoint.find("runs/photos", "best")).best_score is not None
+
+
+def test_the_recipes(photos, capsys):
+    (photos / "photos.py").write_text(code("A ResNet-50 on your own photographs", RECIPES))
+    small = {"model.depth": 18, "model.width": 4, "data.image_size": "32,32"}
+    small |= {"train.precision": "float16"}  # As the page says it is there.
+    words = ["train", "--config=photos.py", "--workdir=runs/before"]
+    assert dispatch([*words, *overrides(small)]) == 0
+    # The page's command, from these weights; its own are of another net.
+    (words,) = commands(RECIPES)
+    words = [word.replace("cifar10_resnet20", "runs/before") for word in words]
+    assert dispatch([*words, *overrides(small)]) == 0
+    assert "weights from" in capsys.readouterr().out
 
 
 def test_in_python_and_serving(tmp_path, monkeypatch, capsys, digits_dir):
@@ -124,7 +144,7 @@ def test_in_python_and_serving(tmp_path, monkeypatch, capsys, digits_dir):
     get = modelzoo.configs.get
     small = TINY | {"model.width": "4", "data.data_dir": str(digits_dir)}
     monkeypatch.setattr(
-        modelzoo.configs, "get", lambda name: config.override(get(name), list(small.items()))
+        modelzoo.configs, "get", lambda name, pairs: config.override(get(name, pairs), small)
     )
     exec(compile(code("In Python, and so in a notebook:"), "README.md", "exec"), {})
     name, probability = capsys.readouterr().out.splitlines()[-1].split()
