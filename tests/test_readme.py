@@ -146,7 +146,7 @@ def test_in_python_and_serving(tmp_path, monkeypatch, capsys, digits_dir):
     monkeypatch.setattr(
         modelzoo.configs, "get", lambda name, pairs: config.override(get(name, pairs), small)
     )
-    exec(compile(code("In Python, and so in a notebook:"), "README.md", "exec"), {})
+    exec(compile(code("In Python, and so in a notebook"), "README.md", "exec"), {})
     name, probability = capsys.readouterr().out.splitlines()[-1].split()
     assert name in "0123456789"
     assert 0.1 <= float(probability) <= 1
