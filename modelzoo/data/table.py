@@ -93,7 +93,7 @@ class ImageTable(FileImages):
                 f"got {self.split_column!r}"
             )
 
-    def _open(self, split: str) -> ImageSource:
+    def _open(self, split: str, encoded: bool) -> ImageSource:
         path, name = os.path.expanduser(self.path), split_name(split)
         texts = (self.train_split, self.validation_split, self.test_split)
         used = {name, *(split_name(text) for text in texts if text)}
@@ -129,7 +129,7 @@ class ImageTable(FileImages):
             class_names=names,
             targets=self.targets,
         )
-        source = self._open_files(found, first)
+        source = self._open_files(found, first, encoded)
         source.skipped[:0] = skipped
         return source
 
@@ -180,6 +180,7 @@ class ImageTable(FileImages):
     def _columns(self, path: str, header: list[str] | csv.Error) -> _Columns:
         if not header or isinstance(header, csv.Error):
             raise UserError(f"{path} has no header: its first line must name the columns")
+        header = [name.strip() for name in header]
         fields = {
             "image_column": (self.image_column,),
             "target_columns": self.target_columns,

@@ -22,9 +22,12 @@ CONFIG = """
 from modelzoo.config import Experiment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.npz import NpzImages
+from modelzoo.data.table import ImageTable
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks.image_regression import ImageRegression
+from modelzoo.tasks.image_tagging import ImageTagging
 from modelzoo.train.optimizer import SGD
 from modelzoo.train.schedule import Cosine
 from modelzoo.train.settings import Train
@@ -33,7 +36,7 @@ from modelzoo.train.settings import Train
 def get_config():
     return Experiment(
         model={model},
-        task=ImageClassification(),
+        task={task},
         data={data},
         optimizer=SGD(0.1, schedule=Cosine()),
         train=Train(steps=4, batch_size=8, log_every=1, checkpoint_every=2),
@@ -41,11 +44,15 @@ def get_config():
 """
 # So wide that a checkpoint is larger than config.json: the disk must be full for the first alone.
 CNN, NPZ = "CNN(filters=(2,), dense=(64,))", "NpzImages(path='data.npz')"
+CLASSES = "ImageClassification()"
 CONFIGS = {
-    "cnn.py": CONFIG.format(model=CNN, data=NPZ),
-    "resnet.py": CONFIG.format(model="ResNet(depth=8, width=2)", data=NPZ),
-    "folder.py": CONFIG.format(model=CNN, data="ImageFolder(data_dir='images')"),
-    "piecewise.py": CONFIG.format(model=CNN, data=NPZ).replace("Cosine", "Piecewise"),
+    "cnn.py": CONFIG.format(model=CNN, task=CLASSES, data=NPZ),
+    "resnet.py": CONFIG.format(model="ResNet(depth=8, width=2)", task=CLASSES, data=NPZ),
+    "folder.py": CONFIG.format(model=CNN, task=CLASSES, data="ImageFolder(data_dir='images')"),
+    "piecewise.py": CONFIG.format(model=CNN, task=CLASSES, data=NPZ).replace("Cosine", "Piecewise"),
+    "table.py": CONFIG.format(model=CNN, task=CLASSES, data="ImageTable('table.csv')"),
+    "tags.py": CONFIG.format(model=CNN, task="ImageTagging()", data=NPZ),
+    "values.py": CONFIG.format(model=CNN, task="ImageRegression()", data=NPZ),
     "empty.py": "",
     "syntax.py": "\nx = (\n",
     "raising.py": "def get_config():\n    x = 0\n    return 1 / x\n",
@@ -54,6 +61,7 @@ CONFIGS = {
 WORDS = {
     "TRAIN": "train --config=cnn.py --workdir=new",
     "FOLDER": "train --config=folder.py --workdir=new",
+    "TABLE": "train --config=table.py --workdir=new",
     "AGAIN": "train --config=cnn.py --workdir=run",
     "STATE": "run/checkpoints/00000004/state.npz",
     "META": "run/checkpoints/00000004/meta.json",
@@ -118,6 +126,8 @@ def trained(tmp_path_factory):
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[..., 0]).save(folder / f"{k}.png")
     np.savez(root / "data.npz", **arrays)
+    lines = [f"images/train/ant/{k}.png,{k}" for k in (0, 2, 4)]
+    (root / "table.csv").write_text("\n".join(["path,label", *lines]))
     with contextlib.chdir(root):
         assert main.dispatch(AGAIN.split()) == 0
     return root

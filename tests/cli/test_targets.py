@@ -70,13 +70,21 @@ def experiment_of(folder, kind):
     )
 
 
-@pytest.fixture(scope="module", params=["tags", "values"])
-def trained(request, folder):
-    """Kind, run folder, exported folder and the result of the run."""
-    workdir = folder / request.param
-    result = runs.train(experiment_of(folder, request.param), workdir)
-    assert run(export, [f"--workdir={workdir}", f"--export_dir={workdir}/served"]) == 0
-    return request.param, workdir, workdir / "served", result
+@pytest.fixture(scope="module")
+def both(folder):
+    """Of each kind: itself, its run's folder, the exported folder, and the result of the run."""
+    found = {}
+    for kind in ("tags", "values"):
+        result = runs.train(experiment_of(folder, kind), folder / kind)
+        served = folder / kind / "served"
+        assert run(export, [f"--workdir={folder / kind}", f"--export_dir={served}"]) == 0
+        found[kind] = (kind, folder / kind, served, result)
+    return found
+
+
+@pytest.fixture(params=["tags", "values"])
+def trained(request, both):
+    return both[request.param]
 
 
 def lines(text):
@@ -165,27 +173,31 @@ import json, pathlib, sys
 for name in ("keras", "tf_keras", "modelzoo"):
     sys.modules[name] = None
 import tensorflow as tf
-loaded = tf.saved_model.load(sys.argv[1])
-files = [pathlib.Path(path).read_bytes() for path in sys.argv[2:]]
-answer = loaded.signatures["image_bytes"](encoded=tf.constant(files))
-texts = {k: tf.strings.as_string(v) if v.dtype != tf.string else v for k, v in answer.items()}
-print(json.dumps({k: [[c.decode() for c in r] for r in v.numpy()] for k, v in texts.items()}))
+files = [pathlib.Path(path).read_bytes() for path in sys.argv[3:]]
+for folder in sys.argv[1:3]:
+    loaded = tf.saved_model.load(folder)
+    answer = loaded.signatures["image_bytes"](encoded=tf.constant(files))
+    arrays = {name: value.numpy().tolist() for name, value in answer.items()}
+    print(json.dumps(arrays, default=bytes.decode))
 """
 
 
-def test_what_is_served_alone_is_what_the_run_gives(trained, folder):
-    kind, workdir, served, _ = trained
+def test_what_is_served_alone_is_what_the_runs_give(both, folder):
     files = [folder / f"{k}.png" for k in range(5)]
-    command = [sys.executable, "-c", _ALONE, served / "1", *files]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
     raw = {"encoded": [file.read_bytes() for file in files]}
-    expected = modelzoo.load(workdir).outputs(raw)
-    assert answer.keys() == expected.keys()
-    key = {"tags": "scores", "values": "values"}[kind]
-    np.testing.assert_allclose(np.array(answer[key], float), expected[key], rtol=1e-4, atol=1e-4)
-    if kind == "tags":
-        assert answer["classes"] == expected["classes"].tolist() == [list(TAGS)] * 5
-        chosen = [[cell == "1" or cell == "true" for cell in row] for row in answer["predicted"]]
-        assert chosen == expected["predicted"].tolist()
+    exported = [served / "1" for _, _, served, _ in both.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, *exported, *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for answer, (kind, workdir, _, _) in zip(lines(done.stdout), both.values(), strict=True):
+        expected = modelzoo.load(workdir).outputs(raw)
+        assert answer.keys() == expected.keys()
+        key = {"tags": "scores", "values": "values"}[kind]
+        np.testing.assert_allclose(answer[key], expected[key], rtol=1e-4, atol=1e-4)
+        if kind == "tags":
+            assert answer["classes"] == expected["classes"].tolist() == [list(TAGS)] * 5
+            assert answer["predicted"] == expected["predicted"].tolist()

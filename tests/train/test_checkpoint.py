@@ -149,3 +149,7 @@ def test_the_best_is_judged_by_its_metric_then_by_loss():
     lower = Meta(step=1, examples=1).judged("loss", {"loss": 2.0})
     assert dataclasses.replace(lower, step=2).judged("loss", {"loss": 1.0}).best_step == 2
     assert dataclasses.replace(lower, step=2).judged("loss", {"loss": 3.0}).best_step == 1
+    for lower_is_better, best in ((("loss", "mae"), 2), (("loss",), 1)):
+        error = Meta(step=1, examples=1).judged("mae", {"mae": 2.0}, lower_is_better)
+        error = dataclasses.replace(error, step=2).judged("mae", {"mae": 1.0}, lower_is_better)
+        assert error.best_step == best

@@ -37,7 +37,7 @@ def expected_scores(kernel, bias):
     return 1 / (1 + np.exp(-(pixels @ kernel + bias)))
 
 
-@pytest.mark.parametrize("replicas", [1, 2, 4])
+@pytest.mark.parametrize("replicas", [1, 4])
 def test_examples_are_gathered_once_each_in_their_order(replicas):
     strategy = tf.distribute.OneDeviceStrategy("cpu:0")
     if replicas > 1:
