@@ -37,6 +37,21 @@ class _Columns(NamedTuple):
     targets: tuple[int, ...]
     split: int | None
 
+    def split_of(self, cells: list[str] | csv.Error, default: str) -> str | None:
+        """The split of a line: the default without a column for it, None where none can be read."""
+        if self.split is None:
+            return default
+        whole = not isinstance(cells, csv.Error) and len(cells) == self.count
+        return cells[self.split].strip() if whole else None
+
+
+class _Skipped(NamedTuple):
+    """One bad line: the split that it is of, None where it does not tell, its place and why."""
+
+    split: str | None
+    where: str
+    reason: str
+
 
 class _BadLineError(Exception):
     """One line cannot be used; says why."""
@@ -53,7 +68,8 @@ class ImageTable(FileImages):
     are the texts of all splits that the config names, sorted.
 
     A line with too few or too many columns, a missing image file, a target that is none, or bytes
-    that are not UTF-8 is a bad image: `on_bad_image` leaves it out too.
+    that are not UTF-8 is a bad image: `on_bad_image` leaves it out too. It counts in every slice of
+    its split, and in all splits where it does not tell its own.
 
     Attributes:
         path: the file, tabs between columns where it ends in .tsv and else commas; such as
@@ -130,15 +146,17 @@ class ImageTable(FileImages):
             targets=self.targets,
         )
         source = self._open_files(found, first, encoded)
-        source.skipped[:0] = skipped
+        source.skipped[:0] = [
+            (bad.where, bad.reason) for bad in skipped if bad.split in (None, name)
+        ]
         return source
 
     def _read_splits(
         self, path: str, used: set[str]
-    ) -> tuple[list[_Row], list[tuple[str, str]], set[str]]:
-        """Good lines, bad lines as `ImageSource.skipped`, names of the splits that there are."""
+    ) -> tuple[list[_Row], list[_Skipped], set[str]]:
+        """Good lines, bad lines, names of the splits that there are."""
         rows: list[_Row] = []
-        skipped: list[tuple[str, str]] = []
+        skipped: list[_Skipped] = []
         if _SPLIT not in path:
             self._read(path, "train", rows, skipped)
             return rows, skipped, {row.split for row in rows}
@@ -152,9 +170,7 @@ class ImageTable(FileImages):
             self._read(files[name], name, rows, skipped)
         return rows, skipped, set(files)
 
-    def _read(
-        self, path: str, split: str, rows: list[_Row], skipped: list[tuple[str, str]]
-    ) -> None:
+    def _read(self, path: str, split: str, rows: list[_Row], skipped: list[_Skipped]) -> None:
         """Appends the lines of one file."""
         try:
             # What is not UTF-8 is told by its line and harms no other.
@@ -171,7 +187,8 @@ class ImageTable(FileImages):
                                 f"{path}, line {number}: {error}; repair or remove the line, or "
                                 "set config.data.on_bad_image='skip' to leave such lines out"
                             ) from None
-                        skipped.append((f"{path}, line {number}", str(error)))
+                        own = columns.split_of(cells, split)
+                        skipped.append(_Skipped(own, f"{path}, line {number}", str(error)))
         except OSError as error:
             raise UserError(
                 f"cannot read the table {path}: {error.strerror}; check config.data.path"
@@ -208,12 +225,14 @@ class ImageTable(FileImages):
             raise _BadLineError("is not UTF-8") from None
         if len(cells) != columns.count:
             raise _BadLineError(f"has {len(cells)} columns, the header has {columns.count}")
-        if columns.split is not None:
-            split = cells[columns.split].strip()
         file = cells[columns.image].strip()
         if not os.path.isfile(os.path.join(folder, file)):
             raise _BadLineError(f"there is no image file {file!r} in {folder or '.'}")
-        return _Row(split, file, self._target([cells[k].strip() for k in columns.targets]))
+        return _Row(
+            columns.split_of(cells, split),
+            file,
+            self._target([cells[k].strip() for k in columns.targets]),
+        )
 
     def _target(self, texts: list[str]) -> str | tuple[str, ...] | tuple[float, ...]:
         if self.targets == "class":

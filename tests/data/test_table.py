@@ -118,6 +118,22 @@ def test_splits_by_a_column_or_by_files(folder):
         ImageTable(str(folder / "part_{split}.csv"), validation_split="dev").open("validation")
 
 
+def test_a_skipped_line_counts_in_its_own_split(folder):
+    rows = {"train": ["pictures/0.png,x", "none.png,x"], "test": ["pictures/1.png,x", "gone.png,x"]}
+    for name, lines in rows.items():
+        write(folder, ["path,label", *lines], f"part_{name}.csv")
+    lines = [f"{line},{name}" for name in rows for line in rows[name]]
+    path = write(folder, ["path,label,part", *lines, "torn"])
+    files = ImageTable(str(folder / "part_{split}.csv"), on_bad_image="skip")
+    column = ImageTable(path, split_column="part", on_bad_image="skip")
+    for split, file, line in (("train", "none.png", 3), ("test", "gone.png", 5)):
+        [(_, why)] = files.open(split).skipped
+        assert repr(file) in why
+        assert [where for where, _ in column.open(split).skipped] == [
+            f"{path}, line {number}" for number in (line, 6)
+        ]
+
+
 GOOD = ("pictures/0.png,1.5", "pictures/1.png,2")
 BAD = {
     "a missing file": (b"pictures/none.png,1", "there is no image file 'pictures/none.png' in"),
