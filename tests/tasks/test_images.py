@@ -69,23 +69,6 @@ def test_labels_that_cannot_be_aligned_are_refused(targets, given, message):
 
 
 @pytest.mark.parametrize("targets", ["tags", "values"])
-<<<<<<< HEAD
-def test_mixed_targets_are_in_the_shares_of_the_images(targets):
-    task = CONFIGS[targets](augment=Augment(mixup=1.0)).bind(spec_of(targets))
-    rng = np.random.default_rng(0)
-    raw = {
-        "image": tf.constant(rng.integers(0, 256, (4, 4, 4, 2), np.uint8)),
-        "label": tf.constant(rng.integers(0, 2, (4, 3)), tf.float32),
-        "weight": tf.ones(4),
-    }
-    seeds = tf.reshape(tf.range(8, dtype=tf.int64), [4, 2])
-    plain, mixed = (task.features(raw, training, seeds) for training in (False, True))
-    swap = [1, 0, 3, 2]
-    for name in ("image", "label"):
-        own = plain[name].numpy()
-        share = mixed["mix"].numpy().reshape(-1, *[1] * (own.ndim - 1))
-        np.testing.assert_allclose(mixed[name], share * own + (1 - share) * own[swap], atol=1e-5)
-=======
 def test_mixed_images_have_their_targets_in_the_same_shares(targets):
     task = CONFIGS[targets](augment=Augment(mixup=1.0)).bind(spec_of(targets))
     rng = np.random.default_rng(0)
@@ -103,7 +86,6 @@ def test_mixed_images_have_their_targets_in_the_same_shares(targets):
     for got, whole in ((batch["image"], plain), (batch["label"], raw["label"].numpy())):
         part = share.reshape(8, *[1] * (whole.ndim - 1))
         np.testing.assert_allclose(got, part * whole[own] + (1 - part) * whole[other], atol=1e-5)
->>>>>>> c0dca78 (Tell mistakes in tables, tags and values; open tables whole for crops)
 
 
 @dataclasses.dataclass(frozen=True)
