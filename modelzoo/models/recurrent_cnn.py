@@ -17,8 +17,9 @@ Tensor = keras.KerasTensor
 class RecurrentCNN:
     """The recurrent convolutional network, RCNN, of Liang and Hu (2015).
 
-    A 5x5 convolution, then recurrent convolutional layers, the largest value of each channel over
-    the image, and a dense layer. In a recurrent layer the state sees the input and itself,
+    A 5x5 convolution, normalised too, then recurrent convolutional layers, the largest value of
+    each channel over the image, and a dense layer. In a recurrent layer the state sees the input
+    and itself,
     `x(t) = norm(relu(input * w + x(t - 1) * v + b))` from `x(0) = norm(relu(input * w + b))` on,
     with 3x3 kernels `w` and `v` that are the same at every `t`.
 

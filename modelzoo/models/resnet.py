@@ -52,12 +52,13 @@ class ResNet:
     dropout: share of the values dropped before the dense layer.
     block_dropout: share of the values dropped before the last convolution of each block.
     stochastic_depth: probability that an example skips the last block in training; it rises
-        linearly over the blocks (Huang et al., 2016). What is kept grows instead of shrinking in
-        evaluation.
+        linearly over the blocks (Huang et al., 2016). A block kept with probability `p` counts
+        `1 / p` in training, where theirs counts `p` in evaluation.
     momentum: share of the old value that the moving statistics keep in a step.
     epsilon: added to the variance in batch normalisation.
     synchronized: take batch statistics over all replicas, not over each its own.
-    zero_gamma: start each block as the identity (Goyal et al. 2017, section 5.1).
+    zero_gamma: start each block as the identity (Goyal et al. 2017, section 5.1); not with
+        preactivation, where the rectifier would keep it so.
     """
 
     depth: int = 20
@@ -100,7 +101,7 @@ class ResNet:
         if self.downsample == "1x1" and not self._bottleneck:
             raise ValueError('downsample must be "3x3" or "last" without bottlenecks, got "1x1"')
         if self.zero_gamma and self.preactivation:
-            # The rectifier after such a gain has no gradient: it would stay zero for ever.
+            # The rectifier after such a gain has no gradient.
             raise ValueError("zero_gamma must be false with preactivation, got True")
 
     def _check_depth(self) -> None:
@@ -111,7 +112,10 @@ class ResNet:
                 )
         elif self.depth < 8 or self.depth % 6 not in ((2, 4) if self.preactivation else (2,)):
             wide = ", or 6 n + 4 (10, 16, 22, 28, ...)" if self.preactivation else ""
-            raise ValueError(f"depth must be 6 n + 2 (8, 14, 20, 32, ...){wide}, got {self.depth}")
+            hint = ' of family "cifar"' if self.depth in IMAGENET_BLOCKS else ""
+            raise ValueError(
+                f"depth must be 6 n + 2 (8, 14, 20, 32, ...){wide}{hint}, got {self.depth}"
+            )
 
     @property
     def _bottleneck(self) -> bool:
