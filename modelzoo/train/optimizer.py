@@ -20,6 +20,7 @@ from modelzoo.train.multipliers import (
 )
 from modelzoo.train.muon import OrthogonalMomentum
 from modelzoo.train.schedule import Constant
+from modelzoo.train.schedule_free import ScheduleFree
 from modelzoo.train.settings import check_at_least, check_positive
 
 
@@ -331,6 +332,34 @@ class Ftrl(Optimizer):
             l2_shrinkage_regularization_strength=self.l2_shrinkage_regularization_strength,
             beta=self.beta,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleFreeAdamW(Optimizer):
+    """Adam that averages instead of following a schedule (Defazio et al. 2024).
+
+    Trained, scored and served are the weights y, as in Keras: in part the mean of all steps.
+
+    beta_1: share of the mean of all steps in the weights.
+    beta_2: decay of the mean of the gradient's square.
+    epsilon: added to the denominator.
+    """
+
+    learning_rate: float = 0.0025
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_fraction(beta_2=self.beta_2)
+        if not 0 < self.beta_1 < 1:
+            raise ValueError(f"beta_1 must be above 0 and below 1, got {self.beta_1!r}")
+        check_positive(epsilon=self.epsilon)
+
+    def build(self) -> keras.optimizers.Optimizer:
+        """The rule of `modelzoo.train.schedule_free`."""
+        return ScheduleFree(self)
 
 
 @dataclasses.dataclass(frozen=True)

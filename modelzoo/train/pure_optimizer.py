@@ -60,6 +60,11 @@ class PureOptimizer:
         self.variables = [v for v in rule.variables if not v.path.endswith("learning_rate")]
         self.names = self._names()
 
+    def restart(self) -> None:
+        """Begins anew the slots that begin as the weights, once these are set from elsewhere."""
+        if hasattr(self._keras, "restart"):
+            self._keras.restart()
+
     def update(
         self,
         values: Sequence[tf.Tensor],

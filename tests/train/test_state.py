@@ -1,11 +1,11 @@
-"""The moving average of the weights."""
+"""The moving average of the weights, and what begins at them."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from stepping import Linear, batches_of, feed, make
 
-from modelzoo.train.optimizer import SGD
+from modelzoo.train.optimizer import SGD, ScheduleFreeAdamW
 from modelzoo.train.state import ema_rate
 
 
@@ -26,3 +26,16 @@ def test_moving_average_by_hand_until_its_rise_is_over(decay):
 def test_the_moving_average_rises_to_its_decay():
     rates = [float(ema_rate(tf.constant(step), 0.99)) for step in (0, 5, 889, 891, 10**6)]
     np.testing.assert_allclose(rates, [0.1, 0.4, 890 / 899, 0.99, 0.99], rtol=1e-6)
+
+
+def test_what_begins_at_the_weights_begins_at_those_taken_over():
+    _, state = make(Linear(), ScheduleFreeAdamW())
+    taken = {name: v + 1 for name, v in state.arrays().items() if name.startswith("model/")}
+    state.start_from(taken, "raw")
+    slots = {v.path: v.numpy() for v in state.slots if v.path.endswith("momentum")}
+    assert len(slots) == len(taken)
+    for name, value in taken.items():
+        (slot,) = [
+            v for path, v in slots.items() if name.replace("model/", "").replace("/", "_") in path
+        ]
+        np.testing.assert_array_equal(slot, value)
