@@ -153,8 +153,9 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
         ("train.clip_norm", "x", "config.train.clip_norm must be a number or none, got 'x'"),
         (
             "train.precision",
-            "float16",
-            "config.train.precision must be one of float32, bfloat16, float64, got 'float16'",
+            "float8",
+            "config.train.precision must be one of float32, bfloat16, float16, float64, "
+            "got 'float8'",
         ),
         ("train.steps", "10 epoks", "config.train.steps must be a number of steps or text like"),
         ("model.block.act", "RELU", "config.model.block.act must be one of relu, gelu, got 'RELU'"),

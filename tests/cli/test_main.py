@@ -2,6 +2,7 @@ import dataclasses
 import errno
 import os
 import signal
+import re
 import subprocess
 import sys
 import textwrap
@@ -165,7 +166,7 @@ def test_modelzoo_and_help_show_the_commands(capfd):
         shown.add(capfd.readouterr().out)
     (text,) = shown
     assert "  list " in text
-    assert "Shows the shipped configs and the model families." in text
+    assert "Shows the shipped configs, the trained models" in text
     assert "\n  main" not in text and "\n  flags" not in text
     assert main.dispatch(["--version"]) == 0
     assert capfd.readouterr().out == f"modelzoo {modelzoo.__version__}\n"
@@ -213,7 +214,7 @@ def test_list_shows_configs_and_models(capfd, tmp_path, monkeypatch):
     assert "  toy_net  Toy: 99 %.\n" in out
     assert "Hidden" not in out
     assert "  resnet" in out
-    assert "  Lion       Sign of an interpolation of gradient and momentum (Chen" in out
+    assert re.search("  Lion +Sign of an interpolation of gradient and momentum \\(Chen", out)
     assert "  OneCycle           A rise to the peak and a longer fall" in out
     for name, cls in [*vars(optimizer).items(), *vars(schedule).items()]:
         if dataclasses.is_dataclass(cls):
