@@ -1,8 +1,8 @@
 import dataclasses
 import errno
 import os
-import signal
 import re
+import signal
 import subprocess
 import sys
 import textwrap
