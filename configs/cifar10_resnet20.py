@@ -6,6 +6,8 @@ The paper's deeper nets: `--config.model.depth=32`, 44, 56 or 110. Theirs is a l
 three steps over 164 epochs and a fifth of this weight decay, without erasing. The rate was chosen
 against 0.1 by 12 epochs on the first 45,000 training images, scored on the other 5,000; trained
 for 75 epochs without erasing the net read 98 % of its training images, 92 % of others.
+
+47 minutes on 2 cores of AMD EPYC; test accuracy 0.9208 (one seed).
 """
 
 from modelzoo.config import Experiment

@@ -36,6 +36,6 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(steps="30 epochs", batch_size=128, precision="bfloat16", steps_per_loop=4),
+        train=Train(steps="20 epochs", batch_size=128, steps_per_loop=4),
         eval=Evaluation(every="5 epochs"),
     )
