@@ -268,7 +268,7 @@ def schedule_free(w, g, rate, s, t, beta_1=0.9, beta_2=0.999, epsilon=0.0):
         (Lion(weight_decay=0.5), lion),
         (Adagrad(epsilon=1e-12), adagrad),
     ],
-    ids=str,
+    ids=lambda thing: getattr(thing, "__name__", type(thing).__name__),
 )
 def test_equal_to_the_papers(config, rule):
     values = [v.numpy() for v in variables("float64")]
