@@ -1,6 +1,8 @@
 """Six-convolution net under 100,000 parameters on Fashion-MNIST, with batch normalisation.
 
 modelzoo train --config=fashion_mnist_cnn6 --workdir=runs/fashion_mnist_cnn6
+
+10 minutes on 2 cores of AMD EPYC; test accuracy 0.9368 (one seed).
 """
 
 from modelzoo.config import Experiment
