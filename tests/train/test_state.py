@@ -39,3 +39,13 @@ def test_what_begins_at_the_weights_begins_at_those_taken_over():
             v for path, v in slots.items() if name.replace("model/", "").replace("/", "_") in path
         ]
         np.testing.assert_array_equal(slot, value)
+
+
+@pytest.mark.field("ScheduleFreeAdamW.learning_rate")
+@pytest.mark.parametrize("rate", [0.01, 0.03])
+def test_the_first_schedule_free_step_is_as_long_as_the_rate(rate):
+    step, state = make(Linear(), ScheduleFreeAdamW(rate), precision="float64")
+    before = state.arrays()["model/logits/kernel"]
+    step(feed(step, {name: v[:1] for name, v in batches_of(4, "float64").items()}), 1)
+    moved = np.abs(state.arrays()["model/logits/kernel"] - before)
+    np.testing.assert_allclose(moved, rate, rtol=1e-4)
