@@ -2,7 +2,7 @@
 
 modelzoo train --config=digits_resnet --workdir=runs/digits_resnet
 
-79 seconds on 2 cores of AMD EPYC; test accuracy 0.9972 (mean of 6 seeds, lowest 0.9944).
+16 seconds on 2 cores of AMD EPYC; test accuracy 0.9972 (mean of 6 seeds, lowest 0.9944).
 """
 
 from modelzoo.config import Experiment
