@@ -19,6 +19,8 @@ from tensorflow.python.framework import config as tf_config
 CPU = tf.config.list_physical_devices("CPU")[0]
 if not tf.config.get_logical_device_configuration(CPU):
     tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 4)
+# Now, for a run on two devices would cut the CPU anew where nothing had started the runtime yet.
+tf.config.list_logical_devices()
 
 
 @pytest.fixture(autouse=True)

@@ -151,6 +151,7 @@ def _batches(
 
 def _counts(predictor, strategy, source, align, batch_size) -> "Counts":
     from modelzoo.data.pipeline import evaluation_dataset
+    from modelzoo.distribute.strategy import distribute_batches
     from modelzoo.train.evaluation import Evaluator
 
     replicas = strategy.num_replicas_in_sync if strategy else 1
@@ -159,17 +160,15 @@ def _counts(predictor, strategy, source, align, batch_size) -> "Counts":
             f"config.eval.batch_size must be a multiple of {replicas} replicas, got {batch_size}"
         )
 
-    def batches(context=None):
-        def features(raw, training):
-            raw = align(raw)
-            return predictor.task.features(raw, training) if strategy else raw
+    def features(raw, training):
+        raw = align(raw)
+        return predictor.task.features(raw, training) if strategy else raw
 
-        return evaluation_dataset(source, features, batch_size=batch_size, replicas=replicas)
-
+    batches = evaluation_dataset(source, features, batch_size=batch_size, replicas=replicas)
     if strategy is None:
-        return predictor.counts(_batches(batches(), source, batch_size))
+        return predictor.counts(_batches(batches, source, batch_size))
     evaluator = Evaluator(predictor.model, predictor.task, strategy)
-    distributed = strategy.distribute_datasets_from_function(batches)
+    distributed = distribute_batches(strategy, batches)
     (counts,) = evaluator(_batches(distributed, source, batch_size))
     return counts
 

@@ -12,6 +12,8 @@ from modelzoo.errors import UserError
 
 _DEVICES = re.compile(r"(cpu|gpu|tpu):([1-9][0-9]*)")
 
+_KEYS_APART = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Distribute:
@@ -79,6 +81,9 @@ def make_strategy(config: Distribute) -> tf.distribute.Strategy:
     names = [f"{kind}:{k}" for k in range(number)]
     if number == 1 and config.strategy != "mirrored":
         return tf.distribute.OneDeviceStrategy(names[0])
+    # TensorFlow knows a collective by numbers that start anew with each strategy, and keeps what it
+    # learned of them for the whole process: a second model or number of devices would not fit.
+    tf.distribute.MirroredStrategy._collective_key_base += _KEYS_APART
     return tf.distribute.MirroredStrategy(names)
 
 
