@@ -63,6 +63,7 @@ def ship(run: Path, name: str) -> None:
     try:
         np.savez(folder / zoo.WEIGHTS, **weights)
         run_folder.write_json(folder / "config.json", config.to_dict(portable(experiment)))
+        predictor.spec.save_assets(folder)
         run_folder.write_json(folder / "spec.json", predictor.spec.to_dict())
         size = (folder / zoo.WEIGHTS).stat().st_size
         if size > MEGABYTES * 1e6:

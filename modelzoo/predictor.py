@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo import config, zoo
-from modelzoo.data.spec import ImageSpec
+from modelzoo.data import spec as specs
+from modelzoo.data.spec import Spec
 from modelzoo.errors import UserError
 from modelzoo.export import saved_model
 from modelzoo.tasks.task import Task
@@ -291,7 +292,7 @@ def is_export(folder: str | Path) -> bool:
     return _exported(Path(folder)) is not None
 
 
-def read_run(workdir: str | Path) -> tuple[config.Experiment, ImageSpec]:
+def read_run(workdir: str | Path) -> tuple[config.Experiment, Spec]:
     """The experiment and the data's spec of a run's folder, or of a trained model's that ships.
 
     Raises UserError where it is neither.
@@ -301,16 +302,14 @@ def read_run(workdir: str | Path) -> tuple[config.Experiment, ImageSpec]:
     return _read(workdir / "config.json", assets / "spec.json")
 
 
-def _read_with_views(
-    folder: str | Path, test_views: str | None
-) -> tuple[config.Experiment, ImageSpec]:
+def _read_with_views(folder: str | Path, test_views: str | None) -> tuple[config.Experiment, Spec]:
     experiment, spec = read_run(folder)
     if test_views is not None:
         experiment = config.override(experiment, [("task.test_views", test_views)])
     return experiment, spec
 
 
-def read_export(folder: str | Path) -> tuple[config.Experiment, ImageSpec]:
+def read_export(folder: str | Path) -> tuple[config.Experiment, Spec]:
     """The experiment and the data's spec of an exported folder; UserError where it is none."""
     version = _exported(Path(folder))
     if version is None:
@@ -319,12 +318,12 @@ def read_export(folder: str | Path) -> tuple[config.Experiment, ImageSpec]:
     return _read(sidecar / "config.json", sidecar / "spec.json")
 
 
-def _read(config_file: Path, spec_file: Path) -> tuple[config.Experiment, ImageSpec]:
+def _read(config_file: Path, spec_file: Path) -> tuple[config.Experiment, Spec]:
     saved, spec = run_folder.read_json(config_file), run_folder.read_json(spec_file)
     try:
-        spec = ImageSpec.from_dict(spec)
+        spec = specs.load(spec, spec_file.parent)
     except (TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{spec_file} does not describe images: {error}") from None
+        raise UserError(f"{spec_file} does not describe data: {error}") from None
     try:
         return config.from_dict(saved), spec
     except UserError as error:

@@ -46,6 +46,7 @@ def _train(
     trainer.build()
     trainer.restore(other_data=resume_with_changes)
     run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
+    trainer.spec.save_assets(workdir / "assets")
     run_folder.write_json(workdir / "assets" / "spec.json", trainer.spec.to_dict())
     trainer.summarize()
     trainer.train()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from modelzoo.config import Experiment
-    from modelzoo.data.source import ImageSource
+    from modelzoo.data.source import Source
     from modelzoo.data.spec import ImageSpec
     from modelzoo.predictor import Predictor
     from modelzoo.train.evaluation import Counts
@@ -113,7 +113,7 @@ def _load(
         return open_model(*chosen), experiment, strategy
 
 
-def open_split(data: Any, split: str, spec: "ImageSpec", keys: Sequence[str]) -> "ImageSource":
+def open_split(data: Any, split: str, spec: "ImageSpec", keys: Sequence[str]) -> "Source":
     """Opens a split of `data` as images of the model's `spec`.
 
     Where `keys`, the overridden ones, point the data elsewhere, images are brought to the model's
@@ -140,7 +140,7 @@ def open_split(data: Any, split: str, spec: "ImageSpec", keys: Sequence[str]) ->
 
 
 def _batches(
-    batches: Iterable, source: "ImageSource", batch_size: int
+    batches: Iterable, source: "Source", batch_size: int
 ) -> Iterator[dict[str, "tf.Tensor"]]:
     """The batches of an evaluation; a bad image among them is named."""
     from modelzoo.data.pipeline import evaluation_rows, naming_bad_images

@@ -1,9 +1,10 @@
-"""What the configs of all image sources have in common."""
+"""What the configs of all sources have in common."""
 
 import abc
 import dataclasses
+from typing import Any
 
-from modelzoo.data.source import ImageSource
+from modelzoo.data.source import Source
 from modelzoo.data.spec import ImageSpec, Targets
 from modelzoo.data.splits import MissingSplitError
 from modelzoo.errors import UserError
@@ -12,13 +13,53 @@ ROLES = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageData(abc.ABC):
-    """Fields that every image source takes.
+class Data(abc.ABC):
+    """Fields that every source takes.
 
     Attributes:
         train_split: what is trained on, such as "train" or "train[:90%]".
         validation_split: what is evaluated during training, such as "train[90%:]"; None for none.
         test_split: what is evaluated at the end; None for none.
+    """
+
+    train_split: str = "train"
+    validation_split: str | None = None
+    test_split: str | None = "test"
+
+    def open(self, split: str, **how: Any) -> Source:
+        """Opens a split: a role ("train", "validation", "test") or a split's text ("train[:9]").
+
+        `how` is what the kind of data takes besides. Raises UserError for what is missing or
+        malformed.
+        """
+        text = getattr(self, f"{split}_split") if split in ROLES else split
+        if text is None:
+            raise UserError(
+                f"config.data.{split}_split is None, so there is no {split} split; "
+                f"name one, such as config.data.{split}_split='train[90%:]'"
+            )
+        try:
+            return self._open(text, **how)
+        except MissingSplitError as error:
+            if split not in ROLES:
+                raise
+            key = f"config.data.{split}_split"
+            hint = f"set {key}" if split == "train" else f"set {key}=none to do without, or set it"
+            raise UserError(f"{error}; {hint} to what is there") from None
+
+    @abc.abstractmethod
+    def _open(self, split: str, **how: Any) -> Source:
+        """Opens a split by its text."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageData(Data):
+    """Fields that every image source takes.
+
+    `open(split, encoded=True)` leaves images that would be resized encoded where they are so on
+    disk, for one who wants them whole, such as a random crop.
+
+    Attributes:
         image_size: (height, width) of the images a model sees; None for the data's own, which must
             then be one.
         channels: 1 (grey), 3 (RGB), 2 or 4 (with alpha), to which all are converted; None for the
@@ -27,9 +68,6 @@ class ImageData(abc.ABC):
             the proportions.
     """
 
-    train_split: str = "train"
-    validation_split: str | None = None
-    test_split: str | None = "test"
     image_size: tuple[int, int] | None = None
     channels: int | None = None
     resize: str = "crop"
@@ -42,32 +80,6 @@ class ImageData(abc.ABC):
             raise ValueError(f"channels must be None, 1, 2, 3 or 4, got {self.channels!r}")
         if self.resize not in ("crop", "stretch"):
             raise ValueError(f"resize must be 'crop' or 'stretch', got {self.resize!r}")
-
-    def open(self, split: str, encoded: bool = False) -> ImageSource:
-        """Opens a split: a role ("train", "validation", "test") or a split's text ("train[:9]").
-
-        With `encoded`, images that would be resized stay encoded where they are so on disk, for
-        one who wants them whole, such as a random crop.
-        Raises UserError for what is missing or malformed.
-        """
-        text = getattr(self, f"{split}_split") if split in ROLES else split
-        if text is None:
-            raise UserError(
-                f"config.data.{split}_split is None, so there is no {split} split; "
-                f"name one, such as config.data.{split}_split='train[90%:]'"
-            )
-        try:
-            return self._open(text, encoded)
-        except MissingSplitError as error:
-            if split not in ROLES:
-                raise
-            key = f"config.data.{split}_split"
-            hint = f"set {key}" if split == "train" else f"set {key}=none to do without, or set it"
-            raise UserError(f"{error}; {hint} to what is there") from None
-
-    @abc.abstractmethod
-    def _open(self, split: str, encoded: bool) -> ImageSource:
-        """Opens a split by its text; `encoded` as in `open`."""
 
     def _spec(
         self,

@@ -14,7 +14,7 @@ from modelzoo.data.config import EncodedImageData
 from modelzoo.data.images import decode, read_header
 from modelzoo.data.source import (
     EncodedRows,
-    ImageSource,
+    Source,
     bad_image,
     channel_mismatch,
     decode_reason,
@@ -50,7 +50,7 @@ class FileImages(EncodedImageData):
 
     def _open_files(
         self, found: Files, first: Callable[[], Sequence[str]], encoded: bool
-    ) -> ImageSource:
+    ) -> Source:
         """Opens files; the first one of `first` gives the shape that no field does."""
         if self.image_size is not None and self.channels is not None:
             shape = (*self.image_size, self.channels)

@@ -9,7 +9,7 @@ import numpy as np
 
 from modelzoo.data.files import FileImages, Files, by_hash
 from modelzoo.data.images import SUFFIXES
-from modelzoo.data.source import ImageSource
+from modelzoo.data.source import Source
 from modelzoo.data.splits import MissingSplitError, split_name, split_slice
 from modelzoo.errors import UserError
 
@@ -32,7 +32,7 @@ class ImageFolder(FileImages):
 
     data_dir: str
 
-    def _open(self, split: str, encoded: bool) -> ImageSource:
+    def _open(self, split: str, encoded: bool = False) -> Source:
         root = os.path.expanduser(self.data_dir)
         name = split_name(split)
         folders = _split_folders(root)

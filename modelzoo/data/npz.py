@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from modelzoo.data.config import ImageData
 from modelzoo.data.images import ImageDecoder
-from modelzoo.data.source import ImageSource, source_from_arrays
+from modelzoo.data.source import Source, source_from_arrays
 from modelzoo.data.spec import Targets
 from modelzoo.data.splits import MissingSplitError, split_name, split_slice
 from modelzoo.errors import UserError
@@ -32,7 +32,7 @@ class NpzImages(ImageData):
     path: str
     targets: Targets = "class"
 
-    def _open(self, split: str, encoded: bool) -> ImageSource:
+    def _open(self, split: str, encoded: bool = False) -> Source:
         path = os.path.expanduser(self.path)
         try:
             file = np.load(path, allow_pickle=False)
@@ -46,7 +46,7 @@ class NpzImages(ImageData):
             reason = " ".join(str(error).split())
             raise UserError(f"{path} is no .npz file of plain arrays: {reason}") from None
 
-    def _read(self, path: str, file: np.lib.npyio.NpzFile, split: str) -> ImageSource:
+    def _read(self, path: str, file: np.lib.npyio.NpzFile, split: str) -> Source:
         name = split_name(split)
         splits = sorted(key[2:] for key in file.files if key.startswith("x_"))
         if name not in splits:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from modelzoo.data.augment.hashing import mix
 from modelzoo.data.images import ImageDecoder, decode
 from modelzoo.data.order import Order
-from modelzoo.data.source import ImageSource
+from modelzoo.data.source import Source
 
 Features = Callable[..., dict[str, tf.Tensor]]
 Crop = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -20,7 +20,7 @@ PARALLEL = os.cpu_count()
 
 
 def training_dataset(
-    source: ImageSource,
+    source: Source,
     features: Features,
     *,
     seed: int,
@@ -94,7 +94,7 @@ def training_dataset(
 
 
 def evaluation_dataset(
-    source: ImageSource,
+    source: Source,
     features: Features,
     *,
     batch_size: int,
@@ -127,7 +127,7 @@ def evaluation_rows(number: int, num_examples: int, batch_size: int) -> np.ndarr
 
 
 def naming_bad_images(
-    batches: Iterable, source: ImageSource, rows_of: Callable[[int], np.ndarray]
+    batches: Iterable, source: Source, rows_of: Callable[[int], np.ndarray]
 ) -> Iterator:
     """The batches; where one cannot be read or decoded, a UserError that names its bad image.
 
@@ -164,7 +164,7 @@ def _replica_batch(batch_size: int, replicas: int, num_shards: int) -> int:
 
 
 def _decode(
-    dataset: tf.data.Dataset, source: ImageSource, count: int, crop: Crop | None = None
+    dataset: tf.data.Dataset, source: Source, count: int, crop: Crop | None = None
 ) -> tf.data.Dataset:
     """Makes `image` of the `encoded` of elements (raw rows `[count]`, ...), where they have it.
 

@@ -1,4 +1,4 @@
-"""An opened split of images: rows by index, inside and outside of a graph."""
+"""An opened split: rows by index, inside and outside of a graph."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.images import PALETTE, ImageDecoder, decode
-from modelzoo.data.spec import ImageSpec
+from modelzoo.data.spec import ImageSpec, Spec
 from modelzoo.errors import UserError
 
-Read = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+Read = Callable[..., dict[str, tf.Tensor]]
+"""Makes raw examples of rows (int64 `[n]`); of rows that have lengths, padded to a length."""
 
 MEMORY_LIMIT = 2**30
 """A split whose decoded pixels take no more bytes is decoded once, when it is opened."""
@@ -18,26 +19,32 @@ MEMORY_LIMIT = 2**30
 _PASS_BATCH = 256
 
 
-class ImageSource:
+class Source:
     """One split, opened.
 
     Attributes:
-        spec: size and classes.
+        spec: what the data knows: sizes, classes, vocabulary.
         ids: one name per row: a path relative to the folder, or such as "test/17".
-        skipped: (name, reason) of the bad images that were left out.
+        skipped: (name, reason) of the bad examples that were left out.
+        lengths: steps of each row, int64 `[n]`, where rows differ in it; else None.
+        groups: name of each row's group, of which cross-validation takes all or none; or None.
     """
 
     def __init__(
         self,
-        spec: ImageSpec,
+        spec: Spec,
         ids: Sequence[str],
         read: Read,
         skipped: Sequence[tuple[str, str]] = (),
         examine: Callable[[int], object] | None = None,
+        lengths: np.ndarray | None = None,
+        groups: Sequence[str] | None = None,
     ):
         self.spec = spec
         self.ids = ids
         self.skipped = list(skipped)
+        self.lengths = lengths
+        self.groups = groups
         self._read = read
         self._examine = examine
 
@@ -46,15 +53,19 @@ class ImageSource:
         """Number of rows."""
         return len(self.ids)
 
-    def gather(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+    def gather(
+        self, indices: tf.Tensor, length: int | tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """Reads rows by index (int64 `[n]`, -1 for padding), in a graph as well.
 
-        Returns `image` (uint8 `[n, height, width, channels]`) or `encoded` (string `[n]`), `label`
-        (as `spec.targets` says), `weight` (float32 `[n]`, 0 for padding) and `index`, the indices
-        themselves.
+        Returns what the source holds, such as `image` (uint8 `[n, height, width, channels]`),
+        `encoded` (string `[n]`) or `tokens` (int32 `[n, length]`), `label` (as `spec.targets`
+        says), `weight` (float32 `[n]`, 0 for padding) and `index`, the indices themselves.
+        Where rows have `lengths`, `length` is what they are padded to: the longest of the spec
+        where it is None.
         """
         indices = tf.convert_to_tensor(indices, tf.int64)
-        raw = self._read(tf.maximum(indices, 0))
+        raw = self._read(tf.maximum(indices, 0), *([] if self.lengths is None else [length]))
         real = tf.cast(indices >= 0, tf.float32)
         weight = raw["weight"] * real if "weight" in raw else real
         return {**raw, "weight": weight, "index": indices}
@@ -65,13 +76,32 @@ class ImageSource:
             if self._examine and row >= 0:
                 self._examine(int(row))
 
+    def subset(self, rows: np.ndarray) -> "Source":
+        """The source of these rows (int64 `[n]`) alone, in this order."""
+        rows = np.asarray(rows, np.int64)
+        chosen = tf.constant(rows)
+
+        def read(indices: tf.Tensor, *length: tf.Tensor) -> dict[str, tf.Tensor]:
+            return self._read(tf.gather(chosen, indices), *length)
+
+        examine = self._examine
+        return Source(
+            self.spec,
+            [self.ids[row] for row in rows],
+            read,
+            self.skipped,
+            examine and (lambda row: examine(int(rows[row]))),
+            None if self.lengths is None else self.lengths[rows],
+            None if self.groups is None else [self.groups[row] for row in rows],
+        )
+
 
 def source_from_arrays(
     spec: ImageSpec,
     ids: Sequence[str],
     arrays: dict[str, np.ndarray],
     skipped: Sequence[tuple[str, str]] = (),
-) -> ImageSource:
+) -> Source:
     """A source in memory over `image` (uint8, of the spec's shape), `label` and maybe `weight`."""
     # On the host whatever accelerator there is: the pipeline reads them there.
     with tf.device("CPU:0"):
@@ -80,7 +110,7 @@ def source_from_arrays(
     def read(rows: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: tf.gather(tensor, rows) for name, tensor in tensors.items()}
 
-    return ImageSource(spec, ids, read, skipped)
+    return Source(spec, ids, read, skipped)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +149,7 @@ class _BadImageError(Exception):
 
 def open_encoded(
     spec: ImageSpec, rows: EncodedRows, on_bad_image: str, encoded: bool = False
-) -> ImageSource:
+) -> Source:
     """Makes a source of encoded rows: decoded into memory where that fits, else read when asked.
 
     With `encoded`, what decoding into memory would resize stays encoded, with all its pixels.
@@ -150,7 +180,7 @@ def open_encoded(
     count = len(rows.ids)
     in_memory = decoded_at_once(spec, rows, encoded)
     if not in_memory and on_bad_image == "error":
-        return ImageSource(spec, rows.ids, rows.read, examine=examine_or_tell)
+        return Source(spec, rows.ids, rows.read, examine=examine_or_tell)
 
     images = np.empty((count if in_memory else 0, *spec.shape), np.uint8)
     labels = spec.empty_labels(count)
@@ -184,7 +214,7 @@ def open_encoded(
     def read_kept(indices: tf.Tensor) -> dict[str, tf.Tensor]:
         return rows.read(tf.gather(tf.constant(kept, tf.int64), indices))
 
-    return ImageSource(spec, ids, read_kept, skipped, lambda row: examine_or_tell(int(kept[row])))
+    return Source(spec, ids, read_kept, skipped, lambda row: examine_or_tell(int(kept[row])))
 
 
 def _decoded(rows: EncodedRows, decoder: ImageDecoder, keep: bool) -> tf.data.NumpyIterator:

@@ -2,42 +2,38 @@
 
 import dataclasses
 import itertools
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-Targets = Literal["class", "tags", "values"]
-"""What is learned of each image: one class, any number of tags, or numbers."""
+if TYPE_CHECKING:
+    from modelzoo.data.tokenizers import Tokenizer
+
+Targets = Literal["class", "tags", "values", "labels"]
+"""What is learned of each example: one class, any number of tags, numbers, or a class a token."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageSpec:
-    """Size of the images that a model sees, how others are brought to it, and the targets.
+class Spec:
+    """What all kinds of data know, each a dataclass.
 
-    `resize` is "crop" (shorter side to the size, then the centre) or "stretch". `targets` says what
-    `label` holds: "class" (int64 `[n]`, a number of `class_names`), "tags" (float32
-    `[n, classes]`, 1 for each of `class_names` that the image has, else 0) or "values" (float32
-    `[n, classes]`, a number for each of `class_names`). Two classes of one name are a ValueError:
-    scores and files of classes go by the names.
+    `targets` says what `label` holds: "class" (int64 `[n]`, a number of `class_names`), "tags"
+    (float32 `[n, classes]`, 1 for each of `class_names` that the example has, else 0), "values"
+    (float32 `[n, classes]`, a number for each of `class_names`) or "labels" (int64 `[n, length]`, a
+    number of `class_names` for each token, -1 where there is none). Two classes of one name are a
+    ValueError: scores and files of classes go by the names.
     """
 
-    height: int
-    width: int
-    channels: int
+    kind: ClassVar[str]
+
     class_names: tuple[str, ...]
-    resize: str = "crop"
-    targets: Targets = "class"
+    targets: Targets
 
     def __post_init__(self):
         names = sorted(self.class_names)
         twice = next((a for a, b in itertools.pairwise(names) if a == b), None)
         if twice is not None:
             raise ValueError(f"class_names must differ from each other, got {twice!r} twice")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)`."""
-        return (self.height, self.width, self.channels)
 
     @property
     def num_classes(self) -> int:
@@ -50,11 +46,85 @@ class ImageSpec:
             return np.empty(count, np.int64)
         return np.empty((count, self.num_classes), np.float32)
 
-    def to_dict(self) -> dict:
-        """The fields as JSON values."""
-        return dataclasses.asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """The kind and the fields as JSON values."""
+        fields = (f.name for f in dataclasses.fields(self) if f.name != "tokenizer")
+        return {"kind": self.kind, **{name: getattr(self, name) for name in fields}}
 
-    @classmethod
-    def from_dict(cls, values: dict) -> "ImageSpec":
-        """Rebuilds a spec from `to_dict`'s values."""
-        return cls(**{**values, "class_names": tuple(values["class_names"])})
+    def save_assets(self, folder: str | Path) -> None:
+        """Writes what is no JSON value into the folder of `to_dict`'s file: a tokenizer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSpec(Spec):
+    """Size of the images that a model sees, and how others are brought to it.
+
+    `resize` is "crop" (shorter side to the size, then the centre) or "stretch".
+    """
+
+    kind = "image"
+
+    height: int
+    width: int
+    channels: int
+    class_names: tuple[str, ...]
+    resize: str = "crop"
+    targets: Targets = "class"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(height, width, channels)`."""
+        return (self.height, self.width, self.channels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextSpec(Spec):
+    """How texts become tokens of few lengths.
+
+    `lengths`, ascending, are the static lengths that texts are padded to, with token 0; of a text
+    longer than the last, `keep` says what stays, its "start" or its "end".
+    """
+
+    kind = "text"
+
+    class_names: tuple[str, ...]
+    targets: Targets = "class"
+    lengths: tuple[int, ...]
+    keep: Literal["start", "end"] = "start"
+    tokenizer: "Tokenizer"
+
+    def save_assets(self, folder: str | Path) -> None:
+        """Writes the tokenizer."""
+        self.tokenizer.save(Path(folder) / "tokenizer")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeriesSpec(Spec):
+    """Steps of a numeric series that a model sees, and the scale of its features.
+
+    `features` are their names; the model sees (value - mean) / std of each.
+    """
+
+    kind = "series"
+
+    class_names: tuple[str, ...]
+    targets: Targets = "class"
+    length: int
+    features: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def load(values: dict[str, Any], folder: str | Path) -> Spec:
+    """Rebuilds a spec from `to_dict`'s values, which lay in `folder`; without a kind, an image's.
+
+    Raises TypeError, KeyError or ValueError where they describe none.
+    """
+    kinds = {cls.kind: cls for cls in (ImageSpec, TextSpec, SeriesSpec)}
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
+    cls = kinds[values.get("kind", "image")]
+    if cls is TextSpec:
+        from modelzoo.data import tokenizers
+
+        fields["tokenizer"] = tokenizers.load(Path(folder) / "tokenizer")
+    return cls(**fields)

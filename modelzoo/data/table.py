@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from modelzoo.data.files import FileImages, Files, by_hash
-from modelzoo.data.source import ImageSource
+from modelzoo.data.source import Source
 from modelzoo.data.spec import Targets
 from modelzoo.data.splits import MissingSplitError, split_name, split_slice
 from modelzoo.errors import UserError
@@ -109,7 +109,7 @@ class ImageTable(FileImages):
                 f"got {self.split_column!r}"
             )
 
-    def _open(self, split: str, encoded: bool) -> ImageSource:
+    def _open(self, split: str, encoded: bool = False) -> Source:
         path, name = os.path.expanduser(self.path), split_name(split)
         texts = (self.train_split, self.validation_split, self.test_split)
         used = {name, *(split_name(text) for text in texts if text)}

@@ -11,7 +11,7 @@ import tensorflow as tf
 from modelzoo.data.config import EncodedImageData
 from modelzoo.data.images import decode
 from modelzoo.data.records import TFRecords
-from modelzoo.data.source import EncodedRows, ImageSource, fits_in_memory, open_encoded
+from modelzoo.data.source import EncodedRows, Source, fits_in_memory, open_encoded
 from modelzoo.data.splits import MissingSplitError
 from modelzoo.data.tfds_targets import find_target
 from modelzoo.errors import UserError
@@ -36,7 +36,7 @@ class TfdsImages(EncodedImageData):
     data_dir: str | None = None
     target: str | None = None
 
-    def _open(self, split: str, encoded: bool) -> ImageSource:
+    def _open(self, split: str, encoded: bool = False) -> Source:
         builder = self._builder()
         info = _split_info(builder, split)
         image_key = _image_key(builder)

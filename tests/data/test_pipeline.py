@@ -11,7 +11,7 @@ from modelzoo.data.pipeline import (
     naming_bad_images,
     training_dataset,
 )
-from modelzoo.data.source import ImageSource, source_from_arrays
+from modelzoo.data.source import Source, source_from_arrays
 from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
 
@@ -37,7 +37,7 @@ def make_encoded_source(count=21):
     del columns["image"]
     spec = ImageSpec(4, 4, 1, ("a", "b", "c"))
     ids = [f"train/{i}" for i in range(count)]
-    return ImageSource(spec, ids, lambda rows: {k: tf.gather(v, rows) for k, v in columns.items()})
+    return Source(spec, ids, lambda rows: {k: tf.gather(v, rows) for k, v in columns.items()})
 
 
 def features(raw, training, seeds=None):
@@ -241,7 +241,7 @@ def lazy_source(files):
             raise UserError(f"row {row} is bad")
 
     ids = [str(row) for row in range(len(files))]
-    return ImageSource(ImageSpec(4, 4, 1, ("a",)), ids, read, examine=examine), asked
+    return Source(ImageSpec(4, 4, 1, ("a",)), ids, read, examine=examine), asked
 
 
 @pytest.mark.parametrize("bad, before", [(1, []), (5, [0, 1, 2, 3]), (6, [0, 1, 2, 3, 4, 5])])

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from modelzoo.data.spec import ImageSpec
+from modelzoo.data.spec import ImageSpec, load
 
 
 def test_two_classes_of_one_name_are_refused():
@@ -10,15 +10,15 @@ def test_two_classes_of_one_name_are_refused():
         ImageSpec(4, 4, 1, ("cat", "dog", "cat"))
 
 
-def test_a_spec_survives_json():
+def test_a_spec_survives_json(tmp_path):
     spec = ImageSpec(4, 6, 3, ("a", "b"), "stretch")
-    assert ImageSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert load(json.loads(json.dumps(spec.to_dict())), tmp_path) == spec
 
 
-def test_a_spec_of_before_there_were_targets_is_one_of_classes():
+def test_a_spec_of_before_there_were_kinds_and_targets_is_one_of_images_and_classes(tmp_path):
     spec = ImageSpec(4, 6, 3, ("a", "b"))
-    old = {key: value for key, value in spec.to_dict().items() if key != "targets"}
-    assert ImageSpec.from_dict(old) == spec and spec.targets == "class"
+    old = {key: value for key, value in spec.to_dict().items() if key not in ("kind", "targets")}
+    assert load(old, tmp_path) == spec and spec.targets == "class"
 
 
 def test_labels_have_room_by_their_targets():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modelzoo.data.spec import ImageSpec
+from modelzoo.data.spec import ImageSpec, load
 from modelzoo.errors import UserError
 from modelzoo.export import saved_model
 from modelzoo.tasks.image_classification import ImageClassification
@@ -87,7 +87,7 @@ def test_versions_count_up_and_carry_config_and_spec(task, model, tmp_path):
     assert _names(tmp_path) == ["1", "10", "11", "2"]
     sidecar = folders[0] / "assets.extra"
     assert json.loads((sidecar / "config.json").read_text()) == EXPERIMENT
-    assert ImageSpec.from_dict(json.loads((sidecar / "spec.json").read_text())) == SPEC
+    assert load(json.loads((sidecar / "spec.json").read_text()), sidecar) == SPEC
     with pytest.raises(UserError, match="version 10 exists"):
         saved_model.export(model, task, EXPERIMENT, tmp_path, version=10)
     assert _names(tmp_path) == ["1", "10", "11", "2"]

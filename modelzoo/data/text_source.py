@@ -1,0 +1,76 @@
+"""An opened split of texts, tokenized once and read at any length."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.source import Source
+from modelzoo.data.spec import TextSpec
+
+_PIECE = 1024
+
+
+def text_source(
+    spec: TextSpec,
+    ids: Sequence[str],
+    texts: Sequence[str | bytes],
+    labels: np.ndarray | Sequence[np.ndarray],
+    weights: np.ndarray | None = None,
+    skipped: Sequence[tuple[str, str]] = (),
+    groups: Sequence[str] | None = None,
+) -> Source:
+    """A source of texts in memory; `length` tokens of each are given as `tokens`, int32.
+
+    Rows are cut to the longest of `spec.lengths` and padded with token 0; one without any token
+    has the length 1. `text` is the whole text. `labels` are as `spec.targets` says; where that is
+    "labels", int64 `[tokens]` for each text, cut and padded like its tokens. `weights` is float32
+    `[n]`.
+    """
+    tokens, starts, counts = _tokenized(spec, texts)
+    longest = spec.lengths[-1]
+    if spec.keep == "end":
+        starts = starts + np.maximum(counts - longest, 0)
+    counts = np.minimum(counts, longest)
+    # On the host whatever accelerator there is: the pipeline reads them there.
+    with tf.device("CPU:0"):
+        whole = tf.constant(list(texts), tf.string)
+        columns = {"tokens": (tf.constant(tokens), 0)}
+        if spec.targets == "labels":
+            flat = np.concatenate([np.asarray(x, np.int64) for x in labels] or [np.zeros(0)])
+            columns["label"] = (tf.constant(np.append(flat, -1).astype(np.int64)), -1)
+        else:
+            labels = tf.constant(labels)
+        first, count = tf.constant(starts), tf.constant(counts)
+        weights = None if weights is None else tf.constant(weights, tf.float32)
+
+    def read(rows: tf.Tensor, length: int | tf.Tensor | None) -> dict[str, tf.Tensor]:
+        steps = tf.range(longest if length is None else length, dtype=tf.int64)
+        inside = steps < tf.gather(count, rows)[:, None]
+        # What lies beyond a row's end is another's, and is not read.
+        places = tf.where(inside, tf.gather(first, rows)[:, None] + steps, 0)
+        raw = {
+            name: tf.where(inside, tf.gather(flat, places), tf.cast(padding, flat.dtype))
+            for name, (flat, padding) in columns.items()
+        }
+        if "label" not in raw:
+            raw["label"] = tf.gather(labels, rows)
+        if weights is not None:
+            raw["weight"] = tf.gather(weights, rows)
+        return {**raw, "text": tf.gather(whole, rows)}
+
+    return Source(spec, ids, read, skipped, lengths=np.maximum(counts, 1), groups=groups)
+
+
+def _tokenized(spec: TextSpec, texts: Sequence[str | bytes]) -> tuple[np.ndarray, ...]:
+    """All tokens, int32, one after the other; where each row's start, and how many it has."""
+    signature = [tf.TensorSpec([None], tf.string)]
+    ids = tf.function(spec.tokenizer.ids, input_signature=signature, autograph=False)
+    flat, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+    for first in range(0, len(texts), _PIECE):
+        ragged = ids(tf.constant(list(texts[first : first + _PIECE]), tf.string))
+        flat.append(ragged.flat_values.numpy())
+        counts.append(ragged.row_lengths().numpy())
+    counts = np.concatenate(counts)
+    # One more, so that there is something to read where no text has a token.
+    return np.append(np.concatenate(flat), np.int32(0)), np.cumsum(counts) - counts, counts
