@@ -51,7 +51,7 @@ def ours(data_dir: str, precision: str):
     trainer.open_data()
     trainer.build()
     trainer.restore()
-    iterator = trainer.batches()
+    iterator = trainer.stream()
 
     def run(steps: int) -> float:
         waited = 0.0

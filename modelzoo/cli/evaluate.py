@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -66,10 +67,12 @@ def main(argv: Sequence[str]) -> None:
                 f"--config.{key} changes nothing in an evaluation: config.data.*, "
                 "config.eval.batch_size, config.task.test_views and config.distribute.* do"
             )
+    from modelzoo.train.settings import BATCH_SIZE
+
     predictor, experiment, strategy = _load(pairs)
     source = open_split(experiment.data, FLAGS.split, predictor.spec, [key for key, _ in pairs])
     align = predictor.task.align(source.spec)
-    batch_size = experiment.eval.batch_size or experiment.train.batch_size
+    batch_size = experiment.eval.batch_size or experiment.train.batch_size or BATCH_SIZE
     if FLAGS.predictions is not None:
         rows = _predictions(predictor, source, align, batch_size)
         _write_lines(Path(FLAGS.predictions), rows)
@@ -139,18 +142,7 @@ def open_split(data: Any, split: str, spec: "ImageSpec", keys: Sequence[str]) ->
     return source
 
 
-def _batches(
-    batches: Iterable, source: "Source", batch_size: int
-) -> Iterator[dict[str, "tf.Tensor"]]:
-    """The batches of an evaluation; a bad image among them is named."""
-    from modelzoo.data.pipeline import evaluation_rows, naming_bad_images
-
-    count = source.num_examples
-    return naming_bad_images(batches, source, lambda k: evaluation_rows(k, count, batch_size))
-
-
 def _counts(predictor, strategy, source, align, batch_size) -> "Counts":
-    from modelzoo.data.pipeline import evaluation_dataset
     from modelzoo.distribute.strategy import distribute_batches
     from modelzoo.train.evaluation import Evaluator
 
@@ -164,26 +156,30 @@ def _counts(predictor, strategy, source, align, batch_size) -> "Counts":
         raw = align(raw)
         return predictor.task.features(raw, training) if strategy else raw
 
-    batches = evaluation_dataset(source, features, batch_size=batch_size, replicas=replicas)
     if strategy is None:
-        return predictor.counts(_batches(batches, source, batch_size))
+        return predictor.counts(_batches(source, features, batch_size))
     evaluator = Evaluator(predictor.model, predictor.task, strategy)
-    distributed = distribute_batches(strategy, batches)
-    (counts,) = evaluator(_batches(distributed, source, batch_size))
+    distribute = functools.partial(distribute_batches, strategy)
+    (counts,) = evaluator(_batches(source, features, batch_size, replicas, distribute))
     return counts
+
+
+def _batches(source, features, batch_size, replicas=1, distribute=iter) -> Iterator:
+    """The batches of an evaluation; a bad example among them is named."""
+    from modelzoo.data.batches import batch_sizes, evaluation_batches
+    from modelzoo.data.pipeline import evaluation_dataset, naming_bad_images
+
+    planned = evaluation_batches(source, batch_sizes(source, batch_size))
+    dataset = evaluation_dataset(source, features, planned, replicas=replicas)
+    return naming_bad_images(distribute(dataset), source, lambda k: planned[k].rows)
 
 
 def _predictions(predictor, source, align, batch_size) -> Iterator[dict[str, Any]]:
     """A row for each example, made by the serving signatures."""
     import numpy as np
 
-    from modelzoo.data.pipeline import evaluation_dataset
-
-    dataset = evaluation_dataset(
-        source, lambda raw, training: align(raw), batch_size=batch_size, replicas=1
-    )
     task = predictor.task
-    for raw in _batches(dataset, source, batch_size):
+    for raw in _batches(source, lambda raw, training: align(raw), batch_size):
         outputs = predictor.outputs(raw)
         index, label = raw["index"].numpy(), raw["label"].numpy()
         for i in np.flatnonzero(index >= 0):

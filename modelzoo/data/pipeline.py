@@ -2,14 +2,14 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.augment.hashing import mix
+from modelzoo.data.batches import Batch, TrainingBatches
 from modelzoo.data.images import ImageDecoder, decode
-from modelzoo.data.order import Order
 from modelzoo.data.source import Source
 
 Features = Callable[..., dict[str, tf.Tensor]]
@@ -22,10 +22,9 @@ PARALLEL = os.cpu_count()
 def training_dataset(
     source: Source,
     features: Features,
+    batches: TrainingBatches,
     *,
-    seed: int,
     first_example: int,
-    batch_size: int,
     chunks: Iterable[int],
     loop: int,
     replicas: int,
@@ -37,17 +36,16 @@ def training_dataset(
 
     For each number of steps `k <= loop` in `chunks` it yields one element per local replica in
     turn: what `features(raw, training=True, seeds=...)` makes, as tensors
-    `[loop, replica_batch, ...]` with static shapes. Steps beyond `k` repeat the chunk's first and
-    are not to be trained on. Global batches are contiguous rows of the planned order from position
-    `first_example` on; each replica of each shard takes contiguous rows of every batch.
+    `[loop, replica_batch, ...]`, with static shapes where all batches have one. Steps beyond `k`
+    repeat the chunk's first and are not to be trained on. Each replica of each shard takes
+    contiguous rows of every batch.
 
     Args:
         source: the opened training split.
         features: raw rows to a batch, on flat rows whose images are decoded; `seeds` is int64
             `[n, 2]`, the seed folded with the epoch and the row's index.
-        seed: of order and augmentation.
+        batches: the plan of the source's batches; those of one chunk are of one length.
         first_example: position in the endless stream.
-        batch_size: global, a multiple of `num_shards * replicas`.
         chunks: steps of each chunk, read as far as is needed.
         loop: steps that fit in one element.
         replicas: of this shard.
@@ -56,74 +54,83 @@ def training_dataset(
         crop: makes of one image as the source has it (uint8 `[any, any, any]`) and its seed
             (int64 `[2]`) one of the spec's shape; None fits it as evaluation does.
     """
-    replica_batch = _replica_batch(batch_size, replicas, num_shards)
-    order = Order(seed, source.num_examples)
+    sizes = {_replica_batch(size, replicas, num_shards) for size in batches.sizes}
+    flat = loop * sizes.pop() if len(sizes) == 1 else None
+    starts, rest = [first_example], iter(chunks)
+    steps: list[int] = []
 
-    def plan() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        position = first_example
-        for steps in chunks:
-            rows, epochs = order.rows(position, steps * batch_size)
-            position += steps * batch_size
-            seeds = np.stack([mix_seed(seed, epochs), rows], -1)
-            steps_taken = np.concatenate([np.arange(steps), np.zeros(loop - steps, np.int64)])
-            rows = rows.reshape(steps, batch_size)[steps_taken]
-            seeds = seeds.reshape(steps, batch_size, 2)[steps_taken]
-            for replica in range(replicas):
-                start = (shard * replicas + replica) * replica_batch
-                mine = slice(start, start + replica_batch)
-                yield rows[:, mine].reshape(-1), seeds[:, mine].reshape(-1, 2)
+    def plan(number: int) -> tuple[bool, np.ndarray, np.int64]:
+        """Of the element of that number: whether there is one, its seeds and its length."""
+        number, replica = divmod(int(number), replicas)
+        while len(steps) <= number:
+            steps.append(next(rest, 0))
+            starts.append(batches.take(starts[-1], steps[-1])[1])
+        if not steps[number]:
+            return False, np.zeros([flat or 0, 2], np.int64), np.int64(0)
+        taken, _ = batches.take(starts[number], steps[number])
+        taken += taken[:1] * (loop - len(taken))
+        parts = []
+        for rows, epochs, _ in taken:
+            size = len(rows) // (replicas * num_shards)
+            mine = slice(
+                (shard * replicas + replica) * size, (shard * replicas + replica + 1) * size
+            )
+            parts.append(np.stack([mix_seed(batches.seed, epochs[mine]), rows[mine]], -1))
+        return True, np.concatenate(parts), np.int64(taken[0].length)
+
+    def read(_, seeds: tf.Tensor, length: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        seeds = tf.ensure_shape(seeds, [flat, 2])
+        return source.gather(seeds[:, 1], length), seeds
 
     def make(raw: dict[str, tf.Tensor], seeds: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = features(raw, training=True, seeds=seeds)
-        return {
-            name: tf.reshape(value, [loop, replica_batch, *value.shape[1:]])
-            for name, value in batch.items()
-        }
+        return {name: _cut(value, loop) for name, value in batch.items()}
 
-    flat = loop * replica_batch
-    dataset = tf.data.Dataset.from_generator(
-        plan,
-        output_signature=(
-            tf.TensorSpec([flat], tf.int64),
-            tf.TensorSpec([flat, 2], tf.int64),
-        ),
+    # A generator would be stateful: with any such op in it, op determinism lets nothing of a
+    # pipeline run in parallel or ahead of who asks for the next element.
+    kinds = (tf.bool, tf.int64, tf.int64)
+    dataset = tf.data.Dataset.counter().map(
+        lambda number: tf.numpy_function(plan, [number], kinds, stateful=False)
     )
-    dataset = dataset.map(lambda rows, seeds: (source.gather(rows), seeds), PARALLEL)
-    dataset = _decode(dataset, source, flat, crop).map(make, PARALLEL)
-    return _finish(dataset, replicas)
+    dataset = dataset.take_while(lambda there, *_: there)
+    return _finish(_made(dataset, read, make, source, flat, crop), replicas)
 
 
 def evaluation_dataset(
     source: Source,
     features: Features,
+    batches: Sequence[Batch],
     *,
-    batch_size: int,
     replicas: int,
     shard: int = 0,
     num_shards: int = 1,
 ) -> tf.data.Dataset:
-    """Every row once, in order, then an end: per batch one element per local replica in turn.
+    """The batches, then an end: of each one element per local replica in turn.
 
     Elements are what `features(raw, training=False)` makes, as tensors `[replica_batch, ...]`. All
-    workers get the same number of them; rows that pad the last batch have weight 0 and index -1.
+    workers get the same number of them; rows that pad a batch have weight 0 and index -1.
     Arguments as in `training_dataset`.
     """
-    replica_batch = _replica_batch(batch_size, replicas, num_shards)
-    batches = -(-source.num_examples // batch_size)
-    rows = np.arange(batches * batch_size, dtype=np.int64)
-    rows[source.num_examples :] = -1
-    rows = rows.reshape(batches, num_shards, replicas, replica_batch)[:, shard]
-    dataset = tf.data.Dataset.from_tensor_slices(rows.reshape(-1, replica_batch))
-    dataset = dataset.map(lambda rows: (source.gather(rows),), PARALLEL)
-    dataset = _decode(dataset, source, replica_batch)
-    dataset = dataset.map(lambda raw: features(raw, training=False), PARALLEL)
-    return _finish(dataset, replicas)
+    sizes = {_replica_batch(len(batch.rows), replicas, num_shards) for batch in batches}
+    flat = sizes.pop() if len(sizes) == 1 else None
+    parts = [
+        np.array_split(batch.rows, replicas * num_shards)[shard * replicas + replica]
+        for batch in batches
+        for replica in range(replicas)
+    ]
+    lengths = np.repeat([batch.length for batch in batches], replicas)
+    rows = tf.RaggedTensor.from_row_lengths(
+        np.concatenate(parts), np.array([len(part) for part in parts])
+    )
+    dataset = tf.data.Dataset.from_tensor_slices((rows, lengths))
 
+    def read(rows: tf.Tensor, length: tf.Tensor) -> tuple[dict[str, tf.Tensor]]:
+        return (source.gather(tf.ensure_shape(rows, [flat]), length),)
 
-def evaluation_rows(number: int, num_examples: int, batch_size: int) -> np.ndarray:
-    """Rows of the batch of that number in `evaluation_dataset`, without padding: int64 `[n]`."""
-    first = number * batch_size
-    return np.arange(first, min(first + batch_size, num_examples), dtype=np.int64)
+    def make(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return features(raw, training=False)
+
+    return _finish(_made(dataset, read, make, source, flat), replicas)
 
 
 def naming_bad_images(
@@ -163,18 +170,31 @@ def _replica_batch(batch_size: int, replicas: int, num_shards: int) -> int:
     return batch_size // (replicas * num_shards)
 
 
-def _decode(
-    dataset: tf.data.Dataset, source: Source, count: int, crop: Crop | None = None
-) -> tf.data.Dataset:
-    """Makes `image` of the `encoded` of elements (raw rows `[count]`, ...), where they have it.
+def _cut(value: tf.Tensor, loop: int) -> tf.Tensor:
+    """Flat rows as those of each step: `[loop * n, ...]` to `[loop, n, ...]`."""
+    static = value.shape[1:]
+    count = None if value.shape[0] is None else value.shape[0] // loop
+    shape = tf.concat([[loop, tf.shape(value)[0] // loop], tf.shape(value)[1:]], 0)
+    return tf.ensure_shape(tf.reshape(value, shape), [loop, count, *static])
 
-    With `crop` that is of the image and the element's other part, its seed, and whether the
-    images are encoded or not. Image by image, so that all cores share one batch and nothing but
-    uint8 waits. Apart from the reading: what reads with Python runs one call at a time under op
-    determinism.
+
+def _made(
+    dataset: tf.data.Dataset,
+    read: Callable[..., tuple],
+    make: Callable[..., dict[str, tf.Tensor]],
+    source: Source,
+    count: int | None,
+    crop: Crop | None = None,
+) -> tf.data.Dataset:
+    """What `make` makes of what `read` reads, `count` raw rows and others, decoded in between.
+
+    Where rows are `encoded`, or there is a `crop`, which takes an image and what goes with it, that
+    is done image by image, so that all cores share one batch and nothing but uint8 waits.
     """
-    if "encoded" not in dataset.element_spec[0] and crop is None:
-        return dataset
+    rows = dataset.map(read, PARALLEL)
+    if "encoded" not in rows.element_spec[0] and crop is None:
+        # In one, so that nothing is read that no feature is made of.
+        return dataset.map(lambda *planned: make(*read(*planned)), PARALLEL)
     fit = crop or ImageDecoder(source.spec).fit
 
     def one(raw: dict[str, tf.Tensor], *others: tf.Tensor) -> tuple:
@@ -182,7 +202,8 @@ def _decode(
         image = decode(raw["encoded"]) if "encoded" in raw else raw["image"]
         return {"image": fit(image, *others) if crop else fit(image), **rest}, *others
 
-    return dataset.unbatch().map(one, PARALLEL).batch(count, drop_remainder=True)
+    images = rows.unbatch().map(one, PARALLEL).batch(count, drop_remainder=True)
+    return images.map(make, PARALLEL)
 
 
 def _finish(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:

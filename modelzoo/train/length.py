@@ -26,8 +26,8 @@ def parse_length(length: Length) -> tuple[float, str]:
     )
 
 
-def to_steps(length: Length, batch_size: int, examples_per_epoch: int) -> int:
-    """Turns a length into whole steps, rounded up, of `batch_size` examples each."""
+def to_steps(length: Length, batch_size: float, examples_per_epoch: int) -> int:
+    """Turns a length into whole steps, rounded up, of `batch_size` examples on average."""
     number, unit = parse_length(length)
     if unit == "epoch":
         number = number * examples_per_epoch / batch_size

@@ -2,13 +2,15 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.data.batches import Batch
+from modelzoo.data.source import Source
 from modelzoo.tasks.task import Task
 from modelzoo.train.progress import Progress, duration, score_words
 from modelzoo.train.run_folder import MetricsLog, refused
@@ -80,8 +82,7 @@ class Records:
         progress: Progress,
         task: Task,
         steps: int,
-        batch_size: int,
-        examples_per_epoch: int,
+        source: Source,
         pending: Mapping[str, float],
     ):
         self.log = log
@@ -89,19 +90,20 @@ class Records:
         self.progress = progress
         self.task = task
         self.steps = steps
-        self.batch_size = batch_size
-        self.examples_per_epoch = examples_per_epoch
-        self.warm = False
+        self.source = source
+        self.traced: set[int] = set()
         self._reset()
         self.totals = dict(pending)
 
     def _reset(self) -> None:
         self.totals: dict[str, float] = {}
         self.waited = self.worked = 0.0
-        self.timed_steps = 0
+        self.timed = dict.fromkeys(("steps", "examples", "tokens"), 0)
 
-    def add(self, report: dict[str, np.ndarray], waited: float, worked: float) -> None:
-        """Adds one call's report; the first call, which traces and compiles, is not timed.
+    def add(
+        self, report: dict[str, np.ndarray], waited: float, worked: float, batches: Sequence[Batch]
+    ) -> None:
+        """Adds one call's report of its batches; a call that traces and compiles is not timed.
 
         Of a step whose update was discarded only that it was counts.
         """
@@ -117,14 +119,19 @@ class Records:
         if "loss_scale" in report:
             discarded = totals.get("discarded_steps", 0) + int((~taken).sum())
             totals |= {"discarded_steps": discarded, "loss_scale": int(report["loss_scale"][-1])}
-        if self.warm:
+        # The first of a shape is traced.
+        if batches[0].length in self.traced:
             self.waited += waited
             self.worked += worked
-            self.timed_steps += len(report["ok"])
-        self.warm = True
+            self.timed["steps"] += len(batches)
+            self.timed["examples"] += sum(len(batch.rows) for batch in batches)
+            lengths = self.source.lengths
+            if lengths is not None:
+                self.timed["tokens"] += int(sum(lengths[batch.rows].sum() for batch in batches))
+        self.traced.add(batches[0].length)
 
-    def train(self, step: int) -> None:
-        """Writes what was added since the last time."""
+    def train(self, step: int, examples: int) -> None:
+        """Writes what was added since the last time; so many examples were trained on in all."""
         totals = dict(self.totals)
         shown = (*_LAST, "discarded_steps", "loss_scale")
         last = {name: totals.pop(name) for name in shown if name in totals}
@@ -134,10 +141,12 @@ class Records:
             values = {"loss": loss_sum / loss_weight, **self.task.scores(totals)}
         values |= last
         elapsed = self.waited + self.worked
-        if self.timed_steps:
-            rate = self.timed_steps * self.batch_size / elapsed
-            values |= {"examples_per_sec": rate, "data_wait": self.waited / elapsed}
-        values["epoch"] = step * self.batch_size / self.examples_per_epoch
+        if self.timed["steps"]:
+            values["examples_per_sec"] = self.timed["examples"] / elapsed
+            if self.timed["tokens"]:
+                values["tokens_per_sec"] = self.timed["tokens"] / elapsed
+            values["data_wait"] = self.waited / elapsed
+        values["epoch"] = examples / self.source.num_examples
         values = {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in values.items()}
         self._write(step, "train", values)
         self.progress.update(self._fields(step, values))
@@ -147,10 +156,13 @@ class Records:
         """The words of a line of progress, the most wanted first."""
         fields = [f"step {step}/{self.steps}", score_words(values, self.task.headline)]
         if "examples_per_sec" in values:
-            rate = values["examples_per_sec"]
-            left = duration((self.steps - step) * self.batch_size / rate)
-            fields.insert(1, f"left {left}")
-            fields += [f"{rate:,.0f} examples/s", f"data wait {values['data_wait']:.1%}"]
+            left = (self.steps - step) * (self.waited + self.worked) / self.timed["steps"]
+            fields.insert(1, f"left {duration(left)}")
+            unit = "tokens" if "tokens_per_sec" in values else "examples"
+            fields += [
+                f"{values[f'{unit}_per_sec']:,.0f} {unit}/s",
+                f"data wait {values['data_wait']:.1%}",
+            ]
         return [*fields, f"lr {values['learning_rate']:.3g}", f"epoch {values['epoch']:.2f}"]
 
     def eval(self, step: int, scores: dict[str, Any]) -> None:

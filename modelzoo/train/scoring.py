@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from modelzoo.data.pipeline import evaluation_dataset, evaluation_rows, naming_bad_images
+from modelzoo.data.batches import evaluation_batches
+from modelzoo.data.pipeline import evaluation_dataset, naming_bad_images
 from modelzoo.distribute.strategy import distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.tasks.task import Task
@@ -20,8 +21,8 @@ from modelzoo.train.state import TrainState
 class Scoring:
     """Scores splits with the weights of a training state.
 
-    splits: opened sources by name. memory_told: makes the context that tells a lack of
-    memory.
+    splits: opened sources by name. sizes: rows of a batch by length. memory_told: makes the
+    context that tells a lack of memory.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Scoring:
         state: TrainState,
         splits: dict[str, Any],
         settings: Evaluation,
-        batch_size: int,
+        sizes: dict[int, int],
         progress: Progress,
         memory_told: Callable[[], contextlib.AbstractContextManager],
     ):
@@ -40,7 +41,7 @@ class Scoring:
         self.state = state
         self.splits = splits
         self.settings = settings
-        self.batch_size = batch_size
+        self.sizes = sizes
         self.progress = progress
         self.memory_told = memory_told
 
@@ -82,18 +83,13 @@ class Scoring:
     def _counts(self, split: str, sets: Sequence[str], batches: int | None = None) -> list[Counts]:
         """The counts over a split, or over its first batches, with each set of weights."""
         source, strategy = self.splits[split], self.evaluator.strategy
-
+        planned = evaluation_batches(source, self.sizes)
         dataset = evaluation_dataset(
-            source,
-            self.task.features,
-            batch_size=self.batch_size,
-            replicas=strategy.num_replicas_in_sync,
+            source, self.task.features, planned, replicas=strategy.num_replicas_in_sync
         )
-
-        def rows(number: int) -> np.ndarray:
-            return evaluation_rows(number, source.num_examples, self.batch_size)
-
         with self.memory_told():
-            named = naming_bad_images(distribute_batches(strategy, dataset), source, rows)
+            named = naming_bad_images(
+                distribute_batches(strategy, dataset), source, lambda k: planned[k].rows
+            )
             served = [self.state.served(weights) for weights in sets]
             return self.evaluator(itertools.islice(named, batches), *served)

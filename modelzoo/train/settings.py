@@ -7,6 +7,8 @@ from typing import Literal
 from modelzoo.train.length import Length, parse_length
 from modelzoo.train.multipliers import check_patterns
 
+BATCH_SIZE = 128
+
 
 def check_at_least(minimum: float, **fields: float | None) -> None:
     """Raises ValueError naming the first field whose value is set and below `minimum`."""
@@ -40,7 +42,8 @@ class Train:
     """How long, in which batches and with which arithmetic a model is trained.
 
     steps: length of the whole run, in steps or as text ("30 epochs", "1_000_000 examples").
-    batch_size: global batch; each replica gets an equal part, printed at the start.
+    batch_size: global batch; each replica gets an equal part, printed at the start. None: 128, or
+        what `config.data.tokens_per_batch` makes of it.
     accumulate: micro-batches that a replica's part is cut into; the update stays the same.
     precision: arithmetic of the forward and backward pass. Variables are float32 under bfloat16
         and float16; under float16 the loss is scaled, see `modelzoo.train.loss_scale`.
@@ -62,7 +65,7 @@ class Train:
     """
 
     steps: Length = "10 epochs"
-    batch_size: int = 128
+    batch_size: int | None = None
     accumulate: int = 1
     precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     loss_scale: float | None = None
@@ -116,7 +119,7 @@ class Evaluation:
     """When the validation and test splits are scored, and what the scores decide.
 
     every: length between evaluations on the validation split (None: none during training).
-    batch_size: global batch of evaluation (None: that of training).
+    batch_size: global batch of evaluation, of any length (None: those of training).
     weights: the set that is scored, kept as best and exported: the moving average "ema" where
         there is one, or "raw". Where they differ, both are scored.
     best_metric: validation score by which a best checkpoint is kept and used at the end (of a loss

@@ -17,8 +17,11 @@ def summary(trainer: "Trainer") -> dict[str, str]:
     """Devices, data, sizes and lengths of a run that is built and restored, by name."""
     settings, experiment = trainer.settings, trainer.experiment
     variables, splits = trainer.state.trainable, trainer.splits
-    batch = settings.batch_size
-    words = f"{batch} = {trainer.replicas} replica(s) x {batch // trainer.replicas}"
+    words = ", ".join(
+        f"{batch} = {trainer.replicas} replica(s) x {batch // trainer.replicas}"
+        + (f" of {length} tokens" if length else "")
+        for length, batch in zip(trainer.batches.lengths, trainer.batches.sizes, strict=True)
+    )
     if settings.accumulate > 1:
         words += f", in {settings.accumulate} micro-batches"
     sizes = ", ".join(f"{name} {source.num_examples:,}" for name, source in splits.items())
@@ -26,7 +29,7 @@ def summary(trainer: "Trainer") -> dict[str, str]:
         sizes += ", no validation"
     frozen = trainer.parameters - trainer.trainable_parameters
     frozen = f"{frozen:,} of them frozen, " if frozen else ""
-    epochs = trainer.plan.total * batch / splits["train"].num_examples
+    epochs = trainer.plan.total * trainer.batches.mean_size / trainer.batches.num_examples
     optimizer = experiment.optimizer
     schedule = optimizer.schedule.describe(trainer.plan.total, trainer.steps)
     return {

@@ -15,8 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 import modelzoo
-from modelzoo.data.order import Order
+from modelzoo.data.batches import TrainingBatches, batch_sizes
 from modelzoo.data.pipeline import naming_bad_images, training_dataset
+from modelzoo.data.source import Source
+from modelzoo.data.spec import TextSpec
 from modelzoo.distribute.strategy import device_names, distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.train import averaging, checkpoint, run_folder
@@ -29,7 +31,7 @@ from modelzoo.train.progress import Progress
 from modelzoo.train.records import Events, Records
 from modelzoo.train.restore import restore
 from modelzoo.train.scoring import Scoring
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.train.settings import BATCH_SIZE, Evaluation, Train
 from modelzoo.train.signals import Interrupted, on_signals
 from modelzoo.train.state import TrainState
 from modelzoo.train.step import TrainStep
@@ -67,33 +69,41 @@ class Trainer:
         # A task that takes parts of the images wants them whole.
         whole = {"encoded": True} if getattr(self.experiment.task, "wants_encoded", False) else {}
         self.splits = {"train": data.open("train", **whole)}
+        self.spec = self.splits["train"].spec
+        # Others know words by the training split's vocabulary.
+        like = {"spec": self.spec} if isinstance(self.spec, TextSpec) else {}
         if self.evaluation.every is not None and data.validation_split is not None:
-            self.splits["validation"] = data.open("validation")
+            self.splits["validation"] = data.open("validation", **like)
         elif self.evaluation.best_metric is not None:
             raise UserError(
                 "config.eval.best_metric needs a validation split: set "
                 "config.data.validation_split, such as 'train[90%:]'"
             )
         if self.evaluation.test_at_end and data.test_split is not None:
-            self.splits["test"] = data.open("test")
+            self.splits["test"] = data.open("test", **like)
         for role, source in self.splits.items():
             if source.skipped:
                 name, reason = source.skipped[0]
                 self.progress.say(
-                    f"skipped {len(source.skipped)} bad image(s) of the {role} split, "
+                    f"skipped {len(source.skipped)} bad example(s) of the {role} split, "
                     f"the first: {name}: {reason}"
                 )
-        source = self.splits["train"]
-        self.spec = source.spec
         self.task = self.experiment.task.bind(self.spec)
-        names = "\0".join([*map(str, source.ids), *self.spec.class_names])
-        self.fingerprint = hashlib.sha256(names.encode()).hexdigest()[:16]
+        self.fingerprint = _fingerprint(self.splits["train"])
         self._plan_lengths()
 
     def _plan_lengths(self) -> None:
-        settings, evaluation = self.settings, self.evaluation
+        settings, evaluation, source = self.settings, self.evaluation, self.splits["train"]
         parts = self.replicas * settings.accumulate
-        if settings.batch_size % parts:
+        tokens = getattr(self.experiment.data, "tokens_per_batch", None)
+        if tokens is None:
+            settings = dataclasses.replace(settings, batch_size=settings.batch_size or BATCH_SIZE)
+        elif settings.batch_size is not None:
+            raise UserError(
+                "config.train.batch_size must be none where config.data.tokens_per_batch decides, "
+                f"got {settings.batch_size}"
+            )
+        if settings.batch_size and settings.batch_size % parts:
             raise UserError(
                 f"config.train.batch_size must be a multiple of {self.replicas} replica(s) x "
                 f"{settings.accumulate} micro-batch(es) = {parts}, got {settings.batch_size}"
@@ -105,12 +115,23 @@ class Trainer:
                 "number of examples, for mixup and cutmix pair them, "
                 f"got {settings.batch_size}"
             )
-        self.eval_batch_size = evaluation.batch_size or settings.batch_size
-        if self.eval_batch_size % self.replicas:
+        sizes = batch_sizes(source, settings.batch_size, tokens, parts)
+        self.batches = TrainingBatches(source, self.experiment.seed, sizes)
+        # Of batches of several sizes the largest stands for what a batch weighs.
+        self.settings = settings = dataclasses.replace(settings, batch_size=max(sizes.values()))
+        if settings.steps_per_loop > 1 and len(self.batches.sizes) > 1:
             raise UserError(
-                f"config.eval.batch_size must be a multiple of {self.replicas} replicas, "
-                f"got {self.eval_batch_size}"
+                "config.train.steps_per_loop must be 1 where batches are of several lengths, "
+                f"got {settings.steps_per_loop}: set it, or a single one of config.data.lengths"
             )
+        self.eval_sizes = sizes
+        if evaluation.batch_size is not None:
+            self.eval_sizes = dict.fromkeys(sizes, evaluation.batch_size)
+            if evaluation.batch_size % self.replicas:
+                raise UserError(
+                    f"config.eval.batch_size must be a multiple of {self.replicas} replicas, "
+                    f"got {evaluation.batch_size}"
+                )
         self.plan = Plan(
             total=self.steps(settings.steps),
             log_every=self.steps(settings.log_every),
@@ -125,7 +146,7 @@ class Trainer:
 
     def steps(self, length: Length) -> int:
         """A length in steps of this run's batches."""
-        return to_steps(length, self.settings.batch_size, self.splits["train"].num_examples)
+        return to_steps(length, self.batches.mean_size, self.batches.num_examples)
 
     # Model, optimizer, step.
 
@@ -165,7 +186,7 @@ class Trainer:
             self.state,
             self.splits,
             self.evaluation,
-            self.eval_batch_size,
+            self.eval_sizes,
             self.progress,
             self._memory_told,
         )
@@ -195,27 +216,25 @@ class Trainer:
 
     # The loop.
 
-    def batches(self) -> Iterator:
+    def stream(self) -> Iterator:
         """Training batches from the restored position on, one for each replica at a time."""
-        source, seed = self.splits["train"], self.experiment.seed
+        source, batches = self.splits["train"], self.batches
         dataset = training_dataset(
             source,
             self.task.features,
-            seed=seed,
+            batches,
             first_example=self.meta.examples,
-            batch_size=self.settings.batch_size,
             chunks=self.plan.chunks(self.meta.step),
             loop=self.plan.loop,
             replicas=self.replicas,
             crop=getattr(self.task, "crop", None),
         )
-        order = Order(seed, source.num_examples)
-        rows = self.settings.batch_size * self.plan.loop
-        return naming_bad_images(
-            distribute_batches(self.strategy, dataset),
-            source,
-            lambda number: order.rows(self.meta.examples, rows)[0],
-        )
+
+        def rows(number: int) -> np.ndarray:
+            taken, _ = batches.take(self.meta.examples, self.plan.loop)
+            return np.concatenate([batch.rows for batch in taken])
+
+        return naming_bad_images(distribute_batches(self.strategy, dataset), source, rows)
 
     def train(self) -> None:
         """Trains from the restored step to the last, or to an early stop.
@@ -232,8 +251,7 @@ class Trainer:
             self.progress,
             self.task,
             steps=self.plan.total,
-            batch_size=self.settings.batch_size,
-            examples_per_epoch=self.splits["train"].num_examples,
+            source=self.splits["train"],
             pending=self.meta.pending,
         )
         try:
@@ -255,7 +273,7 @@ class Trainer:
         if step >= plan.total or self._stale():
             return
         before, began = self.meta.seconds, time.perf_counter()
-        iterator = self.batches()
+        iterator = self.stream()
         self.progress.note("compiling the first step")
         for chunk in plan.chunks(step):
             waited = time.perf_counter()
@@ -272,11 +290,12 @@ class Trainer:
                     f"config.train.clip_global_norm; {self._kept()}"
                 )
             step += chunk
-            self.records.add(report, called - waited, time.perf_counter() - called)
+            taken, examples = self.batches.take(self.meta.examples, chunk)
+            self.records.add(report, called - waited, time.perf_counter() - called, taken)
             self.meta = dataclasses.replace(
                 self.meta,
                 step=step,
-                examples=self.meta.examples + chunk * self.settings.batch_size,
+                examples=examples,
                 seconds=before + time.perf_counter() - began,
                 skipped=self.meta.skipped + int(np.sum(report["ok"] == 0)),
             )
@@ -307,7 +326,7 @@ class Trainer:
         end = step == plan.total
         save = end or step % plan.checkpoint_every == 0
         if end or step % plan.log_every == 0:
-            self.records.train(step)
+            self.records.train(step, self.meta.examples)
         if plan.eval_every and (end or step % plan.eval_every == 0):
             scores = self.score("validation")
             self.validated = (step, scores)
@@ -336,10 +355,16 @@ class Trainer:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError):
             raise UserError(
-                f"out of memory after step {self.meta.step}: lower config.train.batch_size (now "
-                f"{self.settings.batch_size}) or config.eval.batch_size (now "
-                f"{self.eval_batch_size}), or raise config.train.accumulate; {self._kept()}"
+                f"out of memory after step {self.meta.step}: lower {self._size_key()} or "
+                f"config.eval.batch_size (now {max(self.eval_sizes.values())}), or raise "
+                f"config.train.accumulate; {self._kept()}"
             ) from None
+
+    def _size_key(self) -> str:
+        tokens = getattr(self.experiment.data, "tokens_per_batch", None)
+        if tokens is not None:
+            return f"config.data.tokens_per_batch (now {tokens})"
+        return f"config.train.batch_size (now {self.settings.batch_size})"
 
     def _kept(self) -> str:
         there = checkpoint.steps(self.workdir)
@@ -389,6 +414,15 @@ class Trainer:
         }
         run_folder.write_json(self.workdir / "result.json", result)
         return result
+
+
+def _fingerprint(source: Source) -> str:
+    """Tells data of other examples, classes or tokens apart."""
+    digest = hashlib.sha256("\0".join([*map(str, source.ids), *source.spec.class_names]).encode())
+    if isinstance(source.spec, TextSpec):
+        digest.update("\0".join(source.spec.tokenizer.vocabulary).encode())
+        digest.update(np.asarray(source.lengths, np.int64).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _count(variables: Iterable[keras.Variable]) -> int:

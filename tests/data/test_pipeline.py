@@ -3,10 +3,10 @@ import pytest
 import tensorflow as tf
 
 from modelzoo.data.augment import Augment
+from modelzoo.data.batches import TrainingBatches, batch_sizes, evaluation_batches
 from modelzoo.data.order import Order
 from modelzoo.data.pipeline import (
     evaluation_dataset,
-    evaluation_rows,
     mix_seed,
     naming_bad_images,
     training_dataset,
@@ -46,6 +46,15 @@ def features(raw, training, seeds=None):
     return raw
 
 
+def planned(source, seed=7, batch_size=8):
+    return TrainingBatches(source, seed, batch_sizes(source, batch_size))
+
+
+def evaluate(source, features=features, batch_size=8, **arguments):
+    batches = evaluation_batches(source, batch_sizes(source, batch_size))
+    return evaluation_dataset(source, features, batches, **arguments)
+
+
 def train(source=None, **changes):
     source = source or make_source()[0]
     arguments = {
@@ -58,7 +67,8 @@ def train(source=None, **changes):
         "features": features,
         **changes,
     }
-    dataset = training_dataset(source, arguments.pop("features"), **arguments)
+    batches = planned(source, arguments.pop("seed"), arguments.pop("batch_size"))
+    dataset = training_dataset(source, arguments.pop("features"), batches, **arguments)
     return dataset, list(dataset.as_numpy_iterator())
 
 
@@ -116,7 +126,7 @@ def test_any_split_sees_the_same_global_batches(replicas, num_shards):
 def test_encoded_images_are_decoded_into_the_same_batches(replicas):
     for make in (
         lambda source: train(source, replicas=replicas)[0],
-        lambda source: evaluation_dataset(source, features, batch_size=8, replicas=replicas),
+        lambda source: evaluate(source, replicas=replicas),
     ):
         expected, got = make(make_source()[0]), make(make_encoded_source())
         assert got.element_spec == expected.element_spec
@@ -170,7 +180,7 @@ def test_shapes_are_static():
     assert dataset.element_spec["image"].shape == (3, 4, 4, 4, 1)
     assert dataset.element_spec["weight"].shape == (3, 4)
     source, _ = make_source()
-    evaluation = evaluation_dataset(source, features, batch_size=8, replicas=2)
+    evaluation = evaluate(source, replicas=2)
     assert evaluation.element_spec["image"].shape == (4, 4, 4, 1)
 
 
@@ -183,9 +193,8 @@ def test_an_endless_plan_is_read_only_as_far_as_needed():
     dataset = training_dataset(
         source,
         features,
-        seed=0,
+        planned(source, 0, 4),
         first_example=0,
-        batch_size=4,
         chunks=endless(),
         loop=2,
         replicas=1,
@@ -198,13 +207,8 @@ def test_evaluation_sees_every_row_once_in_order(replicas, num_shards):
     source, arrays = make_source()
     shards = [
         list(
-            evaluation_dataset(
-                source,
-                features,
-                batch_size=8,
-                replicas=replicas,
-                shard=shard,
-                num_shards=num_shards,
+            evaluate(
+                source, replicas=replicas, shard=shard, num_shards=num_shards
             ).as_numpy_iterator()
         )
         for shard in range(num_shards)
@@ -251,11 +255,12 @@ def test_only_the_rows_of_the_batch_that_failed_are_checked(replicas, bad, befor
     source, asked = lazy_source([b"" if row == bad else png for row in range(7)])
     strategy = tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(replicas)])
     batches = strategy.distribute_datasets_from_function(
-        lambda context: evaluation_dataset(source, features, batch_size=2, replicas=replicas)
+        lambda context: evaluate(source, batch_size=2, replicas=replicas)
     )
+    rows = [batch.rows for batch in evaluation_batches(source, {0: 2})]
     seen = []
     with pytest.raises(UserError, match=f"row {bad} is bad"):
-        for batch in naming_bad_images(batches, source, lambda k: evaluation_rows(k, 7, 2)):
+        for batch in naming_bad_images(batches, source, lambda number: rows[number]):
             for part in strategy.experimental_local_results(batch["index"]):
                 seen += part.numpy().tolist()
     assert seen == before and asked == [len(before), len(before) + 1][: 7 - len(before)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modelzoo.data.batches import evaluation_batches
 from modelzoo.data.pipeline import evaluation_dataset
 from modelzoo.data.source import source_from_arrays
 from modelzoo.data.spec import ImageSpec
@@ -57,7 +58,9 @@ def test_examples_are_gathered_once_each_in_their_order(replicas):
         return task.features(raw, training)
 
     dataset = strategy.distribute_datasets_from_function(
-        lambda context: evaluation_dataset(source, features, batch_size=BATCH, replicas=replicas)
+        lambda context: evaluation_dataset(
+            source, features, evaluation_batches(source, {0: BATCH}), replicas=replicas
+        )
     )
     kernel, bias = (v.numpy() for v in model.weights)
     evaluator = Evaluator(model, task, strategy)
