@@ -1,0 +1,186 @@
+"""Texts as pieces of words, learned by SentencePiece: BPE, unigram and WordPiece."""
+
+import dataclasses
+import io
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import tensorflow as tf
+
+from modelzoo.data.tokenizers.tokenizer import SPECIAL, Tokenizer, TokenizerConfig, chunks, extra
+from modelzoo.data.tokenizers.words import split_punctuation, split_space
+from modelzoo.errors import UserError
+
+MODEL = "sentencepiece.model"
+_SPACE, _INNER = "\u2581", "##"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subwords(TokenizerConfig):
+    """Pieces of words are tokens, so that nothing but rare characters is unknown.
+
+    Attributes:
+        kind: "bpe" (Sennrich et al., 2016) and "unigram" (Kudo, 2018) split what stands between
+            spaces. "wordpiece" (as in BERT, Devlin et al., 2019) splits words and punctuation, by
+            the longest piece first; its pieces are learned as those of "bpe".
+        size: most ids of the vocabulary, padding and unknown among them; small data gives fewer.
+        normalize: as in `TokenizerConfig`.
+        character_coverage: share of all characters that are to have an id; those without are the
+            rarest.
+        byte_fallback: whether a character without an id becomes its bytes, 256 ids of the
+            vocabulary, in place of the one unknown; not for "wordpiece".
+    """
+
+    kind: Literal["bpe", "unigram", "wordpiece"] = "bpe"
+    size: int = 8_000
+    normalize: Literal["none", "nfc", "nfkc"] = "nfkc"
+    character_coverage: float = 1.0
+    byte_fallback: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0.98 <= self.character_coverage <= 1.0:
+            raise ValueError(
+                f"character_coverage must be from 0.98 to 1, got {self.character_coverage}"
+            )
+        if self.byte_fallback and self.kind == "wordpiece":
+            raise ValueError("byte_fallback must be false for kind='wordpiece', got True")
+
+    def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Words `[n, None]` of texts `[n]`, which pieces never cross."""
+        texts = self.normalised(texts)
+        return split_punctuation(texts) if self.kind == "wordpiece" else split_space(texts)
+
+    def train(self, texts: Iterable[str | bytes]) -> "Tokenizer":
+        extra("tensorflow_text")  # Told before the training.
+        model = _learn(self, texts)
+        read = extra("sentencepiece").SentencePieceProcessor(model_proto=model)
+        vocabulary = tuple(read.id_to_piece(k) for k in range(read.vocab_size()))
+        if self.kind == "wordpiece":
+            return WordPiece(self, _word_pieces(self, vocabulary))
+        return SentencePiece(self, vocabulary, model)
+
+    def load(self, vocabulary: tuple[str, ...], folder: Path) -> "Tokenizer":
+        if self.kind == "wordpiece":
+            return WordPiece(self, vocabulary)
+        return SentencePiece(self, vocabulary, (folder / MODEL).read_bytes())
+
+
+class _Pieces(Tokenizer):
+    """Splits each word once, however often it occurs."""
+
+    def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        words = self.config.words(texts)
+        each, places = tf.unique(words.flat_values)
+        pieces = tf.gather(self._split(each), places)
+        return words.with_flat_values(pieces).merge_dims(1, 2)
+
+    def describe(self) -> str:
+        return f"{self.vocab_size} {self.config.kind} pieces"
+
+
+class SentencePiece(_Pieces):
+    """Pieces by a model of SentencePiece, in its own format."""
+
+    def __init__(self, config: Subwords, vocabulary: tuple[str, ...], model: bytes):
+        super().__init__(config, vocabulary)
+        self.model = model
+        self._tokenizer = extra("tensorflow_text").SentencepieceTokenizer(model)
+        self._split = self._tokenizer.tokenize
+        self.tracked = (self._tokenizer,)
+
+    def _key(self) -> tuple:
+        return (self.config, self.model)
+
+    def _text(self, ids: list[int]) -> str:
+        return self._tokenizer.detokenize(tf.constant(ids, tf.int32)).numpy().decode()
+
+    def save(self, folder: str | Path) -> None:
+        super().save(folder)
+        Path(folder, MODEL).write_bytes(self.model)
+
+
+class WordPiece(_Pieces):
+    """The longest piece that a word begins with, then the longest of the rest, ..."""
+
+    def __init__(self, config: Subwords, vocabulary: tuple[str, ...]):
+        super().__init__(config, vocabulary)
+        self._split = (
+            extra("tensorflow_text")
+            .FastWordpieceTokenizer(
+                list(vocabulary),
+                suffix_indicator=_INNER,
+                token_out_type=tf.int32,
+                unknown_token=SPECIAL[1],
+                no_pretokenization=True,
+            )
+            .tokenize
+        )
+
+    def _text(self, ids: list[int]) -> str:
+        return super()._text(ids).replace(f" {_INNER}", "")
+
+
+def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
+    """A model of SentencePiece on words as `config` splits them."""
+
+    def lines():
+        for chunk in chunks(texts):
+            yield from tf.strings.reduce_join(config.words(chunk), -1, separator=" ").numpy()
+
+    model = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        # Tabs become spaces: there are none. Without a rule each reader of the model logs a line.
+        rules.write("9\t20\n")
+        rules.flush()
+        try:
+            extra("sentencepiece").SentencePieceTrainer.train(
+                sentence_iterator=lines(),
+                model_writer=model,
+                model_type="unigram" if config.kind == "unigram" else "bpe",
+                vocab_size=config.size,
+                hard_vocab_limit=False,
+                pad_id=0,
+                unk_id=1,
+                bos_id=-1,
+                eos_id=-1,
+                pad_piece=SPECIAL[0],
+                unk_piece=SPECIAL[1],
+                normalization_rule_tsv=rules.name,
+                character_coverage=config.character_coverage,
+                byte_fallback=config.byte_fallback,
+                max_sentence_length=2**30,
+                num_threads=4,  # Fixed: sums are split by it.
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            # It says: place in its source [condition] reason.
+            reason = str(error).rpartition("]")[2].strip()
+            if "required_chars" in reason:
+                reason = "single characters need more: raise it, or lower character_coverage"
+            raise _failed(config, reason or "the texts hold nothing") from None
+    return model.getvalue()
+
+
+def _word_pieces(config: Subwords, learned: Sequence[str]) -> tuple[str, ...]:
+    """The vocabulary of WordPiece that SentencePiece's pieces, the most useful first, make."""
+    found = [
+        piece.removeprefix(_SPACE) if piece.startswith(_SPACE) else _INNER + piece
+        for piece in learned[len(SPECIAL) :]
+        if piece != _SPACE
+    ]
+    # Without each of its characters a word would be unknown.
+    single = sorted({c for piece in found for c in piece.removeprefix(_INNER)})
+    if len(SPECIAL) + 2 * len(single) > config.size:
+        raise _failed(config, f"single characters need {len(SPECIAL) + 2 * len(single)}")
+    kept = [*SPECIAL, *single, *(_INNER + c for c in single), *found]
+    return tuple(dict.fromkeys(kept))[: config.size]
+
+
+def _failed(config: Subwords, reason: str) -> UserError:
+    return UserError(
+        f"no {config.kind} pieces can be learned with config.data.tokenizer.size={config.size}: "
+        + " ".join(reason.split())
+    )
