@@ -1,7 +1,6 @@
 """Images in files of their own: those of a folder, or those that a table names."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,18 +78,6 @@ class FileImages(EncodedImageData):
                 if self.on_bad_image == "error":
                     raise UserError(bad_image(found.where, file, decode_reason(error))) from None
         raise UserError(f"{found.where}: none of the {len(files)} images can be decoded")
-
-
-def by_hash(files: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The order of files by a hash of their paths, the same whatever other files there are.
-
-    Returns the numbers of the files in that order, int64 `[n]`, and beside them their hashes as
-    fractions of the largest, float64 `[n]`.
-    """
-    digests = [hashlib.blake2b(os.fsencode(file)).digest() for file in files]
-    order = sorted(range(len(files)), key=lambda k: (digests[k], files[k]))
-    places = np.frombuffer(b"".join(digests[k][:4] for k in order), ">u4") / 2**32
-    return np.array(order, np.int64), places
 
 
 def _reader(found: Files) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:

@@ -3,14 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from modelzoo.data.files import FileImages, Files, by_hash
+from modelzoo.data.files import FileImages, Files
 from modelzoo.data.images import SUFFIXES
 from modelzoo.data.source import Source
-from modelzoo.data.splits import MissingSplitError, split_name, split_slice
+from modelzoo.data.splits import MissingSplitError, by_hash, part_by_hash, split_name, split_names
 from modelzoo.errors import UserError
 
 
@@ -33,32 +32,70 @@ class ImageFolder(FileImages):
     data_dir: str
 
     def _open(self, split: str, encoded: bool = False) -> Source:
-        root = os.path.expanduser(self.data_dir)
-        name = split_name(split)
-        folders = _split_folders(root)
-        if name not in folders:
-            raise MissingSplitError(
-                f"{root} has no split {name!r}; it has {', '.join(folders)} "
-                "(folders of class folders), and slices of them such as 'train[:80%]'"
-            )
-        fields = (self.train_split, self.validation_split, self.test_split)
-        used = {name, *(split_name(text) for text in fields if text)} & set(folders)
-        classes = sorted(set().union(*(_subfolders(folders[other]) for other in used)))
-        images = _list_images(root, folders[name], classes)
-
-        def rows_before(percent: int) -> int:
-            return int(np.searchsorted(images.places, percent / 100))
+        root, name = os.path.expanduser(self.data_dir), split_name(split)
+        used = split_names(split, self.train_split, self.validation_split, self.test_split)
+        folders, classes = class_folders(root, name, used)
+        files, labels = list_files(root, folders[name], classes, "images", SUFFIXES)
 
         def first() -> Sequence[str]:
             # The training images' whichever split is opened.
-            base = split_name(self.train_split)
-            other = base in folders and base != name
-            return _list_images(root, folders[base], classes).files if other else images.files
+            base, others = split_name(self.train_split), files
+            if base in folders and base != name:
+                others, _ = list_files(root, folders[base], classes, "images", SUFFIXES)
+            return [others[k] for k in by_hash(others)[0]]
 
-        part = split_slice(split, len(images.files), rows_before)
-        files, labels = images.files[part], images.labels[part]
-        found = Files(f"folder {root}", root, files, labels, tuple(classes))
+        part = part_by_hash(split, files)
+        chosen = [files[k] for k in part]
+        found = Files(f"folder {root}", root, chosen, labels[part], tuple(classes))
         return self._open_files(found, first, encoded)
+
+
+def class_folders(
+    root: str, split: str, used: set[str], classes: Sequence[str] | None = None
+) -> tuple[dict[str, str], list[str]]:
+    """The folders of the splits by name, and the classes.
+
+    Those are the folders, sorted, that the splits of the names `used` hold, unless `classes` says.
+    Raises MissingSplitError where there is no such split.
+    """
+    folders = _split_folders(root)
+    if split not in folders:
+        raise MissingSplitError(
+            f"{root} has no split {split!r}; it has {', '.join(folders)} "
+            "(folders of class folders), and slices of them such as 'train[:80%]'"
+        )
+    names = set().union(*(_subfolders(folders[name]) for name in used & set(folders)))
+    return folders, sorted(names if classes is None else classes)
+
+
+def list_files(
+    root: str, folder: str, classes: Sequence[str], kind: str, suffixes: tuple[str, ...]
+) -> tuple[list[str], np.ndarray]:
+    """The files in the class folders of a split's folder, hidden ones apart.
+
+    Returns paths relative to the root, and labels int64 `[n]`. A file belongs by its suffix, in any
+    case; `kind` is the word for them. Raises UserError for a class without files.
+    """
+    prefix = "" if folder == root else os.path.basename(folder) + "/"
+    files, labels = [], []
+    for label, name in enumerate(classes):
+        path, found = os.path.join(folder, name), []
+        if os.path.isdir(path):
+            with os.scandir(path) as entries:
+                found = [
+                    f"{prefix}{name}/{entry.name}"
+                    for entry in entries
+                    if entry.name[0] != "." and entry.name.lower().endswith(suffixes)
+                    if not entry.is_dir()
+                ]
+        if not found:
+            raise UserError(
+                f"the class folder {path} is missing or has no {kind} ({', '.join(suffixes)}); "
+                f"every split needs {kind} of every class"
+            )
+        files += found
+        labels += [label] * len(found)
+    return files, np.array(labels, np.int64)
 
 
 def _subfolders(folder: str) -> dict[str, str]:
@@ -73,7 +110,7 @@ def _subfolders(folder: str) -> dict[str, str]:
             return dict(sorted(folders.items()))
     except OSError as error:
         raise UserError(
-            f"cannot open the image folder {folder}: {error.strerror}; check config.data.data_dir"
+            f"cannot open the folder {folder}: {error.strerror}; check config.data.data_dir"
         ) from None
 
 
@@ -81,45 +118,6 @@ def _split_folders(root: str) -> dict[str, str]:
     """Split name to folder: what holds folders itself, or else the root as "train"."""
     children = _subfolders(root)
     if not children:
-        raise UserError(f"{root} holds no folders; images belong in CLASS/ or SPLIT/CLASS/ there")
+        raise UserError(f"{root} holds no folders; files belong in CLASS/ or SPLIT/CLASS/ there")
     splits = {name: path for name, path in children.items() if _subfolders(path)}
     return splits or {"train": root}
-
-
-class _Images(NamedTuple):
-    """The image files of one split, in the order of their hashes.
-
-    files: paths relative to the root. labels: int64 `[n]`. places: the hashes as fractions of the
-    largest, float64 `[n]`.
-    """
-
-    files: list[str]
-    labels: np.ndarray
-    places: np.ndarray
-
-
-def _list_images(root: str, folder: str, classes: Sequence[str]) -> _Images:
-    prefix = "" if folder == root else os.path.basename(folder) + "/"
-    files, labels = [], []
-    for label, name in enumerate(classes):
-        path = os.path.join(folder, name)
-        found = _image_names(path) if os.path.isdir(path) else ()
-        if not found:
-            raise UserError(
-                f"the class folder {path} is missing or has no images ({', '.join(SUFFIXES)}); "
-                "every split needs images of every class"
-            )
-        files += [f"{prefix}{name}/{file}" for file in found]
-        labels += [label] * len(found)
-    order, places = by_hash(files)
-    return _Images([files[k] for k in order], np.array(labels, np.int64)[order], places)
-
-
-def _image_names(folder: str) -> list[str]:
-    """Names of the files in a folder that are images by their suffixes, hidden ones apart."""
-    with os.scandir(folder) as entries:
-        return [
-            entry.name
-            for entry in entries
-            if entry.name[0] != "." and entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
-        ]

@@ -1,7 +1,11 @@
 """Slices of splits, written as TFDS writes them: "train", "train[:80%]", "test[-100:]"."""
 
+import hashlib
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from modelzoo.errors import UserError
 
@@ -16,6 +20,11 @@ class MissingSplitError(UserError):
 def split_name(split: str) -> str:
     """The name before the brackets; raises UserError for what is no split."""
     return _match(split)[1]
+
+
+def split_names(*splits: str | None) -> set[str]:
+    """The names of those splits that are not None."""
+    return {split_name(split) for split in splits if split}
 
 
 def split_slice(
@@ -45,9 +54,33 @@ def split_slice(
     if not 0 <= start < stop <= num_examples:
         raise UserError(
             f"the split {split!r} takes no rows or more than there are: "
-            f"{match[1]} has {num_examples} images"
+            f"{match[1]} has {num_examples} examples"
         )
     return slice(start, stop)
+
+
+def by_hash(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The order of examples by a hash of their keys, the same whatever others there are.
+
+    Keys are such as the paths of files. Returns the numbers of the examples in that order, int64
+    `[n]`, and beside them their hashes as fractions of the largest, float64 `[n]`.
+    """
+    digests = [hashlib.blake2b(os.fsencode(key)).digest() for key in keys]
+    order = sorted(range(len(keys)), key=lambda k: (digests[k], keys[k]))
+    places = np.frombuffer(b"".join(digests[k][:4] for k in order), ">u4") / 2**32
+    return np.array(order, np.int64), places
+
+
+def part_by_hash(split: str, keys: Sequence[str]) -> np.ndarray:
+    """Numbers of the examples that a split's text takes of all of its name, ordered by a hash.
+
+    A percentage is one of the range of hashes: "train[:80%]" takes about 80 % of the examples, and
+    none of them changes sides when others are added or removed, nor are those of one key parted.
+    """
+    order, places = by_hash(keys)
+    return order[
+        split_slice(split, len(keys), lambda percent: int(np.searchsorted(places, percent / 100)))
+    ]
 
 
 def _match(split: str) -> re.Match:

@@ -236,7 +236,7 @@ def test_classes_are_the_same_for_all_splits(root):
 
 
 def test_what_is_missing_is_told(tmp_path, root):
-    open_fails(ImageFolder(str(root / "none")), r"cannot open the image folder .*none.*data_dir")
+    open_fails(ImageFolder(str(root / "none")), r"cannot open the folder .*none.*data_dir")
     open_fails(ImageFolder(str(root / "train/cat")), "holds no folders")
     open_fails(
         ImageFolder(str(root)),

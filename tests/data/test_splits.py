@@ -35,7 +35,7 @@ def test_slices_are_those_of_tfds(text, count):
 
 @pytest.mark.parametrize("text", ["rows[5:5]", "rows[:11]", "rows[-11:]", "rows[7:2]", "rows[:1%]"])
 def test_slices_without_rows_or_beyond_are_refused(text):
-    with pytest.raises(UserError, match=r"takes no rows or more.* rows has 10 images"):
+    with pytest.raises(UserError, match=r"takes no rows or more.* rows has 10 examples"):
         split_slice(text, 10)
 
 

@@ -38,7 +38,7 @@ def lines_of(header, cell):
     return [header, *(f"pictures/{name},{cell(k)}" for k, name in enumerate(NAMES))]
 
 
-@pytest.mark.field("ImageTable.path")
+@pytest.mark.field("Table.path")
 @pytest.mark.parametrize("memory_limit", [2**30, 0], ids=["in memory", "from files"])
 def test_classes_and_pixels(folder, memory_limit, monkeypatch):
     monkeypatch.setattr(source_module, "MEMORY_LIMIT", memory_limit)
@@ -57,7 +57,7 @@ def test_classes_and_pixels(folder, memory_limit, monkeypatch):
     assert whole["encoded"][0].numpy() == (folder / source.ids[3]).read_bytes()
 
 
-@pytest.mark.field("ImageTable.targets", "ImageTable.tag_separator", "ImageTable.target_columns")
+@pytest.mark.field("Table.targets", "Table.tag_separator", "Table.target_columns")
 def test_tags_in_one_column_or_one_column_for_each(folder):
     tags = [("b", "a"), (), ("c",), ("a",)]
     path = write(folder, lines_of("path,what", lambda k: " ; ".join(tags[k % 4])))
@@ -97,7 +97,7 @@ def test_slices_are_by_the_hash_of_the_path_as_those_of_a_folder(folder):
     assert ImageTable(path).open("train[2:7]").ids == other.open("train[2:7]").ids
 
 
-@pytest.mark.field("ImageTable.split_column")
+@pytest.mark.field("Table.split_column")
 def test_splits_by_a_column_or_by_files(folder):
     lines = lines_of("path,label,part", lambda k: f"{'xyz'[k % 3]},{('train', 'test')[k % 2]}")
     path = write(folder, lines)

@@ -1,0 +1,370 @@
+"""Tables read by column: CSV, TSV and JSON lines, their targets, splits and bad lines."""
+
+import csv
+import dataclasses
+import glob
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from modelzoo.data.spec import Targets
+from modelzoo.data.splits import MissingSplitError, part_by_hash, split_names
+from modelzoo.errors import UserError
+
+_SPLIT = "{split}"
+_LARGEST = float(np.finfo(np.float32).max)
+_JSON = (".jsonl", ".json")
+
+Cells = dict[str, Any]
+"""One line by column: texts, or JSON values."""
+
+
+class BadLineError(Exception):
+    """One line cannot be used; says why."""
+
+
+class Row(NamedTuple):
+    """One good line.
+
+    line: its file and number. item: what the source has read from it. target: the class, the tags,
+    the values or the labels that its target columns say. skipped: the bad lines read before it.
+    """
+
+    split: str
+    line: str
+    item: Any
+    target: str | tuple[str, ...] | tuple[float, ...]
+    skipped: int
+
+
+class _Skipped(NamedTuple):
+    """One bad line: the split that it is of, None where it does not tell, its place and why."""
+
+    split: str | None
+    line: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What was read of a table.
+
+    Attributes:
+        path: that of the table.
+        rows: the good lines of the splits that were read, in the order of the lines.
+        skipped: the bad ones.
+        known: names of the splits that there are, read or not.
+    """
+
+    path: str
+    rows: list[Row]
+    skipped: list[_Skipped]
+    known: set[str]
+
+    def of(self, split: str) -> list[Row]:
+        """The rows of a split's name; raises MissingSplitError where there are none."""
+        rows = [row for row in self.rows if row.split == split]
+        if not rows:
+            raise MissingSplitError(
+                f"{self.path} has no split {split!r} or no good line in it; it has "
+                f"{', '.join(sorted(self.known)) or 'none'}, and slices of them such as "
+                "'train[:80%]'"
+            )
+        return rows
+
+    def part(self, split: str, key: Callable[[Row], str]) -> list[Row]:
+        """The rows that a split's text takes, ordered by a hash of their keys."""
+        [name] = split_names(split)
+        rows = self.of(name)
+        return [rows[k] for k in part_by_hash(split, [key(row) for row in rows])]
+
+    def skipped_in(self, split: str) -> list[tuple[str, str]]:
+        """Place and reason of the bad lines that may be of a split's text."""
+        mine = (None, *split_names(split))
+        return [(bad.line, bad.reason) for bad in self.skipped if bad.split in mine]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Fields of the sources that read tables: CSV, TSV (both UTF-8) or JSON lines, by column.
+
+    The splits are files of their own where `path` has `{split}` in it, else what a column says,
+    else everything is the split "train", to be sliced: "train[:80%]" and "train[80%:]".
+    Classes, labels and tags of one column are the texts of all splits that the config names,
+    sorted.
+
+    Attributes:
+        path: the file: an object a line where it ends in .jsonl or .json, tabs between columns
+            where it ends in .tsv, else commas; such as "photos.csv" or "photos/{split}.csv", where
+            `{split}` stands for the name of a split.
+        targets: what is learned: "class", "tags", "values" or, of each token, "labels".
+        target_columns: the column of the class or labels; the one column of the tags, or a column
+            of 0 or 1 for each tag; the columns of the values, numbers.
+        tag_separator: what stands between the tags of one column, such as ";"; None for a column
+            for each tag or, in JSON lines, for one that holds lists.
+        split_column: the column that names the split of each line.
+        columns: names for all columns, in place of a header's; None for those of the header.
+        header: whether the first line of CSV or TSV is a header; without one, give `columns`.
+    """
+
+    path: str
+    targets: Targets = "class"
+    target_columns: tuple[str, ...] = ("label",)
+    tag_separator: str | None = None
+    split_column: str | None = None
+    columns: tuple[str, ...] | None = None
+    header: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        one = self.targets in ("class", "labels") or self.tag_separator is not None
+        if not self.target_columns or (one and len(self.target_columns) > 1):
+            raise ValueError(
+                f"target_columns must name {'one column' if one else 'columns'}, "
+                f"got {self.target_columns}"
+            )
+        if self.tag_separator is not None and (self.targets != "tags" or not self.tag_separator):
+            raise ValueError(
+                "tag_separator must be None or the text between tags, where targets is 'tags', "
+                f"got {self.tag_separator!r} where it is {self.targets!r}"
+            )
+        if self.split_column is not None and _SPLIT in self.path:
+            raise ValueError(
+                f"split_column must be None where path has {_SPLIT} in it, "
+                f"got {self.split_column!r}"
+            )
+        if self._is_json and not (self.columns is None and self.header):
+            raise ValueError(
+                "columns must be None and header true for JSON lines, which name their own, got "
+                f"{self.columns} and {str(self.header).lower()}"
+            )
+        if not self.header and not self.columns:
+            raise ValueError(f"columns must name all columns without a header, got {self.columns}")
+
+    @property
+    def _is_json(self) -> bool:
+        return self.path.lower().endswith(_JSON)
+
+    @property
+    def _tags_in_one(self) -> bool:
+        """Whether one column holds all tags."""
+        lists = self._is_json and len(self.target_columns) == 1
+        return self.targets == "tags" and (self.tag_separator is not None or lists)
+
+    def _read_rows(
+        self,
+        used: set[str],
+        fields: dict[str, tuple[str, ...]],
+        take: Callable[[Cells], Any],
+        on_bad: str,
+    ) -> Rows:
+        """Reads the lines of the splits of these names, of all where a column says the split.
+
+        `fields` are the columns to be read besides the targets', by the field that names them;
+        `take` makes a row's item of a line or raises BadLineError; `on_bad` names the field that
+        says what a bad line leads to: "error" or "skip".
+        """
+        path = os.path.expanduser(self.path)
+        found = Rows(path, [], [], set())
+        files = {"train": path}
+        if _SPLIT in path:
+            before, after = map(re.escape, path.split(_SPLIT, 1))
+            files = {
+                match[1]: file
+                for file in sorted(glob.glob("*".join(map(glob.escape, path.split(_SPLIT, 1)))))
+                if (match := re.fullmatch(f"{before}([^/]*){after}", file))
+            }
+            found.known.update(files)
+            files = {name: file for name, file in files.items() if name in used}
+        fields = {**fields, "target_columns": self.target_columns}
+        if self.split_column is not None:
+            fields["split_column"] = (self.split_column,)
+        for name, file in files.items():
+            self._read_file(file, name, fields, take, on_bad, found)
+        found.known.update(row.split for row in found.rows)
+        return found
+
+    def _read_file(
+        self,
+        path: str,
+        split: str,
+        fields: dict[str, tuple[str, ...]],
+        take: Callable[[Cells], Any],
+        on_bad: str,
+        found: Rows,
+    ) -> None:
+        try:
+            # What is not UTF-8 is told by its line and harms no other.
+            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+                lines = _objects(file) if self._is_json else self._delimited(path, file, fields)
+                for number, cells, reason in lines:
+                    line, own = f"{path}, line {number}", split
+                    if self.split_column is not None:
+                        own = None
+                    try:
+                        if cells and self.split_column is not None:
+                            own = text_of(cells, self.split_column)
+                        if reason:
+                            raise BadLineError(reason)
+                        item, target = take(cells), self._target(cells)
+                        found.rows.append(Row(own, line, item, target, len(found.skipped)))
+                    except BadLineError as error:
+                        if getattr(self, on_bad) == "error":
+                            raise UserError(
+                                f"{line}: {error}; repair or remove the line, or set "
+                                f"config.data.{on_bad}='skip' to leave such lines out"
+                            ) from None
+                        found.skipped.append(_Skipped(own, line, str(error)))
+        except OSError as error:
+            raise UserError(
+                f"cannot read the table {path}: {error.strerror}; check config.data.path"
+            ) from None
+
+    def _delimited(
+        self, path: str, file: Iterator[str], fields: dict[str, tuple[str, ...]]
+    ) -> Iterator[tuple[int, Cells, str]]:
+        """Number, cells and what is wrong of the lines of CSV or TSV that are not empty."""
+        lines = _lines(file, "\t" if path.lower().endswith(".tsv") else ",")
+        names = self.columns
+        if self.header:
+            _, header = next(lines, (0, []))
+            if not header or isinstance(header, csv.Error):
+                raise UserError(f"{path} has no header: its first line must name the columns")
+            names = names or tuple(name.strip() for name in header)
+            if len(names) != len(header):
+                raise UserError(
+                    f"{path} has {len(header)} columns and config.data.columns names {len(names)}"
+                )
+        for field, wanted in fields.items():
+            wrong = next((name for name in wanted if names.count(name) != 1), None)
+            if wrong is not None:
+                many = "no column" if wrong not in names else "more than one column"
+                raise UserError(
+                    f"{path} has {many} {wrong!r} for config.data.{field}; its columns are "
+                    f"{', '.join(names)}".encode(errors="replace").decode()
+                )
+        known = "the header has" if self.columns is None else "config.data.columns names"
+        for number, cells in lines:
+            if isinstance(cells, csv.Error):
+                yield number, {}, f"is no line of columns ({cells})"
+            elif len(cells) != len(names):
+                yield number, {}, f"has {len(cells)} columns, {known} {len(names)}"
+            else:
+                yield number, dict(zip(names, cells, strict=True)), _not_utf8("".join(cells))
+
+    def _target(self, cells: Cells) -> str | tuple[str, ...] | tuple[float, ...]:
+        name, cell = self.target_columns[0], cells.get(self.target_columns[0])
+        texts = [text_of(cells, name) for name in self.target_columns]
+        if self._tags_in_one and not isinstance(cell, list):
+            if self.tag_separator is None:
+                raise BadLineError(f"has {texts[0]!r} in the column {name}, no list of tags")
+            cell = texts[0].split(self.tag_separator)
+        if self._tags_in_one:
+            return tuple(tag for t in cell if (tag := str(t).strip()))
+        if self.targets == "labels":
+            return tuple(map(str, cell)) if isinstance(cell, list) else tuple(texts[0].split())
+        if self.targets == "class":
+            if not texts[0]:
+                raise BadLineError(f"has nothing in the column {name}")
+            return texts[0]
+        named = list(zip(self.target_columns, texts, strict=True))
+        if self.targets == "values":
+            return tuple(number_of(text, name) for name, text in named)
+        wrong = next(((name, text) for name, text in named if text not in ("0", "1")), None)
+        if wrong:
+            raise BadLineError(f"has {wrong[1]!r} in the column {wrong[0]}, not 0 or 1")
+        return tuple(name for name, text in named if text == "1")
+
+    def _names(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        """Names of the classes, labels, tags or values."""
+        if self.targets == "class":
+            return tuple(sorted({row.target for row in rows}))
+        if self.targets == "values" or (self.targets == "tags" and not self._tags_in_one):
+            return self.target_columns
+        names = tuple(sorted({name for row in rows for name in row.target}))
+        if not names:
+            kind = "tag" if self.targets == "tags" else "label"
+            where = os.path.expanduser(self.path)
+            raise UserError(f"{where} has no {kind} in the column {self.target_columns[0]}")
+        return names
+
+    def _labels(self, rows: Sequence[Row], names: tuple[str, ...]) -> np.ndarray | list[np.ndarray]:
+        """Labels of the rows, as `targets` says; of "labels", int64 `[tokens]` for each row."""
+        numbers = {name: number for number, name in enumerate(names)}
+        if self.targets == "class":
+            return np.array([numbers[row.target] for row in rows], np.int64)
+        if self.targets == "values":
+            return np.array([row.target for row in rows], np.float32)
+        if self.targets == "labels":
+            return [np.array([numbers[name] for name in row.target], np.int64) for row in rows]
+        labels = np.zeros((len(rows), len(names)), np.float32)
+        for label, row in zip(labels, rows, strict=True):
+            label[[numbers[tag] for tag in row.target]] = 1
+        return labels
+
+
+def text_of(cells: Cells, name: str) -> str:
+    """What a line has in a column, as text, "" for nothing; raises BadLineError without the column.
+
+    Only an object of JSON lines can lack one.
+    """
+    if name not in cells:
+        raise BadLineError(f"has no column {name!r}")
+    cell = cells[name]
+    if isinstance(cell, str):
+        return cell.strip()
+    return "" if cell is None else json.dumps(cell)
+
+
+def number_of(text: str, name: str) -> float:
+    """A finite number of float32 from a column's text; raises BadLineError where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= _LARGEST:
+        raise BadLineError(f"has {text!r} in the column {name}, no number of float32")
+    return value
+
+
+def _not_utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return ""
+
+
+def _objects(file: Iterator[str]) -> Iterator[tuple[int, Cells, str]]:
+    """Number, cells and what is wrong of the JSON lines that are not empty."""
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            try:
+                cells = json.loads(line)
+            except (ValueError, RecursionError):
+                cells = None
+            if isinstance(cells, dict):
+                yield number, cells, _not_utf8(json.dumps(cells, ensure_ascii=False))
+            else:
+                yield number, {}, _not_utf8(line) or "is no JSON object"
+
+
+def _lines(file: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """Numbers and cells of the lines that are not empty; an error in place of what is malformed."""
+    csv.field_size_limit(2**31 - 1)  # A text may be longer than Python's own limit.
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            cells = error
+        if cells:
+            yield number, cells
