@@ -31,12 +31,13 @@ class BadLineError(Exception):
 class Row(NamedTuple):
     """One good line.
 
-    line: its file and number. item: what the source has read from it. target: the class, the tags,
-    the values or the labels that its target columns say. skipped: the bad lines read before it.
+    id: the name of its file and its number, such as "train.csv:17". item: what the source has read
+    from it. target: the class, tags, values or labels that its target columns say. skipped: how
+    many bad lines were read before it.
     """
 
     split: str
-    line: str
+    id: str
     item: Any
     target: str | tuple[str, ...] | tuple[float, ...]
     skipped: int
@@ -212,7 +213,8 @@ class Table:
                         if reason:
                             raise BadLineError(reason)
                         item, target = take(cells), self._target(cells)
-                        found.rows.append(Row(own, line, item, target, len(found.skipped)))
+                        name = f"{os.path.basename(path)}:{number}"
+                        found.rows.append(Row(own, name, item, target, len(found.skipped)))
                     except BadLineError as error:
                         if getattr(self, on_bad) == "error":
                             raise UserError(

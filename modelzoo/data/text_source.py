@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from modelzoo.data.source import Source
 from modelzoo.data.spec import TextSpec
+from modelzoo.errors import UserError
 
 _PIECE = 1024
 
@@ -24,10 +25,17 @@ def text_source(
 
     Rows are cut to the longest of `spec.lengths` and padded with token 0; one without any token
     has the length 1. `text` is the whole text. `labels` are as `spec.targets` says; where that is
-    "labels", int64 `[tokens]` for each text, cut and padded like its tokens. `weights` is float32
-    `[n]`.
+    "labels", int64 `[tokens]` for each text, cut and padded like its tokens; another number of them
+    is a UserError. `weights` is float32 `[n]`.
     """
     tokens, starts, counts = _tokenized(spec, texts)
+    if spec.targets == "labels":
+        given = np.array([len(row) for row in labels], np.int64)
+        for row in np.flatnonzero(given != counts)[:1]:
+            raise UserError(
+                f"{ids[row]} has {counts[row]} tokens and {given[row]} labels; "
+                "choose config.data.tokenizer so that it has one for each token"
+            )
     longest = spec.lengths[-1]
     if spec.keep == "end":
         starts = starts + np.maximum(counts - longest, 0)
