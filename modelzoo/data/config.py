@@ -26,6 +26,9 @@ class Data(abc.ABC):
     validation_split: str | None = None
     test_split: str | None = "test"
 
+    def __post_init__(self):  # noqa: B027 (nothing to check here; others call it)
+        pass
+
     def open(self, split: str, **how: Any) -> Source:
         """Opens a split: a role ("train", "validation", "test") or a split's text ("train[:9]").
 

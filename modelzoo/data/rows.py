@@ -32,14 +32,15 @@ class Row(NamedTuple):
     """One good line.
 
     id: the name of its file and its number, such as "train.csv:17". item: what the source has read
-    from it. target: the class, tags, values or labels that its target columns say. skipped: how
-    many bad lines were read before it.
+    from it. target: the class, tags, values or labels that its target columns say. group: None
+    without groups. skipped: how many bad lines were read before it.
     """
 
     split: str
     id: str
     item: Any
     target: str | tuple[str, ...] | tuple[float, ...]
+    group: str | None
     skipped: int
 
 
@@ -79,10 +80,10 @@ class Rows:
         return rows
 
     def part(self, split: str, key: Callable[[Row], str]) -> list[Row]:
-        """The rows that a split's text takes, ordered by a hash of their keys."""
+        """The rows that a split's text takes, ordered by a hash of their groups or else keys."""
         [name] = split_names(split)
         rows = self.of(name)
-        return [rows[k] for k in part_by_hash(split, [key(row) for row in rows])]
+        return [rows[k] for k in part_by_hash(split, [row.group or key(row) for row in rows])]
 
     def skipped_in(self, split: str) -> list[tuple[str, str]]:
         """Place and reason of the bad lines that may be of a split's text."""
@@ -109,6 +110,8 @@ class Table:
         tag_separator: what stands between the tags of one column, such as ";"; None for a column
             for each tag or, in JSON lines, for one that holds lists.
         split_column: the column that names the split of each line.
+        group_column: the column that names the group of each line, such as a person, which
+            cross-validation never parts; None for none.
         columns: names for all columns, in place of a header's; None for those of the header.
         header: whether the first line of CSV or TSV is a header; without one, give `columns`.
     """
@@ -118,6 +121,7 @@ class Table:
     target_columns: tuple[str, ...] = ("label",)
     tag_separator: str | None = None
     split_column: str | None = None
+    group_column: str | None = None
     columns: tuple[str, ...] | None = None
     header: bool = True
 
@@ -183,8 +187,9 @@ class Table:
             found.known.update(files)
             files = {name: file for name, file in files.items() if name in used}
         fields = {**fields, "target_columns": self.target_columns}
-        if self.split_column is not None:
-            fields["split_column"] = (self.split_column,)
+        for field in ("split_column", "group_column"):
+            if getattr(self, field) is not None:
+                fields[field] = (getattr(self, field),)
         for name, file in files.items():
             self._read_file(file, name, fields, take, on_bad, found)
         found.known.update(row.split for row in found.rows)
@@ -212,9 +217,11 @@ class Table:
                             own = text_of(cells, self.split_column)
                         if reason:
                             raise BadLineError(reason)
-                        item, target = take(cells), self._target(cells)
+                        item, target, group = take(cells), self._target(cells), None
+                        if self.group_column is not None:
+                            group = filled(cells, self.group_column)
                         name = f"{os.path.basename(path)}:{number}"
-                        found.rows.append(Row(own, name, item, target, len(found.skipped)))
+                        found.rows.append(Row(own, name, item, target, group, len(found.skipped)))
                     except BadLineError as error:
                         if getattr(self, on_bad) == "error":
                             raise UserError(
@@ -271,9 +278,7 @@ class Table:
         if self.targets == "labels":
             return tuple(map(str, cell)) if isinstance(cell, list) else tuple(texts[0].split())
         if self.targets == "class":
-            if not texts[0]:
-                raise BadLineError(f"has nothing in the column {name}")
-            return texts[0]
+            return filled(cells, name)
         named = list(zip(self.target_columns, texts, strict=True))
         if self.targets == "values":
             return tuple(number_of(text, name) for name, text in named)
@@ -321,6 +326,13 @@ def text_of(cells: Cells, name: str) -> str:
     if isinstance(cell, str):
         return cell.strip()
     return "" if cell is None else json.dumps(cell)
+
+
+def filled(cells: Cells, name: str) -> str:
+    """`text_of`, which is not empty; raises BadLineError where it is."""
+    if text := text_of(cells, name):
+        return text
+    raise BadLineError(f"has nothing in the column {name}")
 
 
 def number_of(text: str, name: str) -> float:

@@ -56,6 +56,9 @@ class ImageTable(Table, FileImages):
             targets=self.targets,
         )
         source = self._open_files(found, first, encoded)
+        if self.group_column is not None:
+            groups = {row.item: row.group for row in chosen}
+            source.groups = [groups[file] for file in source.ids]
         source.skipped[:0] = table.skipped_in(split)
         return source
 

@@ -24,13 +24,10 @@ class TextTable(Table, TextData):
 
     Attributes:
         text_columns: the column of the text; the texts of several are joined, each on a line.
-        group_column: the column that names the group of each row, of which cross-validation takes
-            all or none; None for none.
         on_bad_line: what a bad line leads to: "error" names it, "skip" leaves it out and counts it.
     """
 
     text_columns: tuple[str, ...] = ("text",)
-    group_column: str | None = None
     on_bad_line: Literal["error", "skip"] = "error"
 
     def __post_init__(self):
@@ -48,25 +45,23 @@ class TextTable(Table, TextData):
 
     def _read(self, split: str) -> Texts:
         used = split_names(split, self.train_split, self.validation_split, self.test_split)
-        fields = {"text_columns": self.text_columns}
-        if self.group_column is not None:
-            fields["group_column"] = (self.group_column,)
-        table = self._read_rows(used, fields, self._text, "on_bad_line")
-        rows = table.part(split, lambda row: row.item[1] or row.item[0])
+        table = self._read_rows(
+            used, {"text_columns": self.text_columns}, self._text, "on_bad_line"
+        )
+        rows = table.part(split, lambda row: row.item)
         names = self._names([row for row in table.rows if row.split in used])
         return Texts(
             where=f"table {table.path.replace('{split}', split_name(split))}",
             ids=[row.id for row in rows],
-            texts=[row.item[0] for row in rows],
+            texts=[row.item for row in rows],
             labels=self._labels(rows, names),
             class_names=names,
             targets=self.targets,
             skipped=table.skipped_in(split),
-            groups=None if self.group_column is None else [row.item[1] for row in rows],
+            groups=None if self.group_column is None else [row.group for row in rows],
         )
 
-    def _text(self, cells: Cells) -> tuple[str, str | None]:
-        """Text and group of a line."""
+    def _text(self, cells: Cells) -> str:
         space = "" if isinstance(self.tokenizer, Characters) else " "
         parts = []
         for name in self.text_columns:
@@ -80,9 +75,4 @@ class TextTable(Table, TextData):
             tokens, labels = len(text.split() if space else text), len(self._target(cells))
             if tokens != labels:
                 raise BadLineError(f"has {tokens} tokens and {labels} labels")
-        group = None
-        if self.group_column is not None:
-            group = text_of(cells, self.group_column)
-            if not group:
-                raise BadLineError(f"has nothing in the column {self.group_column}")
-        return text, group
+        return text

@@ -134,6 +134,17 @@ def test_a_skipped_line_counts_in_its_own_split(folder):
         ]
 
 
+def test_groups_are_those_of_the_images_that_are_kept(folder):
+    path = write(folder, lines_of("path,label,who", lambda k: f"x,{'pqr'[k % 3]}"))
+    (folder / "pictures/4.png").write_bytes(b"text")
+    config = ImageTable(path, group_column="who", on_bad_image="skip")
+    source = config.open("train")
+    assert len(source.ids) == 11
+    assert source.groups == ["pqr"[int(name[9:-4]) % 3] for name in source.ids]
+    parts = [set(config.open(split).groups) for split in ("train[:40%]", "train[40%:]")]
+    assert parts[0] and parts[1] and not parts[0] & parts[1]
+
+
 GOOD = ("pictures/0.png,1.5", "pictures/1.png,2")
 BAD = {
     "a missing file": (b"pictures/none.png,1", "there is no image file 'pictures/none.png' in"),
