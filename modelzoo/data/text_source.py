@@ -9,8 +9,6 @@ from modelzoo.data.source import Source
 from modelzoo.data.spec import TextSpec
 from modelzoo.errors import UserError
 
-_PIECE = 1024
-
 
 def text_source(
     spec: TextSpec,
@@ -28,7 +26,10 @@ def text_source(
     "labels", int64 `[tokens]` for each text, cut and padded like its tokens; another number of them
     is a UserError. `weights` is float32 `[n]`.
     """
-    tokens, starts, counts = _tokenized(spec, texts)
+    tokens, bounds = spec.tokenizer.encode(texts)
+    # One more, so that there is something to read where no text has a token.
+    tokens = np.append(tokens, np.int32(0))
+    starts, counts = bounds[:-1], np.diff(bounds)
     if spec.targets == "labels":
         given = np.array([len(row) for row in labels], np.int64)
         for row in np.flatnonzero(given != counts)[:1]:
@@ -68,17 +69,3 @@ def text_source(
         return {**raw, "text": tf.gather(whole, rows)}
 
     return Source(spec, ids, read, skipped, lengths=np.maximum(counts, 1), groups=groups)
-
-
-def _tokenized(spec: TextSpec, texts: Sequence[str | bytes]) -> tuple[np.ndarray, ...]:
-    """All tokens, int32, one after the other; where each row's start, and how many it has."""
-    signature = [tf.TensorSpec([None], tf.string)]
-    ids = tf.function(spec.tokenizer.ids, input_signature=signature, autograph=False)
-    flat, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-    for first in range(0, len(texts), _PIECE):
-        ragged = ids(tf.constant(list(texts[first : first + _PIECE]), tf.string))
-        flat.append(ragged.flat_values.numpy())
-        counts.append(ragged.row_lengths().numpy())
-    counts = np.concatenate(counts)
-    # One more, so that there is something to read where no text has a token.
-    return np.append(np.concatenate(flat), np.int32(0)), np.cumsum(counts) - counts, counts

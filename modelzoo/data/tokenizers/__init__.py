@@ -3,16 +3,17 @@
 import json
 from pathlib import Path
 
+from modelzoo.data.tokenizers.characters import Characters
+from modelzoo.data.tokenizers.subwords import Subwords
 from modelzoo.data.tokenizers.tokenizer import FILE, Tokenizer
+from modelzoo.data.tokenizers.words import Words
 from modelzoo.errors import UserError
+
+__all__ = ["Characters", "Subwords", "Tokenizer", "Words", "load"]
 
 
 def load(folder: str | Path) -> Tokenizer:
     """The tokenizer that `Tokenizer.save` wrote to a folder; UserError where none can be read."""
-    from modelzoo.data.tokenizers.characters import Characters
-    from modelzoo.data.tokenizers.subwords import Subwords
-    from modelzoo.data.tokenizers.words import Words
-
     kinds = {kind.__name__: kind for kind in (Characters, Words, Subwords)}
     try:
         saved = json.loads(Path(folder, FILE).read_text(encoding="utf-8"))
@@ -20,9 +21,9 @@ def load(folder: str | Path) -> Tokenizer:
         return config.load(tuple(saved["vocabulary"]), Path(folder))
     except OSError as error:
         name = Path(error.filename or FILE).name
-        raise UserError(f"no tokenizer in {folder}: its {name}: {error.strerror}") from None
+        raise UserError(f"no tokenizer in {folder}: {name}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"the tokenizer in {folder} is corrupt or another version's: "
-            f"{type(error).__name__} {error}"
+            f"the tokenizer in {folder} is corrupt, or of another version of modelzoo: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
         ) from None
