@@ -167,13 +167,13 @@ class Predictor:
     def outputs(self, raw: dict[str, Any]) -> dict[str, np.ndarray]:
         """What the signatures give for raw examples, such as `scores` `[n, classes]`; names as str.
 
-        `raw` holds `image` (uint8 `[n, height, width, channels]`) or `encoded` (bytes `[n]`).
+        `raw` holds what the task serves: `image` (uint8 `[n, height, width, channels]`) or
+        `encoded` (bytes `[n]`).
         """
-        if "image" in raw:
-            result = self.signatures["serving_default"](tf.convert_to_tensor(raw["image"]))
-        else:
-            encoded = tf.convert_to_tensor(raw["encoded"], tf.string)
-            result = self.signatures["image_bytes"](encoded)
+        served = self.task.serves()
+        part = next(part for part in served if part in raw)
+        name, tensor = served[part]
+        result = self.signatures[name](tf.convert_to_tensor(raw[part], tensor.dtype))
         return {name: _as_text(value.numpy()) for name, value in result.items()}
 
     def counts(self, batches: Iterable[dict[str, Any]]) -> Counts:

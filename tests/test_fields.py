@@ -129,7 +129,7 @@ def test_the_fields_of_all_rooms_are_found():
         "SGD.nesterov",
         "Cosine.final",
         "ResNet.depth",
-        "ImageClassification.label_smoothing",
+        "ClassTargets.label_smoothing",
     }
     keys = all_field_keys()
     assert some <= keys

@@ -40,13 +40,14 @@ def main(argv: Sequence[str]) -> int:
         print(f"saved at step {stop.step}; go on with the same command", file=sys.stderr)
         return 128 + stop.signal
     folder, name = shlex.quote(workdir), Path(workdir).absolute().name
+    taken = getattr(experiment.task, "arguments", "FILE")
     split = list(result["eval"])[-1:] or ["train"]
     print(
         f"\nscores and versions  {folder}/result.json\n"
         f"curves               tensorboard --logdir {folder}/tensorboard"
         "  (pip install tensorboard)\n"
         f"evaluate             modelzoo evaluate --workdir={folder} --split={split[0]}\n"
-        f"predict              modelzoo predict --workdir={folder} IMAGE_OR_FOLDER ...\n"
+        f"predict              modelzoo predict --workdir={folder} {taken} ...\n"
         f"export               modelzoo export --workdir={folder} --export_dir={folder}/export\n"
         f"serve                tensorflow_model_server --rest_api_port=8501 --model_name={name} "
         f"--model_base_path=$(realpath {folder})/export"

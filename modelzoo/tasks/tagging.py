@@ -1,10 +1,11 @@
-"""Loss and scores of multi-label classification, where an example has any number of classes.
+"""Multi-label classification, where an example has any number of classes: loss, scores, head.
 
 Shapes: `logits` and `labels` (float, 0 to 1) `[n, classes]`, `weights` `[n]`, of the examples; one
 of weight 0 counts nowhere. Scores are what scikit-learn gives with `sample_weight` and
 `zero_division=0`, where every tag occurs.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.errors import UserError
+from modelzoo.tasks.base import BoundTask, TaskConfig
+from modelzoo.tasks.task import Tensors
 
 
 def loss(
@@ -151,3 +154,101 @@ def _f1(hits, predicted, support):
 def _ratio(part, whole):
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TagTargets(TaskConfig):
+    """Fields of every task that learns which of a set of tags each example has, each for itself.
+
+    label_smoothing: how far the targets 0 and 1 are moved towards 1/2, as a share of the way, in
+        training only.
+    positive_weights: a factor for each tag, in the order of the tags, on the loss of the examples
+        that have it, in training only; such as how many times more have it not.
+    threshold: a tag is predicted where its probability is at least this.
+    """
+
+    label_smoothing: float = 0.0
+    positive_weights: tuple[float, ...] | None = None
+    threshold: float = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        weights = self.positive_weights
+        if weights is not None and not min(weights, default=0) > 0:
+            raise ValueError(f"positive_weights must be numbers > 0, got {weights}")
+        if not 0.0 < self.threshold < 1.0:
+            raise ValueError(f"threshold must be between 0 and 1, got {self.threshold}")
+
+
+class TaggingHead(BoundTask):
+    """The part of a task that is about any number of tags for each example."""
+
+    targets = "tags"
+    things = "tags"
+    headline = ("loss", "mean_average_precision", "micro_f1")
+
+    def __init__(self, config: TagTargets, spec: Any):
+        super().__init__(config, spec)
+        config.check_lengths(spec.num_classes, "tags", "positive_weights")
+
+    def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+        """The smoothed, weighted `modelzoo.tasks.tagging.loss`."""
+        return loss(
+            outputs["logits"],
+            batch["label"],
+            batch["weight"],
+            self.config.label_smoothing,
+            self.config.positive_weights,
+        )
+
+    def sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
+        """The counts of `modelzoo.tasks.tagging.sums`."""
+        logits, label, weight = outputs["logits"], batch["label"], batch["weight"]
+        return sums(logits, label, weight, self.config.threshold, training)
+
+    def collected(self, outputs: Tensors, batch: Tensors) -> Tensors:
+        """What the average precisions rank: `scores` as they are served, `label` and `weight`."""
+        scores = probabilities(outputs["logits"])
+        return {"scores": scores, "label": batch["label"], "weight": batch["weight"]}
+
+    def scores(
+        self, sums: dict[str, np.ndarray], collected: dict[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
+        """The scores of `modelzoo.tasks.tagging.scores`."""
+        return scores(sums, collected, self.spec.class_names)
+
+    def served(self, outputs: Tensors) -> Tensors:
+        """`classes` (string: the tags' names), `scores` (float32), `predicted` (bool).
+
+        All are `[n, tags]`, in the order of the tags: each tag's name, its probability, and
+        whether that reaches the threshold.
+        """
+        scores = probabilities(outputs["logits"])
+        classes = tf.tile(tf.constant([self.spec.class_names]), [tf.shape(scores)[0], 1])
+        predicted = scores >= self.config.threshold
+        return {"classes": classes, "scores": scores, "predicted": predicted}
+
+    def outputs_of(self, served: dict[str, np.ndarray]) -> Tensors:
+        """`logits`, from the probabilities.
+
+        Those that float32 rounds to 0 or 1 are taken for the next ones that are neither.
+        """
+        kind = np.finfo(np.float32)
+        scores = np.clip(served["scores"], kind.tiny, 1 - kind.epsneg)
+        return {"logits": tf.constant(np.log(scores) - np.log1p(-scores))}
+
+    def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
+        """`tags`, the predicted ones' probabilities by name, the best first; `top` is of all."""
+        scores, names = served["scores"], self.spec.class_names
+        order = (-scores).argsort(kind="stable")
+        tags = {names[i]: float(scores[i]) for i in order if served["predicted"][i]}
+        if top is None:
+            return {"tags": tags}
+        best = [{"tag": names[i], "probability": float(scores[i])} for i in order[:top]]
+        return {"tags": tags, "top": best}
+
+    def truth(self, label: np.ndarray) -> list[str]:
+        """The names of the tags."""
+        return [self.spec.class_names[i] for i in np.flatnonzero(label)]

@@ -57,8 +57,11 @@ class Task(Protocol):
     ) -> dict[str, Any]:
         """Turns summed counts, and what was collected, into named scores; in training the sums."""
 
+    def serves(self) -> dict[str, tuple[str, tf.TensorSpec]]:
+        """By the part of a raw example that it takes: a signature's name and its one tensor."""
+
     def signatures(self, model: keras.Model) -> dict[str, Callable]:
-        """Serving functions by signature name, each with its `input_signature`."""
+        """The functions of `serves` by signature name, each with its `input_signature`."""
 
     def outputs_of(self, served: dict[str, np.ndarray]) -> Tensors:
         """What `outputs` gives, as far as it can be told from what the signatures give."""

@@ -158,7 +158,7 @@ def test_loss_and_accuracy_of_a_mixed_batch_are_those_of_its_soft_targets():
     np.testing.assert_allclose(sums["weight"], weights.sum(), rtol=1e-6)
 
 
-@pytest.mark.field("ImageClassification.label_smoothing", "ImageClassification.class_weights")
+@pytest.mark.field("ClassTargets.label_smoothing", "ClassTargets.class_weights")
 def test_loss_is_smoothed_and_class_weighted_and_the_sums_are_not():
     logits = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     labels, weights = np.array([0, 1, 2, 1]), np.array([1.0, 2.0, 0.5, 0.0], np.float32)

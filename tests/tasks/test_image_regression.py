@@ -40,7 +40,7 @@ def scores_of(task, outputs, batch):
     return task.scores(*arrays)
 
 
-@pytest.mark.field("ImageRegression.loss", "ImageRegression.delta")
+@pytest.mark.field("ValueTargets.loss", "ValueTargets.delta")
 def test_the_loss_is_the_chosen_one():
     outputs, batch = batch_of()
     batch["label"] = outputs["normalized"] + tf.constant([0.5, -3.0])
@@ -55,7 +55,7 @@ def test_the_loss_is_the_chosen_one():
     assert loss(loss="huber", delta=0.2) == pytest.approx((0.2 * 0.4 + 0.2 * 2.9) / 2)
 
 
-@pytest.mark.field("ImageRegression.target_mean", "ImageRegression.target_std")
+@pytest.mark.field("ValueTargets.target_mean", "ValueTargets.target_std")
 def test_targets_are_normalised_for_the_loss_and_the_rest_is_in_the_datas_units():
     outputs, batch = batch_of()
     task = ImageRegression(**SCALED).bind(SPEC)

@@ -31,7 +31,7 @@ def batch_of(n=8):
     return {"logits": logits}, {"label": label, "weight": weight}
 
 
-@pytest.mark.field("ImageTagging.label_smoothing", "ImageTagging.positive_weights")
+@pytest.mark.field("TagTargets.label_smoothing", "TagTargets.positive_weights")
 def test_loss_is_smoothed_and_weighted_and_its_score_is_not():
     outputs, batch = batch_of()
     arrays = (outputs["logits"], batch["label"], batch["weight"])
@@ -47,7 +47,7 @@ def test_loss_is_smoothed_and_weighted_and_its_score_is_not():
         assert abs(task.loss(outputs, batch)[0] - plain) > 0.1
 
 
-@pytest.mark.field("ImageTagging.threshold")
+@pytest.mark.field("TagTargets.threshold")
 @pytest.mark.parametrize("threshold", [0.3, 0.7])
 def test_the_threshold_decides_in_scores_and_in_what_is_served(threshold):
     outputs, batch = batch_of()
