@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -87,15 +86,21 @@ class SentencePiece(_Pieces):
     def __init__(self, config: Subwords, vocabulary: tuple[str, ...], model: bytes):
         super().__init__(config, vocabulary)
         self.model = model
-        self._tokenizer = extra("tensorflow_text").SentencepieceTokenizer(model)
-        self._split = self._tokenizer.tokenize
-        self.tracked = (self._tokenizer,)
+        extra("tensorflow_text")
+
+    def _reader(self):
+        # Made anew where it is used, the model is a part of each graph. Shared, it would be a
+        # resource that a SavedModel must track and that `tf.random.set_seed` destroys.
+        return extra("tensorflow_text").SentencepieceTokenizer(self.model)
+
+    def _split(self, words: tf.Tensor) -> tf.RaggedTensor:
+        return self._reader().tokenize(words)
 
     def _key(self) -> tuple:
         return (self.config, self.model)
 
     def _text(self, ids: list[int]) -> str:
-        return self._tokenizer.detokenize(tf.constant(ids, tf.int32)).numpy().decode()
+        return self._reader().detokenize(tf.constant(ids, tf.int32)).numpy().decode()
 
     def save(self, folder: str | Path) -> None:
         super().save(folder)
@@ -131,36 +136,33 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
             yield from tf.strings.reduce_join(config.words(chunk), -1, separator=" ").numpy()
 
     model = io.BytesIO()
-    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
-        # Tabs become spaces: there are none. Without a rule each reader of the model logs a line.
-        rules.write("9\t20\n")
-        rules.flush()
-        try:
-            extra("sentencepiece").SentencePieceTrainer.train(
-                sentence_iterator=lines(),
-                model_writer=model,
-                model_type="unigram" if config.kind == "unigram" else "bpe",
-                vocab_size=config.size,
-                hard_vocab_limit=False,
-                pad_id=0,
-                unk_id=1,
-                bos_id=-1,
-                eos_id=-1,
-                pad_piece=SPECIAL[0],
-                unk_piece=SPECIAL[1],
-                normalization_rule_tsv=rules.name,
-                character_coverage=config.character_coverage,
-                byte_fallback=config.byte_fallback,
-                max_sentence_length=2**30,
-                num_threads=4,  # Fixed: sums are split by it.
-                minloglevel=2,
-            )
-        except RuntimeError as error:
-            # It says: place in its source [condition] reason.
-            reason = str(error).rpartition("]")[2].strip()
-            if "required_chars" in reason:
-                reason = "single characters need more: raise it, or lower character_coverage"
-            raise _failed(config, reason or "the texts hold nothing") from None
+    try:
+        extra("sentencepiece").SentencePieceTrainer.train(
+            sentence_iterator=lines(),
+            model_writer=model,
+            model_type="unigram" if config.kind == "unigram" else "bpe",
+            vocab_size=config.size,
+            hard_vocab_limit=False,
+            pad_id=0,
+            unk_id=1,
+            bos_id=-1,
+            eos_id=-1,
+            pad_piece=SPECIAL[0],
+            unk_piece=SPECIAL[1],
+            # What it reads is normalised. Without a rule each reader of the model logs a line.
+            normalization_rule_name="nfkc" if config.normalize == "nfkc" else "identity",
+            character_coverage=config.character_coverage,
+            byte_fallback=config.byte_fallback,
+            max_sentence_length=2**30,
+            num_threads=4,  # Fixed: sums are split by it.
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        # It says: place in its source [condition] reason.
+        reason = str(error).rpartition("]")[2].strip()
+        if "required_chars" in reason:
+            reason = "single characters need more: raise it, or lower character_coverage"
+        raise _failed(config, reason or "the texts hold nothing") from None
     return model.getvalue()
 
 

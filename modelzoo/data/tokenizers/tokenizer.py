@@ -67,10 +67,7 @@ class Tokenizer(abc.ABC):
     Attributes:
         config: how texts are split.
         vocabulary: the token of each id, `SPECIAL` first.
-        tracked: TensorFlow objects that the graph of `ids` uses: a SavedModel must hold them.
     """
-
-    tracked: tuple[Any, ...] = ()
 
     def __init__(self, config: TokenizerConfig, vocabulary: tuple[str, ...]):
         self.config = config
@@ -94,7 +91,8 @@ class Tokenizer(abc.ABC):
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Ids int32 `[n, None]` of texts, strings `[n]`; runs eagerly and inside a graph.
 
-        Any bytes are text: those that are no UTF-8 become U+FFFD. An empty text has no ids.
+        A graph has nothing that a SavedModel would have to track beside it. Any bytes are text:
+        those that are no UTF-8 become U+FFFD. An empty text has no ids.
         """
 
     def encode(self, texts: Iterable[str | bytes] | tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
