@@ -23,6 +23,8 @@ from modelzoo.config import Experiment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.npz import NpzImages
 from modelzoo.data.table import ImageTable
+from modelzoo.data.text_table import TextTable
+from modelzoo.data.tokenizers import Subwords
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
@@ -53,6 +55,10 @@ CONFIGS = {
     "table.py": CONFIG.format(model=CNN, task=CLASSES, data="ImageTable('table.csv')"),
     "tags.py": CONFIG.format(model=CNN, task="ImageTagging()", data=NPZ),
     "values.py": CONFIG.format(model=CNN, task="ImageRegression()", data=NPZ),
+    "text.py": CONFIG.format(model=CNN, task=CLASSES, data="TextTable('texts.csv')"),
+    "subwords.py": CONFIG.format(
+        model=CNN, task=CLASSES, data="TextTable('texts.csv', tokenizer=Subwords())"
+    ),
     "empty.py": "",
     "syntax.py": "\nx = (\n",
     "raising.py": "def get_config():\n    x = 0\n    return 1 / x\n",
@@ -128,6 +134,7 @@ def trained(tmp_path_factory):
     np.savez(root / "data.npz", **arrays)
     lines = [f"images/train/ant/{k}.png,{k}" for k in (0, 2, 4)]
     (root / "table.csv").write_text("\n".join(["path,label", *lines]))
+    (root / "texts.csv").write_text("text,label\nthe cat,a\nthe dog,b\n")
     with contextlib.chdir(root):
         assert main.dispatch(AGAIN.split()) == 0
     return root

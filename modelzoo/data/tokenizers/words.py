@@ -78,8 +78,10 @@ def count(words, texts: Iterable[str | bytes]) -> dict[str, int]:
 
 
 def split_space(texts: tf.Tensor) -> tf.RaggedTensor:
-    """What stands between spaces, tabs, line breaks and other controls, `[n, None]`."""
-    return tf.strings.split(tf.strings.regex_replace(texts, r"[^\P{Z} ]|\p{Cc}", " "))
+    """What stands between white space, `[n, None]`, as `str.split()` parts it."""
+    return tf.strings.split(
+        tf.strings.regex_replace(texts, r"[^\P{Z} ]|[\x{1c}-\x{1f}\x{85}]", " ")
+    )
 
 
 def split_punctuation(texts: tf.Tensor) -> tf.RaggedTensor:

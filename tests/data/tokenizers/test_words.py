@@ -9,7 +9,21 @@ from modelzoo.data.tokenizers.tokenizer import Lookup
 from modelzoo.errors import UserError
 
 ALPHABET = [*"ab1é ,.'\u2019\"-\t\n", "\u0301", "\u05d0", "\u4e2d", "\u00ad", "\u200d", "\u00a0"]
-ALPHABET += ["\u3000", "\u2028", "\x00", "👍", "🏽", "❤", "\ufe0f", "$", "\ue000", "²"]
+ALPHABET += [
+    "\u3000",
+    "\u2028",
+    "\x00",
+    "\x1d",
+    "\x85",
+    "\v",
+    "👍",
+    "🏽",
+    "❤",
+    "\ufe0f",
+    "$",
+    "\ue000",
+    "²",
+]
 
 
 def slow_words(text):
@@ -50,12 +64,13 @@ def test_words_and_punctuation_are_parted(text, words):
     assert [word.decode() for word in found] == words.split(" ")
 
 
-def test_words_are_those_of_unicodes_categories():
+@pytest.mark.parametrize("split, slow", [("punctuation", slow_words), ("whitespace", str.split)])
+def test_words_are_those_of_unicodes_categories(split, slow):
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(ALPHABET, rng.integers(1, 30))) for _ in range(2000)]
-    found = Words(lower=False).words(tf.constant(texts)).to_list()
+    found = Words(lower=False, split=split).words(tf.constant(texts)).to_list()
     for text, words in zip(texts, found, strict=True):
-        assert [word.decode() for word in words] == slow_words(text), ascii(text)
+        assert [word.decode() for word in words] == slow(text), ascii(text)
 
 
 @pytest.mark.field("Words.split")
