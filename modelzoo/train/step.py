@@ -216,6 +216,8 @@ class TrainStep:
             if scaling:
                 objective *= scaling[0]
         gradients = tape.gradient(objective, trainable, unconnected_gradients="zero")
+        # That of what rows were looked up in is sparse, and two of these have no sum.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         moving = [scope.get_current_value(v) for v in state.moving]
         return gradients, moving, {**counts, "loss_sum": loss_sum, "loss_weight": weight}
 
