@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.spec import Targets
+from modelzoo.data.spec import Spec, Targets
 from modelzoo.errors import UserError
 from modelzoo.tasks import names
 from modelzoo.tasks.task import Tensors
@@ -40,7 +40,7 @@ class TaskConfig:
         """What `modelzoo predict` takes, in a word for its command line."""
         return self.bound.arguments
 
-    def bind(self, spec: Any) -> "BoundTask":
+    def bind(self, spec: Spec) -> "BoundTask":
         """The task on given data.
 
         Raises UserError where a field does not fit the data's sizes, classes or targets.
@@ -63,8 +63,9 @@ class BoundTask:
 
     Of the head: `targets`, what is learned, as in the spec; `things`, what the names of these are
     in words; `headline`; `per_step`, whether the model gives outputs for each step of its input.
-    Of the inputs: `kind`, the class of their spec; `feed`, the part of a batch that the model
-    takes; `arguments`; `ranks_classes`, whether each example's scores are kept for ROC curves.
+    Of the inputs: `kind`, as in the spec; `feed`, the part of a batch that the model takes;
+    `arguments`, what these are on a command line; `more_scores`, whether there is time and memory
+    for scores of which a million examples by a thousand classes take much, as ROC curves.
 
     Raises UserError where the data is of another kind or has other targets.
     """
@@ -73,21 +74,21 @@ class BoundTask:
     things: str
     per_step = False
     lower_is_better = ("loss",)
-    kind: type
+    kind: str
     feed: str
     arguments: str
-    ranks_classes = True
+    more_scores = True
+    tracked: tuple[Any, ...] = ()
 
-    def __init__(self, config: TaskConfig, spec: Any):
-        fits = isinstance(spec, self.kind)
+    def __init__(self, config: TaskConfig, spec: Spec):
+        fits = spec.kind == self.kind
         if not fits or spec.targets != self.targets:
-            of, given = _words(self.kind), _words(type(spec))
             lacks = (
                 f"learns targets {self.targets!r}, but those of the data are {spec.targets!r}"
                 if fits
-                else f"is of {of}, but the data is of {given}"
+                else f"takes data of kind {self.kind!r}, but config.data is of kind {spec.kind!r}"
             )
-            better = _CONFIGS[spec.targets].format(given.capitalize())
+            better = _CONFIGS[spec.targets].format(spec.kind.capitalize())
             raise UserError(
                 f"config.task is {type(config).__name__}, which {lacks}: choose {better} or other "
                 "data in the config file"
@@ -134,7 +135,7 @@ class BoundTask:
         """Nothing: all scores come from sums."""
         return {}
 
-    def align(self, spec: Any) -> Callable[[Tensors], Tensors]:
+    def align(self, spec: Spec) -> Callable[[Tensors], Tensors]:
         """A function of raw batches of other data that brings labels into this task's order.
 
         It goes by the names. Raises UserError where the data has other targets, or a name that is
@@ -187,7 +188,3 @@ class BoundTask:
 def numbers_of(values: tuple[float, ...] | None, otherwise: float, count: int) -> np.ndarray:
     """The values of a config's field, or `otherwise` so many times where it is None."""
     return np.full(count, otherwise) if values is None else np.array(values)
-
-
-def _words(spec: type) -> str:
-    return spec.__name__.removesuffix("Spec").lower()

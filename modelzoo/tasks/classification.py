@@ -8,13 +8,15 @@ the examples; one of weight 0 (a padding row) counts nowhere.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from modelzoo.errors import UserError
 from modelzoo.tasks.base import BoundTask, TaskConfig
+from modelzoo.tasks.ranking import class_roc_auc, ratio
 from modelzoo.tasks.task import Tensors
 
 TOP = 5
@@ -93,7 +95,12 @@ def sums(
     return result
 
 
-def scores(sums: dict[str, np.ndarray], class_names: Sequence[str]) -> dict[str, Any]:
+def scores(
+    sums: dict[str, np.ndarray],
+    class_names: Sequence[str],
+    collected: dict[str, np.ndarray] | None = None,
+    more: bool = False,
+) -> dict[str, Any]:
     """Scores from the summed counts of `sums`, as JSON values.
 
     `loss`, `accuracy`, `top5_accuracy`, `macro_precision`, `macro_recall`, `macro_f1`, `per_class`
@@ -101,6 +108,11 @@ def scores(sums: dict[str, np.ndarray], class_names: Sequence[str]) -> dict[str,
     Where nothing was predicted as a class its precision is 0, where it has no example its recall
     is. The macro averages are over the classes that occur as a label or as a prediction. All of
     this is what scikit-learn gives with `sample_weight` and `zero_division=0`.
+
+    With `more` also `micro_precision`, `micro_recall` and `micro_f1`, each of which is the
+    accuracy; and where `scores` (`[n, classes]`), `label` and `weight` of every example were
+    collected also `roc_auc`: of two classes that of the second, of more the mean of each class's
+    against the others, over the classes that occur; 0 where only one does.
 
     From the fewer counts of training come fewer scores. Raises UserError where no example had a
     weight.
@@ -118,13 +130,21 @@ def scores(sums: dict[str, np.ndarray], class_names: Sequence[str]) -> dict[str,
     hits = np.diag(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     values = {
-        "precision": _ratio(hits, predicted),
-        "recall": _ratio(hits, support),
-        "f1": _ratio(2 * hits, support + predicted),
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + predicted),
     }
     occurring = support + predicted > 0
     for name, of_classes in values.items():
         result[f"macro_{name}"] = float(of_classes[occurring].mean())
+    if more:
+        result |= {f"micro_{name}": result["accuracy"] for name in values}
+    if more and collected:
+        ranked, weights = (np.asarray(collected[k], np.float64) for k in ("scores", "weight"))
+        labels = np.eye(len(class_names))[np.asarray(collected["label"], np.int64)]
+        # Of two classes the first has the same, but for what float32 rounds to 1.
+        first = 1 if len(class_names) == 2 else 0
+        result["roc_auc"] = class_roc_auc(ranked[:, first:], labels[:, first:], weights)[1]
     values["support"] = support
     result["per_class"] = {
         class_name: {name: float(of_classes[i]) for name, of_classes in values.items()}
@@ -139,8 +159,8 @@ def _wide(logits):
     return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
 
-def _ratio(part, whole):
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+def _probabilities(logits):
+    return tf.cast(tf.nn.softmax(logits), tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,10 +170,13 @@ class ClassTargets(TaskConfig):
     label_smoothing: share of the target that is spread evenly over all classes, in training only.
     class_weights: a factor for each class, in the order of the classes, on the weight of its
         examples in training; the evaluation is not weighted by class.
+    loss: "categorical" has one output of the model for each class; "binary", for two classes, has
+        one, of which the second class's probability is the sigmoid.
     """
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
+    loss: Literal["categorical", "binary"] = "categorical"
 
     def __post_init__(self):
         super().__post_init__()
@@ -172,11 +195,28 @@ class ClassificationHead(BoundTask):
     targets = "class"
     things = "classes"
     headline = ("loss", "accuracy")
-    label_parts = staticmethod(label_parts)
 
     def __init__(self, config: ClassTargets, spec: Any):
         super().__init__(config, spec)
         config.check_lengths(spec.num_classes, "classes", "class_weights")
+        if config.loss == "binary" and spec.num_classes != 2:
+            raise UserError(
+                f"config.task.loss=binary is of two classes, the data has {spec.num_classes}"
+            )
+
+    @property
+    def num_outputs(self) -> int:
+        return 1 if self.config.loss == "binary" else self.spec.num_classes
+
+    def logits(self, model: keras.Model, fed: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """`[..., classes]`; a binary model's one output beside the first class's zero.
+
+        The softmax of these is the output's sigmoid, and their cross-entropy the binary one.
+        """
+        logits = super().logits(model, fed, training)
+        if self.config.loss == "binary":
+            return tf.concat([tf.zeros_like(logits), logits], axis=-1)
+        return logits
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         """Smoothed, class-weighted cross-entropy: its sum and the sum of the weights, scalars.
@@ -185,7 +225,7 @@ class ClassificationHead(BoundTask):
         between them.
         """
         options = (self.config.label_smoothing, self.config.class_weights)
-        parts = [loss(outputs["logits"], *part, *options) for part in self.label_parts(batch)]
+        parts = [loss(outputs["logits"], *part, *options) for part in self.parts(outputs, batch)]
         losses, weights = zip(*parts, strict=True)
         return tf.add_n(losses), tf.add_n(weights)
 
@@ -194,14 +234,25 @@ class ClassificationHead(BoundTask):
 
         Of a mixed batch a prediction counts as correct by the share of the label that it hits.
         """
-        parts = [sums(outputs["logits"], *part, training) for part in self.label_parts(batch)]
+        parts = [sums(outputs["logits"], *part, training) for part in self.parts(outputs, batch)]
         return {name: tf.add_n([part[name] for part in parts]) for name in parts[0]}
+
+    def parts(self, outputs: Tensors, batch: Tensors) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Labels and weights, of which each logit has all."""
+        return label_parts(batch)
+
+    def collected(self, outputs: Tensors, batch: Tensors) -> Tensors:
+        """For ROC curves `scores` as they are served, `label` and `weight`; nothing of images."""
+        if not self.more_scores:
+            return {}
+        scores = _probabilities(outputs["logits"])
+        return {"scores": scores, "label": batch["label"], "weight": batch["weight"]}
 
     def scores(
         self, sums: dict[str, np.ndarray], collected: dict[str, np.ndarray] | None = None
     ) -> dict[str, Any]:
         """The scores of `modelzoo.tasks.classification.scores`."""
-        return scores(sums, self.spec.class_names)
+        return scores(sums, self.spec.class_names, collected, self.more_scores)
 
     def served(self, outputs: Tensors) -> Tensors:
         """`classes` (string `[n]`: the name of the best class) and `scores`.
@@ -210,7 +261,7 @@ class ClassificationHead(BoundTask):
         """
         logits = outputs["logits"]
         classes = tf.gather(tf.constant(self.spec.class_names), tf.argmax(logits, axis=-1))
-        return {"classes": classes, "scores": tf.cast(tf.nn.softmax(logits), tf.float32)}
+        return {"classes": classes, "scores": _probabilities(logits)}
 
     def outputs_of(self, served: dict[str, np.ndarray]) -> Tensors:
         """`logits` up to a constant for each example.

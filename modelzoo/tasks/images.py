@@ -55,11 +55,10 @@ class ImageTask(BoundTask):
     Raises UserError where `mean`, `std`, `augment` or `test_views` do not fit the data's.
     """
 
-    kind = ImageSpec
+    kind = "image"
     feed = "image"
     arguments = "IMAGE_OR_FOLDER"
-    # The scores of a million images by a thousand classes are much to keep.
-    ranks_classes = False
+    more_scores = False
 
     def __init__(self, config: ImageInputs, spec: ImageSpec):
         super().__init__(config, spec)

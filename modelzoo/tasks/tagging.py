@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from modelzoo.errors import UserError
 from modelzoo.tasks.base import BoundTask, TaskConfig
+from modelzoo.tasks.ranking import average_precision, class_roc_auc, ratio
 from modelzoo.tasks.task import Tensors
 
 
@@ -78,13 +79,15 @@ def scores(
     sums: dict[str, np.ndarray],
     collected: dict[str, np.ndarray] | None,
     class_names: Sequence[str],
+    more: bool = False,
 ) -> dict[str, Any]:
     """Scores from the counts of `sums`, and from `scores`, `label` and `weight` of every example.
 
     `loss`, `mean_average_precision` (over the tags that occur), `micro_average_precision`,
     `macro_precision`, `macro_recall`, `macro_f1` (over the tags that occur or are predicted),
     `micro_precision`, `micro_recall`, `micro_f1`, `exact_match` and `per_tag` (name ->
-    `average_precision`, `precision`, `recall`, `f1`, `support`). What has no denominator is 0.
+    `average_precision`, `precision`, `recall`, `f1`, `support`). What has no denominator is 0. With
+    `more` also `roc_auc`, each tag's and their mean over those that some examples have not.
 
     From the counts of training come those that are micro, and `exact_match`. Raises UserError
     where no example had a weight.
@@ -109,6 +112,8 @@ def scores(
     each["average_precision"] = np.array(
         [average_precision(ranked[:, k], labels[:, k], weights) for k in range(len(class_names))]
     )
+    if more:
+        each["roc_auc"], macro["roc_auc"] = class_roc_auc(ranked, labels, weights)
     each["support"] = support
     occurring = support > 0
     mean = float(each["average_precision"][occurring].mean()) if occurring.any() else 0.0
@@ -127,33 +132,12 @@ def scores(
     }
 
 
-def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """The mean of the precisions at each recall that is reached, going down the scores.
-
-    Arrays `[n]`, labels 0 or 1. Equal scores are one step. 0 where no label is 1.
-    """
-    order = np.argsort(-scores, kind="stable")
-    # The last place of each distinct score.
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    hits = np.cumsum((labels * weights)[order])[ends]
-    places = np.cumsum(weights[order])[ends]
-    if not hits[-1] > 0:
-        return 0.0
-    steps = np.diff(hits, prepend=0.0)
-    return float((_ratio(hits, places) * steps).sum() / hits[-1])
-
-
 def _f1(hits, predicted, support):
     return {
-        "precision": _ratio(hits, predicted),
-        "recall": _ratio(hits, support),
-        "f1": _ratio(2 * hits, support + predicted),
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + predicted),
     }
-
-
-def _ratio(part, whole):
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +201,7 @@ class TaggingHead(BoundTask):
         self, sums: dict[str, np.ndarray], collected: dict[str, np.ndarray] | None = None
     ) -> dict[str, Any]:
         """The scores of `modelzoo.tasks.tagging.scores`."""
-        return scores(sums, collected, self.spec.class_names)
+        return scores(sums, collected, self.spec.class_names, self.more_scores)
 
     def served(self, outputs: Tensors) -> Tensors:
         """`classes` (string: the tags' names), `scores` (float32), `predicted` (bool).

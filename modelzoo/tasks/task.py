@@ -18,6 +18,8 @@ class Task(Protocol):
     """Names of the scores that a line of progress shows."""
     lower_is_better: tuple[str, ...]
     """Names of the scores of which the lower is better, as of losses and errors."""
+    tracked: tuple[Any, ...]
+    """TensorFlow objects other than weights that the signatures use, such as tables."""
 
     def describe(self) -> str:
         """The data in a few words, for the summary of a run."""
@@ -31,10 +33,10 @@ class Task(Protocol):
     def features(self, raw: Tensors, training: bool, seeds: tf.Tensor | None = None) -> Tensors:
         """Turns raw examples into a batch: the one function of training, evaluation and serving.
 
-        `raw` holds `image` (uint8 `[batch, height, width, channels]`) or `encoded` (string
-        `[batch]`) and where known `label` (`[batch, ...]`, the data's targets), `weight` (float32
-        `[batch]`) and others, which pass through. `seeds` (int64 `[batch, 2]`: epoch-dependent seed
-        and index) drive augmentation when `training`.
+        `raw` holds one of the parts that `serves` names or the data gives, such as `image`,
+        `encoded`, `tokens`, `text` or `series`, and where known `label` (`[batch, ...]`, the data's
+        targets), `weight` (float32 `[batch]`) and others, which pass through. `seeds` (int64
+        `[batch, 2]`: epoch-dependent seed and index) drive augmentation when `training`.
         """
 
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:

@@ -1,0 +1,35 @@
+"""Scores of an order, against scikit-learn's."""
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+
+from modelzoo.tasks.ranking import class_roc_auc, roc_auc
+
+
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_roc_auc_is_scikit_learns_with_ties_and_weights(levels):
+    rng = np.random.default_rng(levels)
+    labels = rng.integers(0, 2, 200).astype(float)
+    scores = np.round(rng.random(200) * levels + labels) / levels
+    weights = rng.choice([0.0, 0.5, 2.0], 200)
+    expected = sk.roc_auc_score(labels, scores, sample_weight=weights)
+    assert 0.5 < expected < 0.95
+    assert roc_auc(scores, labels, weights) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_without_two_kinds_of_labels_it_is_zero(label):
+    assert roc_auc(np.arange(4.0), np.full(4, label), np.ones(4)) == 0
+
+
+def test_the_mean_is_over_the_classes_that_occur():
+    rng = np.random.default_rng(0)
+    numbers = rng.choice([0, 1, 3], 50)
+    scores = rng.dirichlet(np.ones(4), 50)
+    labels = np.eye(4)[numbers]
+    each, mean = class_roc_auc(scores, labels, np.ones(50))
+    expected = [sk.roc_auc_score(numbers == k, scores[:, k]) for k in (0, 1, 3)]
+    np.testing.assert_allclose(each[[0, 1, 3]], expected, rtol=1e-12)
+    assert each[2] == 0
+    assert mean == pytest.approx(np.mean(expected), rel=1e-12)
