@@ -1,6 +1,7 @@
 """One interface to a trained model: a run's checkpoint, an exported folder, or one that ships."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from modelzoo import config, zoo
 from modelzoo.data import spec as specs
+from modelzoo.data.series_file import read_series
 from modelzoo.data.spec import Spec
 from modelzoo.errors import UserError
 from modelzoo.export import saved_model
@@ -27,8 +29,9 @@ BATCH_SIZE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says about one file, or the `error` that kept it from saying anything.
+    """What a model says about one example, or the `error` that kept it from saying anything.
 
+    `file` is the example's file, of a text among others its number, counted from 0.
     `outputs` are what the signatures give for it, by name, without the batch's dimension; `answer`
     is the same as `modelzoo predict` prints it. The properties are parts of these, None where the
     task has no such part.
@@ -68,7 +71,7 @@ class Prediction:
 class Predictor:
     """A trained model behind its serving signatures.
 
-    `signatures` maps `serving_default` and `image_bytes` to functions of one tensor that give what
+    `signatures` maps names, `serving_default` among them, to functions of one tensor that give what
     the task serves, such as `classes` and `scores`; `experiment` is the config of the run, `task`
     is bound to `spec`, the data's. `origin` says in words where the model is from. `model` is the
     Keras model, or None where it is an exported graph.
@@ -167,8 +170,9 @@ class Predictor:
     def outputs(self, raw: dict[str, Any]) -> dict[str, np.ndarray]:
         """What the signatures give for raw examples, such as `scores` `[n, classes]`; names as str.
 
-        `raw` holds what the task serves: `image` (uint8 `[n, height, width, channels]`) or
-        `encoded` (bytes `[n]`).
+        `raw` holds a part that the task serves: of images `image` (uint8 `[n, height, width,
+        channels]`) or `encoded` (bytes `[n]`), `text` (bytes `[n]`) or `series` (`[n, length,
+        features]`).
         """
         served = self.task.serves()
         part = next(part for part in served if part in raw)
@@ -188,43 +192,65 @@ class Predictor:
     def predict_files(
         self, paths: Iterable[str | Path], batch_size: int = BATCH_SIZE
     ) -> Iterator[Prediction]:
-        """Predicts image files in order, `batch_size` of them in memory at a time.
+        """Predicts files of one example each, in order, `batch_size` of them in memory at a time.
 
-        One that cannot be read or decoded gives a `Prediction` with `error`; the others go on.
+        Those are encoded images, or CSV files of series. One that cannot be read or decoded gives a
+        `Prediction` with `error`; the others go on. Raises UserError where the model takes neither.
         """
-        paths = iter(paths)
-        while batch := list(islice(paths, batch_size)):
-            yield from self._predict_batch([str(path) for path in batch])
+        if self.spec.kind == "text":
+            raise UserError(f"{self.origin} takes texts, which are no files: use predict_texts")
+        part, read = "encoded", Path.read_bytes
+        if self.spec.kind == "series":
+            part, read = "series", functools.partial(read_series, spec=self.spec)
 
-    def _predict_batch(self, files: list[str]) -> Iterator[Prediction]:
-        contents: list[bytes | Prediction] = []
-        for file in files:
-            try:
-                contents.append(Path(file).read_bytes())
-            except OSError as error:
-                contents.append(Prediction(file, error=error.strerror))
-        results = iter(self._decode_and_score([c for c in contents if isinstance(c, bytes)]))
-        for file, content in zip(files, contents, strict=True):
-            yield (
-                dataclasses.replace(next(results), file=file)
-                if isinstance(content, bytes)
-                else content
-            )
+        def contents() -> Iterator[tuple[str, Any]]:
+            for file in map(str, paths):
+                try:
+                    yield file, read(Path(file))
+                except OSError as error:
+                    yield file, Prediction(file, error=error.strerror)
+                except UserError as error:
+                    yield file, Prediction(file, error=str(error))
 
-    def _decode_and_score(self, encoded: list[bytes]) -> list[Prediction]:
-        """Predictions without their files; halves a batch until the broken images stand alone."""
-        if not encoded:
+        return self._predict(part, contents(), batch_size)
+
+    def predict_texts(
+        self, texts: Iterable[str | bytes], batch_size: int = BATCH_SIZE
+    ) -> Iterator[Prediction]:
+        """Predicts texts in order, `batch_size` of them at a time; bytes that are no UTF-8 too.
+
+        Raises UserError where the model takes no texts.
+        """
+        if self.spec.kind != "text":
+            raise UserError(f"{self.origin} takes no texts, its inputs are {self.spec.kind} data")
+        # Half a surrogate pair, which str may hold, becomes bytes that are no UTF-8.
+        encoded = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
+        return self._predict("text", ((str(k), t) for k, t in enumerate(encoded)), batch_size)
+
+    def _predict(
+        self, part: str, named: Iterable[tuple[str, Any]], batch_size: int
+    ) -> Iterator[Prediction]:
+        """The predictions of named examples; one that is a Prediction already stays as it is."""
+        named = iter(named)
+        while batch := list(islice(named, batch_size)):
+            given = [x for _, x in batch if not isinstance(x, Prediction)]
+            results = iter(self._scored(part, given))
+            for name, x in batch:
+                known = isinstance(x, Prediction)
+                yield x if known else dataclasses.replace(next(results), file=name)
+
+    def _scored(self, part: str, examples: list[Any]) -> list[Prediction]:
+        """Predictions without names; halves a batch until the broken examples stand alone."""
+        if not examples:
             return []
         try:
-            outputs = self.outputs({"encoded": encoded})
+            outputs = self.outputs({part: examples})
         except tf.errors.InvalidArgumentError as error:
-            if len(encoded) == 1:
+            if len(examples) == 1:
                 return [Prediction("", error=one_line(error))]
-            middle = len(encoded) // 2
-            return self._decode_and_score(encoded[:middle]) + self._decode_and_score(
-                encoded[middle:]
-            )
-        rows = [{name: value[i] for name, value in outputs.items()} for i in range(len(encoded))]
+            middle = len(examples) // 2
+            return self._scored(part, examples[:middle]) + self._scored(part, examples[middle:])
+        rows = [{name: value[i] for name, value in outputs.items()} for i in range(len(examples))]
         return [Prediction("", self.task.answer(row), row) for row in rows]
 
 
@@ -305,6 +331,8 @@ def read_run(workdir: str | Path) -> tuple[config.Experiment, Spec]:
 def _read_with_views(folder: str | Path, test_views: str | None) -> tuple[config.Experiment, Spec]:
     experiment, spec = read_run(folder)
     if test_views is not None:
+        if spec.kind != "image":
+            raise UserError(f"--test_views is of images, {folder} takes {spec.kind} data")
         experiment = config.override(experiment, [("task.test_views", test_views)])
     return experiment, spec
 

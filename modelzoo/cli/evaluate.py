@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from modelzoo.config import Experiment
     from modelzoo.data.source import Source
-    from modelzoo.data.spec import ImageSpec
+    from modelzoo.data.spec import Spec
     from modelzoo.predictor import Predictor
     from modelzoo.train.evaluation import Counts
 
@@ -116,13 +116,24 @@ def _load(
         return open_model(*chosen), experiment, strategy
 
 
-def open_split(data: Any, split: str, spec: "ImageSpec", keys: Sequence[str]) -> "Source":
-    """Opens a split of `data` as images of the model's `spec`.
+def open_split(data: Any, split: str, spec: "Spec", keys: Sequence[str]) -> "Source":
+    """Opens a split of `data` as the model's `spec` has it.
 
     Where `keys`, the overridden ones, point the data elsewhere, images are brought to the model's
-    size; the model's own data is opened as for its training. Raises UserError where the images
+    size; the model's own data is opened as for its training. Raises UserError where the examples
     are others than the model's.
     """
+    if spec.kind != "image":
+        source = data.open(split, spec=spec)
+        for name in (field.name for field in dataclasses.fields(spec)):
+            wanted, got = getattr(spec, name), getattr(source.spec, name)
+            # Targets are aligned by name.
+            if name not in ("class_names", "targets") and got != wanted:
+                raise UserError(
+                    f"the model takes {spec.kind} data of {name} {wanted}, split {split!r} gives "
+                    f"{got}: leave config.data as it was in training"
+                )
+        return source
     if any(key.startswith("data.") for key in keys):
         fit = {
             "image_size": (spec.height, spec.width),
@@ -175,7 +186,16 @@ def _batches(source, features, batch_size, replicas=1, distribute=iter) -> Itera
 
 
 def _predictions(predictor, source, align, batch_size) -> Iterator[dict[str, Any]]:
-    """A row for each example, made by the serving signatures."""
+    """A row for each example, in their order, made by the serving signatures."""
+    rows = _unordered_predictions(predictor, source, align, batch_size)
+    # Those of batches of one length come by length.
+    numbered = rows if source.lengths is None else sorted(rows, key=lambda row: row[0])
+    return (row for _, row in numbered)
+
+
+def _unordered_predictions(
+    predictor, source, align, batch_size
+) -> Iterator[tuple[int, dict[str, Any]]]:
     import numpy as np
 
     task = predictor.task
@@ -184,12 +204,10 @@ def _predictions(predictor, source, align, batch_size) -> Iterator[dict[str, Any
         index, label = raw["index"].numpy(), raw["label"].numpy()
         for i in np.flatnonzero(index >= 0):
             served = {name: value[i] for name, value in outputs.items()}
-            yield {
-                "id": str(source.ids[index[i]]),
-                "label": task.truth(label[i]),
-                **task.answer(served),
-                **({"scores": served["scores"].tolist()} if "scores" in served else {}),
-            }
+            # Of classes for each step, the answer has all that a line can show.
+            scores = {k: v.tolist() for k, v in served.items() if k == "scores" and v.ndim == 1}
+            row = {"id": str(source.ids[index[i]]), "label": task.truth(label[i])}
+            yield index[i], {**row, **task.answer(served), **scores}
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

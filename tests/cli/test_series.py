@@ -1,0 +1,123 @@
+"""Series of a table through all commands."""
+
+import dataclasses
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import modelzoo
+from modelzoo import run as runs
+from modelzoo.cli import evaluate, export, predict
+from modelzoo.cli.main import run
+from modelzoo.config import Experiment
+from modelzoo.data.series_table import SeriesTable
+from modelzoo.tasks.series import SeriesClassification, SeriesRegression
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.settings import Train
+
+TASKS = {"values": SeriesRegression(target_std=(2.0,)), "class": SeriesClassification()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Flat:
+    def build(self, inputs, num_outputs):
+        series = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="series")
+        x = keras.layers.Flatten(name="flat")(series)
+        return keras.Model(series, keras.layers.Dense(num_outputs, name="logits")(x))
+
+
+def table(rows):
+    waves = ((math.sin(0.3 * k), math.cos(0.5 * k)) for k in range(rows))
+    lines = (f"{a},{b},{2 * a + b},{'up' if a > 0 else 'down'}" for a, b in waves)
+    return "\n".join(["a,b,sum,side", *lines])
+
+
+@pytest.fixture(scope="module", params=list(TASKS))
+def trained(request, tmp_path_factory):
+    """Targets, a run's folder, the exported folder, and the result of the run."""
+    root, targets = tmp_path_factory.mktemp("series"), request.param
+    (root / "waves.csv").write_text(table(120))
+    experiment = Experiment(
+        model=Flat(),
+        task=TASKS[targets],
+        data=SeriesTable(
+            path=str(root / "waves.csv"),
+            targets=targets,
+            target_columns=("sum",) if targets == "values" else ("side",),
+            feature_columns=("a", "b"),
+            length=4,
+            horizon=1,
+            train_split="train[:80%]",
+            test_split="train[80%:]",
+        ),
+        optimizer=Adam(0.05),
+        train=Train(steps=40, batch_size=16),
+    )
+    result = runs.train(experiment, root / "run")
+    assert run(export, [f"--workdir={root / 'run'}", f"--export_dir={root / 'served'}"]) == 0
+    return targets, root / "run", root / "served", result
+
+
+def test_scores_agree_from_training_to_the_export(trained, capsys):
+    targets, workdir, served, result = trained
+    capsys.readouterr()
+    expected = result["eval"]["test"]
+    assert expected["r2" if targets == "values" else "roc_auc"] > 0.8
+    for place in (f"--workdir={workdir}", f"--model={served}"):
+        assert run(evaluate, [place, "--format=json"]) == 0
+        scores = json.loads(capsys.readouterr().out)
+        for name, value in expected.items():
+            if isinstance(value, float):
+                assert scores[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
+
+
+def test_a_file_is_a_series_of_its_last_rows(trained, tmp_path, capsys):
+    targets, workdir, served, _ = trained
+    good, swapped = tmp_path / "good.csv", tmp_path / "swapped.csv"
+    rows = [line.split(",") for line in table(9).splitlines()]
+    good.write_text("\n".join(",".join(row) for row in rows))
+    swapped.write_text("\n".join(",".join([row[1], "x", row[0]]) for row in [rows[0], *rows[-4:]]))
+    series = np.array([row[:2] for row in rows[-4:]], np.float32)
+    expected = modelzoo.load(workdir).outputs({"series": series[None]})
+    for place in (f"--workdir={workdir}", f"--model={served}"):
+        assert run(predict, [place, str(good), str(swapped)]) == 0
+        answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [answer["file"] for answer in answers] == [str(good), str(swapped)]
+        for answer in answers:
+            if targets == "values":
+                assert answer["values"]["sum"] == pytest.approx(expected["values"][0, 0], abs=1e-5)
+            else:
+                assert answer["class"] == expected["classes"][0]
+
+
+def test_a_file_that_is_no_series_is_named(trained, tmp_path, capsys):
+    _, workdir, _, _ = trained
+    wrong = {
+        "short.csv": (table(3).encode(), "has 3 rows, the model takes 4"),
+        "other.csv": (b"a,c\n1,2\n", "has no column 'b' in its header"),
+        "words.csv": (b"a,b\n1,2\n1,2\n1,two\n1,2\n", "line 4 has 'two' in the column b"),
+        "gap.csv": (b"a,b\n1,2\n1,2\n1,2\n1\n", "line 5 has '' in the column b"),
+        "latin.csv": ("a,b\n1,\xe9".encode("latin-1"), "is no CSV in UTF-8"),
+        "empty.csv": (b"", "has no column 'a' in its header"),
+    }
+    for name, (text, _) in wrong.items():
+        (tmp_path / name).write_bytes(text)
+    (tmp_path / "good.csv").write_text(table(5))
+    words = [str(tmp_path / name) for name in (*wrong, "good.csv")]
+    assert run(predict, [f"--workdir={workdir}", *words]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["file"] for line in out.splitlines()] == words[-1:]
+    *named, last = err.splitlines()
+    for line, path, (_, reason) in zip(named, words, wrong.values(), strict=False):
+        assert line.startswith(f"{path}: {reason}")
+    assert last == "6 of 7 files could not be predicted"
+
+
+def test_series_of_another_kind_are_refused(trained, capsys):
+    _, workdir, _, _ = trained
+    assert run(evaluate, [f"--workdir={workdir}", "--config.data.length=5"]) == 1
+    err = capsys.readouterr().err
+    assert "series data of length 4, split 'test' gives 5" in err and err.count("\n") == 1

@@ -1,0 +1,220 @@
+"""Texts through all commands: a run, its export, and a process of TensorFlow alone."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+from texts import ODD, WORDS, Bag, Sentences
+
+import modelzoo
+from modelzoo import run as runs
+from modelzoo.cli import evaluate, export, predict
+from modelzoo.cli.main import run
+from modelzoo.config import Experiment
+from modelzoo.errors import UserError
+from modelzoo.tasks.text import SequenceLabelling, TextClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.settings import Evaluation, Train
+
+TASKS = {"class": TextClassification(), "labels": SequenceLabelling()}
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Of each kind of targets: itself, its run's folder, the exported one, the run's result."""
+    found = {}
+    for targets, task in TASKS.items():
+        workdir = tmp_path_factory.mktemp(targets)
+        experiment = Experiment(
+            model=Bag(),
+            task=task,
+            data=Sentences(targets=targets, lengths=(4, 16), keep="end", tokens_per_batch=128),
+            optimizer=Adam(0.1),
+            train=Train(steps=20, ema_decay=0.5),
+            eval=Evaluation(batch_size=6),
+        )
+        result = runs.train(experiment, workdir)
+        assert run(export, [f"--workdir={workdir}", f"--export_dir={workdir / 'served'}"]) == 0
+        found[targets] = types.SimpleNamespace(
+            targets=targets, workdir=workdir, served=workdir / "served", result=result
+        )
+    return found
+
+
+@pytest.fixture(params=list(TASKS))
+def trained(request, both):
+    return both[request.param]
+
+
+@pytest.fixture
+def classifier(both):
+    return both["class"]
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def predicted(capsys, *words):
+    code = run(predict, list(words))
+    out, err = capsys.readouterr()
+    return code, lines(out), err
+
+
+def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
+    capsys.readouterr()
+    expected = trained.result["eval"]["test"]
+    found = []
+    for place in (f"--workdir={trained.workdir}", f"--model={trained.served}"):
+        file = tmp_path / "predictions.jsonl"
+        assert run(evaluate, [place, f"--predictions={file}", "--format=json"]) == 0
+        scores, rows = json.loads(capsys.readouterr().out), lines(file.read_text())
+        found.append(rows)
+        names = {name for name, value in expected.items() if isinstance(value, float)}
+        assert {"accuracy", "micro_f1", "macro_f1"} <= names
+        for name in names:
+            assert scores[name] == pytest.approx(expected[name], rel=1e-4), name
+        assert scores["confusion"] == expected["confusion"]
+        # In the order of the split, whatever the order of their lengths.
+        assert [row["id"] for row in rows] == [f"test/{k}" for k in range(40)]
+    if trained.targets == "class":
+        truth = [row["label"] == "many" for row in rows]
+        given = [row["scores"][1] for row in rows]
+        assert scores["roc_auc"] == pytest.approx(sk.roc_auc_score(truth, given), rel=1e-6)
+        assert scores["roc_auc"] > 0.6
+        assert scores["loss"] == pytest.approx(sk.log_loss(truth, given), rel=1e-4)
+    else:
+        pairs = [
+            (label, name)
+            for row in rows
+            for label, name in zip(row["label"], row["classes"], strict=False)
+            if label is not None
+        ]
+        assert scores["accuracy"] == pytest.approx(sk.accuracy_score(*zip(*pairs, strict=True)))
+
+
+_ALONE = """
+import json, sys
+for name in ("keras", "tf_keras", "modelzoo"):
+    sys.modules[name] = None
+import tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+serve = loaded.signatures["serving_default"]
+texts = [bytes(text) for text in json.load(open(sys.argv[2]))]
+for part in (texts, []):
+    got = serve(text=tf.constant(part, tf.string))
+    print(json.dumps([got["classes"].numpy().astype(str).tolist(), got["scores"].numpy().tolist()]))
+"""
+
+
+def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path, capsys):
+    texts = [text if isinstance(text, bytes) else text.encode() for text in ODD]
+    (tmp_path / "texts.json").write_text(json.dumps([list(text) for text in texts]))
+    command = [sys.executable, "-c", _ALONE, trained.served / "1", tmp_path / "texts.json"]
+    alone = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert alone.returncode == 0, alone.stderr
+    (classes, scores), none = lines(alone.stdout)
+    assert none == [[], []]
+    predictor = modelzoo.load(trained.workdir)
+    # One that is not UTF-8 the command refuses, the model does not.
+    bytewise = [p.answer for p in predictor.predict_texts(texts)]
+    code, rows, _ = predicted(
+        capsys,
+        f"--workdir={trained.workdir}",
+        "--batch_size=2",
+        *(f"--text={text}" for text in ODD[:-1]),
+    )
+    assert code == 0
+    assert [row.pop("text") for row in rows] == ODD[:-1]
+    for k, answer in enumerate([*rows, bytewise[-1]]):
+        if trained.targets == "class":
+            assert answer["class"] == bytewise[k]["class"] == classes[k]
+            probability = max(scores[k])
+        else:
+            real = [name for name in classes[k] if name]
+            assert answer["classes"] == bytewise[k]["classes"] == real
+            probability = [max(row) for row in scores[k][: len(real)]]
+        key = "probability" if trained.targets == "class" else "probabilities"
+        np.testing.assert_allclose(answer[key], probability, atol=1e-6)
+        np.testing.assert_allclose(answer[key], bytewise[k][key], atol=1e-6)
+
+
+def test_each_line_of_a_file_is_a_text(classifier, tmp_path, capsys, monkeypatch):
+    texts = ["ant", "", " ".join(WORDS * 2), "bee cät"]
+    plain, marked = tmp_path / "plain.txt", tmp_path / "marked.txt"
+    plain.write_bytes("\n".join(texts).encode() + b"\n")
+    marked.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(texts).encode())
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"gnu\nhen\n")))
+    words = [f"--model={classifier.served}", str(plain), "-", str(marked), "--batch_size=3"]
+    code, rows, err = predicted(capsys, *words, "--top=2")
+    assert (code, err) == (0, "")
+    places = [(str(plain), k) for k in range(1, 5)] + [("-", 1), ("-", 2)]
+    places += [(str(marked), k) for k in range(1, 5)]
+    assert [(row["file"], row["line"]) for row in rows] == places
+    expected = modelzoo.load(classifier.served).predict_texts([*texts, "gnu", "hen", *texts])
+    for row, prediction in zip(rows, expected, strict=True):
+        assert row["class"] == prediction.class_name
+        assert row["probability"] == pytest.approx(prediction.probability, abs=1e-6)
+        assert row["top"][0]["class"] == row["class"]
+
+
+def test_a_bad_line_or_file_is_named_and_the_others_are_predicted(classifier, tmp_path, capsys):
+    file = tmp_path / "texts.txt"
+    file.write_bytes(b"ant\nbee \xff\ncat\n\xed\xa0\x80\n")
+    words = [f"--workdir={classifier.workdir}", str(tmp_path), str(file)]
+    code, rows, err = predicted(capsys, *words)
+    assert code == 1
+    assert [row["line"] for row in rows] == [1, 3]
+    assert err.splitlines() == [
+        f"{tmp_path}: Is a directory",
+        f"{file}, line 2: is not UTF-8",
+        f"{file}, line 4: is not UTF-8",
+        "3 of 5 lines could not be predicted",
+    ]
+
+
+def test_python_predicts_texts_and_text_that_is_no_unicode(classifier):
+    predictor = modelzoo.load(classifier.workdir)
+    found = list(predictor.predict_texts(["ant", "half \ud83d of a pair"], batch_size=1))
+    assert [p.file for p in found] == ["0", "1"]
+    assert all(p.error is None and p.class_name in ("few", "many") for p in found)
+    with pytest.raises(UserError, match="takes texts, which are no files"):
+        predictor.predict_files(["x.png"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name the files or folders to predict, or give texts by --text"),
+        (["--text=a", "file"], "or give texts by --text alone"),
+        (["absent.txt"], "no file or folder absent.txt"),
+        (["--text=a", "--test_views=flip"], "--test_views is of images, .* takes text data"),
+        (["--text=a\udcff"], "is not UTF-8"),
+    ],
+)
+def test_mistakes_are_one_line(classifier, capsys, words, message):
+    code, rows, err = predicted(capsys, f"--workdir={classifier.workdir}", *words)
+    assert (code, rows) == (1, [])
+    assert err.count("\n") == 1
+    assert re.search(message, err), err
+
+
+def test_a_model_of_images_takes_no_text(image_run, capsys):
+    code, rows, err = predicted(capsys, f"--workdir={image_run.workdir}", "--text=ant")
+    assert (code, rows) == (1, [])
+    assert "--text is for a model of texts" in err and err.count("\n") == 1
+
+
+def test_the_model_reads_other_texts_as_its_own(classifier, capsys):
+    words = [f"--workdir={classifier.workdir}", "--split=train", "--format=json"]
+    assert run(evaluate, [*words, "--config.data.number=7"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 7
+    assert run(evaluate, [*words, "--config.data.keep=start"]) == 1
+    err = capsys.readouterr().err
+    assert "text data of keep end, split 'train' gives start" in err and err.count("\n") == 1
