@@ -87,9 +87,9 @@ class Scoring:
         dataset = evaluation_dataset(
             source, self.task.features, planned, replicas=strategy.num_replicas_in_sync
         )
-        with self.memory_told():
-            named = naming_bad_images(
-                distribute_batches(strategy, dataset), source, lambda k: planned[k].rows
-            )
+        named = naming_bad_images(
+            distribute_batches(strategy, dataset), source, lambda k: planned[k].rows
+        )
+        with self.memory_told(), contextlib.closing(named):
             served = [self.state.served(weights) for weights in sets]
             return self.evaluator(itertools.islice(named, batches), *served)

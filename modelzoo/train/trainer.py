@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +216,7 @@ class Trainer:
 
     # The loop.
 
-    def stream(self) -> Iterator:
+    def stream(self) -> Generator:
         """Training batches from the restored position on, one for each replica at a time."""
         source, batches = self.splits["train"], self.batches
         dataset = training_dataset(
@@ -234,7 +234,7 @@ class Trainer:
             taken, _ = batches.take(self.meta.examples, self.plan.loop)
             return np.concatenate([batch.rows for batch in taken])
 
-        return naming_bad_images(distribute_batches(self.strategy, dataset), source, rows)
+        yield from naming_bad_images(distribute_batches(self.strategy, dataset), source, rows)
 
     def train(self) -> None:
         """Trains from the restored step to the last, or to an early stop.
@@ -255,8 +255,9 @@ class Trainer:
             pending=self.meta.pending,
         )
         try:
-            with on_signals(self._on_signal):
-                self._train()
+            # A thread that still reads with Python could hold up the interpreter's end.
+            with on_signals(self._on_signal), contextlib.closing(self.stream()) as stream:
+                self._train(stream)
             events.flush()
         finally:
             log.close()
@@ -268,17 +269,16 @@ class Trainer:
             raise KeyboardInterrupt
         self.stop_signal = number
 
-    def _train(self) -> None:
+    def _train(self, stream: Iterator) -> None:
         step, plan = self.meta.step, self.plan
         if step >= plan.total or self._stale():
             return
         before, began = self.meta.seconds, time.perf_counter()
-        iterator = self.stream()
         self.progress.note("compiling the first step")
         for chunk in plan.chunks(step):
             waited = time.perf_counter()
             with self._memory_told():
-                batch = next(iterator)
+                batch = next(stream)
                 called = time.perf_counter()
                 report = self._call(batch, chunk)
             if not report["alive"].all():

@@ -20,6 +20,8 @@ from modelzoo.errors import UserError
 from modelzoo.train import checkpoint, run_folder
 from modelzoo.train.progress import Progress
 from modelzoo.train.schedule import Constant
+from modelzoo.train.step import TrainStep
+from modelzoo.train.trainer import Trainer
 
 
 @pytest.mark.field("Train.steps", "Train.log_every", "Train.checkpoint_every", "Evaluation.every")
@@ -155,6 +157,26 @@ def test_parts_of_images_are_taken_from_the_files_in_training_alone(experiment, 
         changed = change(experiment, data=data, task=task, train={"steps": 2, "batch_size": 8})
         train(changed, tmp_path / "run")
     assert set(sizes) == {(20, 10 + number, 1) for number in range(4)}
+
+
+def test_a_run_that_fails_ends_its_stream(experiment, tmp_path, monkeypatch):
+    stream, ended = Trainer.stream, []
+
+    def fail(self, batches, count):
+        raise RuntimeError("in the step")
+
+    def watched(self):
+        try:
+            yield from stream(self)
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr(Trainer, "stream", watched)
+    monkeypatch.setattr(TrainStep, "__call__", fail)
+    # The error keeps the frames, and what they hold, alive.
+    with pytest.raises(RuntimeError, match="in the step") as error:
+        train(experiment, tmp_path)
+    assert ended and error.tb
 
 
 def test_resuming_a_finished_run_scores_it_again(experiment, tmp_path):
