@@ -48,11 +48,12 @@ class TfdsImages(EncodedImageData):
         columns = {image_key: tf.io.FixedLenFeature([], tf.string), **target.columns}
 
         def read(rows: tf.Tensor) -> dict[str, tf.Tensor]:
-            # Under op determinism tf.data runs this one at a time; decoding comes after it.
+            # Stateless, so that op determinism lets the pipeline read and decode in parallel.
             serialized = tf.numpy_function(
                 lambda rows: np.array(records.__getitems__(rows.tolist()), object),
                 [rows],
                 tf.string,
+                stateful=False,
             )
             parsed = tf.io.parse_example(tf.ensure_shape(serialized, rows.shape), columns)
             return {"encoded": parsed[image_key], "label": target.label(parsed)}

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -173,6 +175,29 @@ def test_short_chunks_repeat_their_first_step():
     for value in elements[0].values():
         np.testing.assert_array_equal(value[1], value[0])
         np.testing.assert_array_equal(value[2], value[0])
+
+
+def test_elements_are_made_ahead_of_who_asks_under_op_determinism_too():
+    tf.config.experimental.enable_op_determinism()
+    whole, reads, ahead = make_source()[0], [], threading.Event()
+
+    def seen(rows):
+        reads.append(rows)
+        if len(reads) == 5:
+            ahead.set()
+        return rows
+
+    def read(rows):
+        seen_rows = tf.numpy_function(seen, [rows], tf.int64, stateful=False)
+        return whole.gather(tf.ensure_shape(seen_rows, rows.shape))
+
+    source = Source(whole.spec, whole.ids, read)
+    dataset = training_dataset(
+        source, features, planned(source), first_example=0, chunks=[1] * 9, loop=1, replicas=1
+    )
+    iterator = iter(dataset)
+    next(iterator)
+    assert ahead.wait(60)
 
 
 def test_shapes_are_static():

@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from modelzoo.data import source as source_module
@@ -115,6 +116,14 @@ def test_array_record_files_read_alike(data_dir, tmp_path, memory_limit):
     reference = images_of(pictures(data_dir).open("train[4:]"), rows)
     np.testing.assert_array_equal(ours[0], reference[0])
     np.testing.assert_array_equal(ours[1], reference[1])
+
+
+def test_reading_is_stateless_as_op_determinism_wants_of_what_is_read_ahead(data_dir, memory_limit):
+    source = pictures(data_dir).open("train")
+    function = tf.function(source.gather).get_concrete_function(tf.TensorSpec([4], tf.int64))
+    operations = {op.type: op.op_def.is_stateful for op in function.graph.get_operations()}
+    assert ("PyFuncStateless" in operations) == (memory_limit == 0)
+    assert not any(operations.values())
 
 
 def test_roles_go_through_the_fields(data_dir):
