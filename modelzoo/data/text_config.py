@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -106,3 +106,42 @@ class TextData(Data):
     @abc.abstractmethod
     def _read(self, split: str) -> Texts:
         """Reads a split by its text. Raises UserError for what is missing or malformed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncodedTextData(TextData):
+    """Fields of the sources whose texts are stored one by one, as bytes.
+
+    Attributes:
+        on_bad_text: what an empty text, or bytes that are not UTF-8, leads to: "error" names it,
+            "skip" leaves it out and counts it.
+    """
+
+    on_bad_text: Literal["error", "skip"] = "error"
+
+    def _decoded(
+        self, where: str, ids: Sequence[str], stored: Iterable[bytes | OSError]
+    ) -> tuple[list[int], list[str], list[tuple[str, str]]]:
+        """Numbers of the good texts, these, and name and reason of the bad ones."""
+        good, texts, skipped = [], [], []
+        for row, data in enumerate(stored):
+            try:
+                if isinstance(data, OSError):
+                    raise data
+                text = data.decode("utf-8-sig").strip()
+                reason = "" if text else "is empty"
+            except UnicodeDecodeError:
+                reason = "is not UTF-8"
+            except OSError as error:
+                reason = f"cannot be read ({error.strerror})"
+            if not reason:
+                good.append(row)
+                texts.append(text)
+            elif self.on_bad_text == "skip":
+                skipped.append((ids[row], reason))
+            else:
+                raise UserError(
+                    f"{where}: the text {ids[row]} {reason}; repair or remove it, or set "
+                    "config.data.on_bad_text='skip' to leave such texts out"
+                )
+        return good, texts, skipped

@@ -35,7 +35,7 @@ def find_target(builder: Any, key: str | None) -> Target:
             labels = [supervised[1]]
         if len(labels) != 1 or not features[labels[0]].num_classes:
             raise UserError(
-                f"the data set {builder.name} is not one of images with one class label each; its "
+                f"the data set {builder.name} has not one class label in each example; its "
                 f"features are {', '.join(features)}: name what is learned in config.data.target"
             )
         key = labels[0]

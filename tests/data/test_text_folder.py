@@ -66,13 +66,13 @@ def test_slices_are_random_parts_that_no_text_is_in_twice(tmp_path):
 BAD = {"empty": (b" \n", "is empty"), "not UTF-8": (b"caf\xe9", "is not UTF-8")}
 
 
-@pytest.mark.field("TextFolder.on_bad_file")
+@pytest.mark.field("EncodedTextData.on_bad_text")
 @pytest.mark.parametrize("data, reason", BAD.values(), ids=BAD)
 def test_a_bad_file_is_named_or_skipped(tmp_path, data, reason):
     root = write(tmp_path, {"a/0.txt": "one", "b/0.TXT": "\ufefftwo", "a/1.txt": data})
-    with pytest.raises(UserError, match=rf"file a/1\.txt {reason}; .*data.on_bad_file='skip'"):
+    with pytest.raises(UserError, match=rf"the text a/1\.txt {reason}; .*data.on_bad_text='skip'"):
         TextFolder(root).open("train")
-    source = TextFolder(root, on_bad_file="skip").open("train")
+    source = TextFolder(root, on_bad_text="skip").open("train")
     assert rows_of(source) == {"a/0.txt": ("one", 0), "b/0.TXT": ("two", 1)}
     assert source.skipped == [("a/1.txt", reason)]
 

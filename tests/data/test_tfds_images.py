@@ -77,7 +77,7 @@ def images_of(source, rows):
     return decoded.numpy(), raw["label"].numpy()
 
 
-@pytest.mark.field("TfdsImages.name", "TfdsImages.data_dir")
+@pytest.mark.field("Tfds.name", "Tfds.data_dir")
 @pytest.mark.parametrize(
     "split", ["train", "test", "train[5:17]", "train[-30%:]", "train[:2]+test[3:9]"]
 )
@@ -143,7 +143,7 @@ def test_images_of_any_size_need_a_size(data_dir, memory_limit):
 
 
 def test_data_without_class_labels_or_bytes_is_refused(data_dir):
-    with pytest.raises(UserError, match=r"not one of images with one class.*picture"):
+    with pytest.raises(UserError, match=r"has not one class label in each.*picture"):
         pictures(data_dir, "unlabelled").open("train")
     with pytest.raises(UserError, match="are uint16, not uint8"):
         pictures(data_dir, "wide").open("train")

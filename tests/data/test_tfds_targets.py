@@ -67,7 +67,7 @@ def data_dir(tmp_path_factory):
 PRESENT = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 
 
-@pytest.mark.field("TfdsImages.target")
+@pytest.mark.field("Tfds.target")
 @pytest.mark.parametrize("memory_limit", [2**30, 0], ids=["in memory", "from files"])
 @pytest.mark.parametrize(
     "target, targets, names, labels",
@@ -104,7 +104,7 @@ def test_labels_of_a_feature(data_dir, memory_limit, monkeypatch, target, target
 @pytest.mark.parametrize(
     "target, message",
     [
-        (None, "not one of images with one class label each.*config.data.target"),
+        (None, "has not one class label in each.*config.data.target"),
         ("label", "has no feature 'label' for config.data.target; .*flags"),
         ("objects/colour", "has no feature 'objects/colour'"),
         ("text", "target=text .*is no class label"),
