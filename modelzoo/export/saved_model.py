@@ -74,7 +74,6 @@ def versions(export_dir: str | Path) -> list[int]:
 def _write(folder: Path, model: keras.Model, task: Task, experiment: dict[str, Any]) -> None:
     module = tf.Module()
     module.weights = [weight.value for weight in model.weights]
-    module.tracked = list(task.tracked)
     tf.saved_model.save(
         module,
         str(folder),

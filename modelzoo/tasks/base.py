@@ -78,7 +78,6 @@ class BoundTask:
     feed: str
     arguments: str
     more_scores = True
-    tracked: tuple[Any, ...] = ()
 
     def __init__(self, config: TaskConfig, spec: Spec):
         fits = spec.kind == self.kind

@@ -18,8 +18,6 @@ class Task(Protocol):
     """Names of the scores that a line of progress shows."""
     lower_is_better: tuple[str, ...]
     """Names of the scores of which the lower is better, as of losses and errors."""
-    tracked: tuple[Any, ...]
-    """TensorFlow objects other than weights that the signatures use, such as tables."""
 
     def describe(self) -> str:
         """The data in a few words, for the summary of a run."""

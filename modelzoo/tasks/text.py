@@ -4,9 +4,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from modelzoo.data.spec import TextSpec
 from modelzoo.models.inputs import TokenSpec
-from modelzoo.tasks.base import BoundTask, TaskConfig
+from modelzoo.tasks.base import BoundTask
 from modelzoo.tasks.classification import ClassificationHead, ClassTargets
 from modelzoo.tasks.labelling import LabellingHead
 from modelzoo.tasks.regression import RegressionHead, ValueTargets
@@ -20,10 +19,6 @@ class TextTask(BoundTask):
     kind = "text"
     feed = "tokens"
     arguments = "TEXT_FILE"
-
-    def __init__(self, config: TaskConfig, spec: TextSpec):
-        super().__init__(config, spec)
-        self.tracked = spec.tokenizer.tracked
 
     def input_words(self) -> str:
         """Such as `texts of up to 256 tokens, 30000 words`."""

@@ -17,11 +17,13 @@ def summary(trainer: "Trainer") -> dict[str, str]:
     """Devices, data, sizes and lengths of a run that is built and restored, by name."""
     settings, experiment = trainer.settings, trainer.experiment
     variables, splits = trainer.state.trainable, trainer.splits
-    words = ", ".join(
-        f"{batch} = {trainer.replicas} replica(s) x {batch // trainer.replicas}"
-        + (f" of {length} tokens" if length else "")
-        for length, batch in zip(trainer.batches.lengths, trainer.batches.sizes, strict=True)
-    )
+    replicas, batches = trainer.replicas, trainer.batches
+    if batches.lengths == [0]:
+        words = f"{batches.sizes[0]} = {replicas} replica(s) x {batches.sizes[0] // replicas}"
+    else:
+        sizes = zip(batches.sizes, batches.lengths, strict=True)
+        words = ", ".join(f"{size} x {length}" for size, length in sizes)
+        words += f" tokens, on {replicas} replica(s)"
     if settings.accumulate > 1:
         words += f", in {settings.accumulate} micro-batches"
     sizes = ", ".join(f"{name} {source.num_examples:,}" for name, source in splits.items())
