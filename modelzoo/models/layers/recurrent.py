@@ -129,10 +129,14 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
     states: those before the first step.
     mask: bool `[length, batch, 1]`; where False, the states stay as they are.
     dropout: `[batch, units]`, what the output is multiplied with where `kernel` sees it.
-    keep: keep what the gradient needs; without, a gradient runs the loop a second time.
+    keep: keep what a fast gradient needs; without, the gradient is TensorFlow's.
     """
     length = x.shape[0] or tf.shape(x)[0]
     dtype, wide = x.dtype, at_least_float32(x.dtype.name)
+
+    def loop(condition, body, start):
+        # XLA differentiates none but loops of a known number of steps at most.
+        return tf.while_loop(condition, body, start, maximum_iterations=x.shape[0])[1:]
 
     def parts(x, seen):
         x, seen = tf.cast(x, wide), tf.cast(seen, wide)
@@ -147,31 +151,34 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
     def array(like, kind):
         return tf.TensorArray(kind, length, clear_after_read=False, element_shape=like.shape[-2:])
 
+    def forward(x, kernel, bias, states, keep):
+        """The last states, and arrays: outputs, `seen` and all states but the first."""
+
+        def body(t, states, arrays):
+            output = tf.cast(states[0], dtype)
+            seen = output if dropout is None else output * dropout
+            seen = tf.nn.bias_add(seen @ kernel, bias)
+            new = advance(t, parts(x[t], seen), states)
+            kept = [tf.cast(new[0], dtype), seen, *states[1:]]
+            arrays = [a.write(t, value) for a, value in zip(arrays, kept, strict=False)]
+            return t + 1, new, arrays
+
+        arrays = [array(states[0], dtype)]
+        if keep:
+            arrays += [array(x, dtype), *(array(s, wide) for s in states[1:])]
+        return loop(lambda t, *_: t < length, body, [0, [tf.cast(s, wide) for s in states], arrays])
+
+    if not keep:
+        last, arrays = forward(x, kernel, bias, states, keep)
+        return arrays[0].stack(), *last
+
     @tf.custom_gradient
     def run(x, kernel, bias, *states):
-        def forward(keep):
-            """The last states, and arrays: outputs, `seen` and all states but the first."""
-
-            def body(t, states, arrays):
-                output = tf.cast(states[0], dtype)
-                seen = output if dropout is None else output * dropout
-                seen = tf.nn.bias_add(seen @ kernel, bias)
-                new = advance(t, parts(x[t], seen), states)
-                kept = [tf.cast(new[0], dtype), seen, *states[1:]]
-                arrays = [a.write(t, value) for a, value in zip(arrays, kept, strict=False)]
-                return t + 1, new, arrays
-
-            arrays = [array(states[0], dtype)]
-            if keep:
-                arrays += [array(x, dtype), *(array(s, wide) for s in states[1:])]
-            start = [tf.cast(state, wide) for state in states]
-            return tf.while_loop(lambda t, *_: t < length, body, (0, start, arrays))[1:]
-
-        last, arrays = forward(keep)
+        last, arrays = forward(x, kernel, bias, states, keep)
         outputs = arrays[0].stack()
 
         def gradient(d_outputs, *d_last):
-            _, seen, *kept = arrays if keep else forward(True)[1]
+            _, seen, *kept = arrays
             before = tf.concat([tf.cast(states[0], dtype)[None], outputs[:-1]], axis=0)
             back = tf.transpose(kernel)
 
@@ -191,8 +198,8 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
                 return t - 1, d_olds, [a.write(t, value) for a, value in written]
 
             d_arrays = [array(x, dtype) for _ in range(1 if summed else 2)]
-            start = (length - 1, list(d_last), d_arrays)
-            _, d_states, d_arrays = tf.while_loop(lambda t, *_: t >= 0, body, start)
+            start = [length - 1, list(d_last), d_arrays]
+            d_states, d_arrays = loop(lambda t, *_: t >= 0, body, start)
             d_x, *_, d_seen = [d.stack() for d in d_arrays] * 2
             before = before if dropout is None else before * dropout
             rows = tf.reshape(d_seen, [-1, d_seen.shape[-1]])
