@@ -57,6 +57,8 @@ class Train:
     init_from: run folder or checkpoint folder whose weights the model starts from.
     init_skip: regular expressions; a variable whose path matches one is not taken from `init_from`
         and keeps its fresh value, such as the head for other classes.
+    init_embeddings: file of word vectors, in the text format of GloVe or word2vec, gzip or not, for
+        the rows of the model's embedding whose words it has; the others keep their values.
     freeze: regular expressions; a variable whose path matches one is not trained. A layer of which
         all are frozen works as in evaluation: its BatchNorm uses and keeps its moving statistics.
     log_every, checkpoint_every: lengths between progress records and between checkpoints.
@@ -78,6 +80,7 @@ class Train:
     ema_decay: float | None = None
     init_from: str | None = None
     init_skip: tuple[str, ...] = ()
+    init_embeddings: str | None = None
     freeze: tuple[str, ...] = ()
     log_every: Length = 20
     checkpoint_every: Length = "1 epoch"

@@ -104,6 +104,10 @@ class TrainState:
     ) -> None:
         """Sets the weights alone, but for those to `skip`, and the moving average to them."""
         initialise(self.model, checkpoint.weights_of(arrays, weights), skip)
+        self.follow_weights()
+
+    def follow_weights(self) -> None:
+        """Begins anew what begins as the weights, once these are set from elsewhere."""
         self.optimizer.restart()
         for variable, average in zip(self.trainable + self.moving, self.average, strict=False):
             average.assign(variable.numpy())

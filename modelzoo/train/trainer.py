@@ -205,9 +205,10 @@ class Trainer:
 
     def restore(self, other_data: bool = False) -> None:
         """Sets the state and the position in the data; see `modelzoo.train.restore`."""
+        words = self.spec.tokenizer.vocabulary if isinstance(self.spec, TextSpec) else ()
         with self.strategy.scope():
             self.meta, self.started = restore(
-                self.state, self.experiment, self.workdir, self.fingerprint, other_data
+                self.state, self.experiment, self.workdir, self.fingerprint, other_data, words
             )
 
     def summarize(self) -> None:
