@@ -52,15 +52,11 @@ class _Skipped(NamedTuple):
     reason: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """What was read of a table.
 
-    Attributes:
-        path: that of the table.
-        rows: the good lines of the splits that were read, in the order of the lines.
-        skipped: the bad ones.
-        known: names of the splits that there are, read or not.
+    path: that of the table. rows: the good lines of the splits that were read, in their order.
+    skipped: the bad ones. known: names of the splits that there are, read or not.
     """
 
     path: str

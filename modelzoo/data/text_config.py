@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -17,18 +17,13 @@ from modelzoo.data.tokenizers import Characters, Subwords, Tokenizer, Words
 from modelzoo.errors import UserError
 
 
-@dataclasses.dataclass(frozen=True)
-class Texts:
+class Texts(NamedTuple):
     """One split as it was read: rows in their order.
 
-    Attributes:
-        where: how messages name the place, such as a file.
-        ids: one name per row.
-        texts: what is tokenized.
-        labels: as `TextSpec.targets` says; for "labels" one int64 `[tokens]` for each text.
-        class_names: of all splits that the config names, so that they agree.
-        skipped: (name, reason) of the bad examples that were left out.
-        groups: the name of each row's group, or None.
+    where: how messages name the place, such as a file. ids: one name per row. texts: what is
+    tokenized. labels: as `TextSpec.targets` says; for "labels" one int64 `[tokens]` for each text.
+    class_names: of all splits that the config names, so that they agree. skipped: (name, reason) of
+    the bad examples that were left out. groups: the name of each row's group, or None.
     """
 
     where: str
