@@ -4,6 +4,7 @@ import dataclasses
 import os
 import zipfile
 import zlib
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +12,6 @@ import tensorflow as tf
 from modelzoo.data.config import ImageData
 from modelzoo.data.images import ImageDecoder
 from modelzoo.data.source import Source, source_from_arrays
-from modelzoo.data.spec import Targets
 from modelzoo.data.splits import MissingSplitError, split_name, split_slice
 from modelzoo.errors import UserError
 
@@ -30,7 +30,7 @@ class NpzImages(ImageData):
     """
 
     path: str
-    targets: Targets = "class"
+    targets: Literal["class", "tags", "values"] = "class"
 
     def _open(self, split: str, encoded: bool = False) -> Source:
         path = os.path.expanduser(self.path)

@@ -72,17 +72,20 @@ class SeriesTable(Table, Data):
         runs = [[row] for row in rows]
         if self.layout == "rows_are_steps":
             runs = _unbroken(table.rows, rows)
-        span, windows, start = self.length + self.horizon, [], 0
+        span, start, windows = self.length + self.horizon, 0, []
         for run in runs:
-            firsts = range(0, len(run) - span + 1, self.stride)
-            windows += [(start + k, run[k : k + span]) for k in firsts]
+            # Where each begins, the row that names it and the one of its targets.
+            windows += [
+                (start + k, run[k + self.length - 1], run[k + span - 1])
+                for k in range(0, len(run) - span + 1, self.stride)
+            ]
             start += len(run)
         if not windows:
             raise UserError(
                 f"{where}: no stretch of {split!r} has the {span} rows that config.data.length and "
                 "config.data.horizon ask for"
             )
-        named = [window[self.length - 1] for _, window in windows]
+        first, named, targets = zip(*windows, strict=True)
         if spec is None:
             mean, std = self._scale(rows if split == self.train_split else self._part(table))
         else:
@@ -103,8 +106,8 @@ class SeriesTable(Table, Data):
         # On the host whatever accelerator there is: the pipeline reads them there.
         with tf.device("CPU:0"):
             steps = tf.constant([row.item for run in runs for row in run], tf.float32)
-            first = tf.constant([first for first, _ in windows], tf.int64)
-            labels = tf.constant(self._labels([window[-1] for _, window in windows], names))
+            first = tf.constant(first, tf.int64)
+            labels = tf.constant(self._labels(targets, names))
 
         def read(indices: tf.Tensor) -> dict[str, tf.Tensor]:
             places = tf.gather(first, indices)[:, None] + tf.range(self.length, dtype=tf.int64)

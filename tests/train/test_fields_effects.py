@@ -40,7 +40,7 @@ def train(tmp_path):
     return train
 
 
-@pytest.mark.field("ImageData.train_split", "ImageData.test_split")
+@pytest.mark.field("Data.train_split", "Data.test_split")
 def test_splits_are_what_a_run_reads(train):
     result = train("default", {})
     assert (result["steps"], np.sum(result["eval"]["test"]["confusion"])) == (4, 9)

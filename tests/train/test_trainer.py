@@ -256,7 +256,7 @@ def test_a_best_metric_that_is_none_names_those_there_are(experiment, tmp_path):
         train(change(experiment, eval={"best_metric": "bleu"}), tmp_path)
 
 
-@pytest.mark.field("ImageData.validation_split")
+@pytest.mark.field("Data.validation_split")
 def test_without_a_validation_split(experiment, tmp_path):
     blind = change(experiment, data={"validation_split": None})
     result, _ = train(blind, tmp_path / "a")
