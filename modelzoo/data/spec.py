@@ -82,7 +82,7 @@ class TextSpec(Spec):
     """How texts become tokens of few lengths.
 
     `lengths`, ascending, are the static lengths that texts are padded to, with token 0; of a text
-    longer than the last, `keep` says what stays, its "start" or its "end".
+    longer than the last, `keep` says what stays: its "start", its "end", or half from both "ends".
     """
 
     kind = "text"
@@ -90,7 +90,7 @@ class TextSpec(Spec):
     class_names: tuple[str, ...]
     targets: Targets = "class"
     lengths: tuple[int, ...]
-    keep: Literal["start", "end"] = "start"
+    keep: Literal["start", "end", "ends"] = "start"
     tokenizer: "Tokenizer"
 
     def save_assets(self, folder: str | Path) -> None:

@@ -49,7 +49,7 @@ class TextData(Data):
             `tokenizer`; None trains one on the training split.
         lengths: the lengths in tokens that texts are padded to, each to the least that holds it.
             Batches are of texts of one length; a text longer than the last is cut.
-        keep: what stays of a text that is cut: its "start" or its "end".
+        keep: what stays of a text that is cut: its "start", its "end", or half from both "ends".
         tokens_per_batch: a batch of texts of length L has as many as fit into this number of
             tokens; None takes `config.train.batch_size` texts of any length.
     """
@@ -57,7 +57,7 @@ class TextData(Data):
     tokenizer: Characters | Words | Subwords = dataclasses.field(default_factory=Words)
     vocabulary: str | None = None
     lengths: tuple[int, ...] = (32, 64, 128, 256)
-    keep: Literal["start", "end"] = "start"
+    keep: Literal["start", "end", "ends"] = "start"
     tokens_per_batch: int | None = None
 
     def __post_init__(self):

@@ -27,9 +27,7 @@ def text_source(
     is a UserError. `weights` is float32 `[n]`.
     """
     tokens, bounds = spec.tokenizer.encode(texts)
-    # One more, so that there is something to read where no text has a token.
-    tokens = np.append(tokens, np.int32(0))
-    starts, counts = bounds[:-1], np.diff(bounds)
+    counts = np.diff(bounds)
     if spec.targets == "labels":
         given = np.array([len(row) for row in labels], np.int64)
         for row in np.flatnonzero(given != counts)[:1]:
@@ -38,16 +36,17 @@ def text_source(
                 "choose config.data.tokenizer so that it has one for each token"
             )
     longest = spec.lengths[-1]
-    if spec.keep == "end":
-        starts = starts + np.maximum(counts - longest, 0)
+    kept = _kept(counts, longest, spec.keep)
     counts = np.minimum(counts, longest)
+    starts = np.cumsum(counts) - counts
     # On the host whatever accelerator there is: the pipeline reads them there.
     with tf.device("CPU:0"):
         whole = tf.constant(list(texts), tf.string)
-        columns = {"tokens": (tf.constant(tokens), 0)}
+        # One more each, so that there is something to read where no text has a token.
+        columns = {"tokens": (tf.constant(np.append(tokens[kept], np.int32(0))), 0)}
         if spec.targets == "labels":
-            flat = np.concatenate([np.asarray(x, np.int64) for x in labels] or [np.zeros(0)])
-            columns["label"] = (tf.constant(np.append(flat, -1).astype(np.int64)), -1)
+            flat = np.concatenate([np.zeros(0, np.int64), *labels]).astype(np.int64)
+            columns["label"] = (tf.constant(np.append(flat[kept], -1)), -1)
         else:
             labels = tf.constant(labels)
         first, count = tf.constant(starts), tf.constant(counts)
@@ -69,3 +68,17 @@ def text_source(
         return {**raw, "text": tf.gather(whole, rows)}
 
     return Source(spec, ids, read, skipped, lengths=np.maximum(counts, 1), groups=groups)
+
+
+def _kept(counts: np.ndarray, longest: int, keep: str) -> np.ndarray:
+    """Which of all tokens on end, `counts` of each text, are left of texts that are cut."""
+    places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    from_end = np.repeat(counts, counts) - places
+    head, tail = ends(longest, keep)
+    return (places < head) | (from_end <= tail)
+
+
+def ends(longest: int, keep: str) -> tuple[int, int]:
+    """How many tokens from the start and from the end are kept of a text that is longer."""
+    tail = {"start": 0, "end": longest, "ends": longest // 2}[keep]
+    return longest - tail, tail

@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from modelzoo.data.text_source import ends
 from modelzoo.models.inputs import TokenSpec
 from modelzoo.tasks.base import BoundTask
 from modelzoo.tasks.classification import ClassificationHead, ClassTargets
@@ -40,9 +41,11 @@ class TextTask(BoundTask):
         return {"tokens": raw["tokens"] if "tokens" in raw else self._tokens(raw["text"]), **rest}
 
     def _tokens(self, texts: tf.Tensor) -> tf.Tensor:
-        longest = self.spec.lengths[-1]
-        part = slice(longest) if self.spec.keep == "start" else slice(-longest, None)
-        tokens = self.spec.tokenizer.ids(texts)[:, part].to_tensor()
+        head, tail = ends(self.spec.lengths[-1], self.spec.keep)
+        ids = self.spec.tokenizer.ids(texts)
+        last = ids[:, head:]
+        last = last[:, -tail:] if tail else last[:, :0]
+        tokens = tf.concat([ids[:, :head], last], axis=1).to_tensor()
         # A text without any token has one of padding.
         return tf.pad(tokens, [[0, 0], [0, tf.maximum(1 - tf.shape(tokens)[1], 0)]])
 
