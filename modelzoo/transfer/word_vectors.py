@@ -1,7 +1,6 @@
 """Word vectors of GloVe or word2vec, in their text formats, as initial embeddings."""
 
 import gzip
-import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from modelzoo.errors import UserError
 
 EMBEDDINGS = "embedding/embeddings"
 """Path of the variable of a model of tokens that has a row for each of the vocabulary."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def initialise_embeddings(model: keras.Model, path: str, vocabulary: Sequence[str]) -> int:
@@ -55,18 +55,21 @@ def read(path: str, words: Sequence[str], dim: int) -> tuple[np.ndarray, np.ndar
             _check_dimensions(path, count, dim)
         if count != dim:
             # A name may have spaces.
-            if count > dim and _number(line.split(b" ")[-dim - 1]) is None:
+            if count > dim and not _finite(line.split(b" ")[-dim - 1]):
                 continue
             raise UserError(f"{path}, line {number}: {count} numbers after the word, not {dim}")
         place = wanted.get(word)
         if place is None or place in found:
             continue
         values = line.split(b" ")[1:]
-        vector = [_number(value) for value in values]
-        if None in vector:
-            bad = values[vector.index(None)].decode("utf-8", "replace")
-            raise UserError(f"{path}, line {number}: {bad!r} is no finite number")
-        found[place] = np.array(vector, np.float32)
+        try:
+            vector = np.array(list(map(float, values)))
+        except ValueError:
+            vector = np.array(np.nan)
+        if not (abs(vector) <= _LARGEST).all():
+            bad = next(value.decode("utf-8", "replace") for value in values if not _finite(value))
+            raise UserError(f"{path}, line {number}: {bad!r} is no finite number of float32")
+        found[place] = vector.astype(np.float32)
     if not found:
         raise UserError(
             f"{path} has a vector for none of the {len(wanted)} words of the vocabulary: are these "
@@ -87,13 +90,12 @@ def _check_dimensions(path: str, theirs: int, dim: int) -> None:
         )
 
 
-def _number(text: bytes) -> float | None:
-    """A finite number of float32, or None."""
+def _finite(text: bytes) -> bool:
+    """Whether a text is a finite number of float32."""
     try:
-        value = float(text)
+        return abs(float(text)) <= _LARGEST
     except ValueError:
-        return None
-    return value if math.isfinite(value) and abs(value) < 1e38 else None
+        return False
 
 
 def _lines(path: str) -> Iterator[bytes]:

@@ -60,7 +60,7 @@ def test_numbers_may_be_words(tmp_path):
         ("the 1 2 3\n\nof 1 2 3\n", "line 2: 0 numbers after the word"),
         ("of 1 1 1\nthe 1 two 3\n", "line 2: 'two' is no finite number"),
         ("the 1 nan 3\n", "line 1: 'nan' is no finite number"),
-        ("the 1 2 1e39\n", "line 1: '1e39' is no finite number"),
+        ("the 1 2 3.5e38\n", "line 1: '3.5e38' is no finite number"),
         ("of 1 1 1\nThe 1 2 3\n", "for none of the 6 words .*config.data.tokenizer"),
         ("just text", r"line 1: no vector; the text formats of GloVe and word2vec are read"),
         (b"PK\x03\x04 1 2 3", "is a zip archive: unpack it"),
