@@ -22,8 +22,11 @@ CONFIG = """
 from modelzoo.config import Experiment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.npz import NpzImages
+from modelzoo.data.series_table import SeriesTable
 from modelzoo.data.table import ImageTable
+from modelzoo.data.text_folder import TextFolder
 from modelzoo.data.text_table import TextTable
+from modelzoo.data.tfds_text import TfdsText
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
@@ -53,6 +56,11 @@ CONFIGS = {
     "folder.py": CONFIG.format(model=CNN, task=CLASSES, data="ImageFolder(data_dir='images')"),
     "piecewise.py": CONFIG.format(model=CNN, task=CLASSES, data=NPZ).replace("Cosine", "Piecewise"),
     "table.py": CONFIG.format(model=CNN, task=CLASSES, data="ImageTable('table.csv')"),
+    "reviews.py": CONFIG.format(model=CNN, task=CLASSES, data="TextFolder('images')"),
+    "tfds.py": CONFIG.format(model=CNN, task=CLASSES, data="TfdsText('glue/sst2', 'empty')"),
+    "series.py": CONFIG.format(
+        model=CNN, task=CLASSES, data="SeriesTable('table.csv', feature_columns=('label',))"
+    ),
     "tags.py": CONFIG.format(model=CNN, task="ImageTagging()", data=NPZ),
     "values.py": CONFIG.format(model=CNN, task="ImageRegression()", data=NPZ),
     "text.py": CONFIG.format(model=CNN, task=CLASSES, data="TextTable('texts.csv')"),
@@ -68,6 +76,8 @@ WORDS = {
     "TRAIN": "train --config=cnn.py --workdir=new",
     "FOLDER": "train --config=folder.py --workdir=new",
     "TABLE": "train --config=table.py --workdir=new",
+    "TEXTS": "vocab --config=text.py --output=new",
+    "SERIES": "train --config=series.py --workdir=new",
     "AGAIN": "train --config=cnn.py --workdir=run",
     "STATE": "run/checkpoints/00000004/state.npz",
     "META": "run/checkpoints/00000004/meta.json",
