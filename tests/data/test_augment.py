@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -61,6 +62,9 @@ def test_each_field_does_its_part_alone():
     same = (flipped == images).all(axis=(1, 2, 3))
     mirror = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same ^ mirror).all() and 0.2 < mirror.mean() < 0.8
+    transformation = {"flips": mirror[:, None, None, None]}
+    theirs = keras.layers.RandomFlip("horizontal").transform_images(images, transformation)
+    np.testing.assert_array_equal(flipped, theirs)
     cropped = Augment(crop_padding=1)(tf.constant(images), tf.constant(seeds)).numpy()
     assert (cropped != images).any()
 

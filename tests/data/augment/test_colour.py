@@ -1,7 +1,8 @@
-"""Colour jitter against PIL's enhancers, and the hue against colorsys."""
+"""Colour jitter against PIL's enhancers, and the hue against colorsys and Keras."""
 
 import colorsys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,6 +73,14 @@ def test_the_hue_turns_as_colorsys_has_it():
             h, s, v = colorsys.rgb_to_hsv(*(rgb / 255))
             expected = 255 * np.array(colorsys.hsv_to_rgb((h + 0.3 * (2 * draw - 1)) % 1, s, v))
             assert abs(turned - expected).max() < 0.51
+
+
+def test_the_hue_turns_as_kerass_layer_turns_it():
+    images = images_of()
+    layer = keras.layers.RandomHue(0.5, value_range=(0, 255))
+    turns = {"factor": 0.3 * (2 * draws()[:, 3] - 1)}
+    expected = layer.transform_images(images.astype(np.float32), turns)
+    assert abs(jitter(images, hue=0.3) - expected.numpy()).max() < 0.51
 
 
 def test_one_image_is_what_it_is_among_others():

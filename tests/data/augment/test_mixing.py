@@ -1,5 +1,6 @@
-"""MixUp and CutMix of pairs, by hand in NumPy from the result's own shares."""
+"""MixUp and CutMix of pairs, by hand in NumPy and by Keras from the result's own shares."""
 
+import keras
 import numpy as np
 import pytest
 import scipy.stats
@@ -50,6 +51,22 @@ def test_cutmix_puts_a_box_of_the_neighbour_at_its_place():
             assert other[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
         assert got["mix"][row] == pytest.approx(own.mean(), abs=1e-6)
     assert cuts > COUNT * 0.7
+
+
+@pytest.mark.parametrize("kind", ["MixUp", "CutMix"])
+def test_images_and_targets_are_mixed_as_kerass_layers_mix_them(kind):
+    layer = getattr(keras.layers, kind)()
+    batch, got = batch_of(), mixed(**{kind.lower(): 1.0})
+    transformation = {
+        "permutation_order": PARTNER,
+        "mix_weight": got["mix"],
+        "batch_masks": got["image"] != batch["image"],
+    }
+    expected = layer.transform_images(batch["image"], transformation)
+    np.testing.assert_allclose(got["image"], expected, atol=1e-6)
+    targets = np.eye(3, dtype=np.float32)[batch["label"]]
+    expected = layer.transform_labels(targets, transformation)
+    np.testing.assert_allclose(mixing.blend(tf.constant(targets), got["mix"]), expected, atol=1e-6)
 
 
 def test_the_boxes_of_cutmix_have_the_area_that_is_drawn():

@@ -1,5 +1,6 @@
-"""Each operation against PIL's own, bit for bit."""
+"""Each operation against PIL's own, bit for bit; against Keras's where that computes the same."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -71,6 +72,58 @@ def test_an_operation_is_pils(operation, channels, magnitude):
     np.testing.assert_array_equal(got, np.stack(expected))
     if operation != "identity" and magnitude == 9 and (channels, operation) != (1, "color"):
         assert (got.numpy() != images).any()
+
+
+def by_keras(images, operation, negative, magnitude):
+    """What Keras's layer makes of float images by the same amount."""
+    share, sign = magnitude / 10, -1 if negative else 1
+    factor, moved = 1 + 0.9 * share * sign, -int(150 / 331 * share * sign * WIDTH)
+    one = np.ones([len(images), 1, 1, 1], np.float32)
+    layers, pixels = keras.layers, {"value_range": (0, 255)}
+    layer, transformation = {
+        "autocontrast": (layers.AutoContrast(**pixels), None),
+        "posterize": (
+            layers.RandomPosterization(4, **pixels),
+            {"shift_factor": np.full(len(images), round(4 * share), np.uint8)},
+        ),
+        "solarize": (
+            layers.Solarization(**pixels),
+            {"additions": 0 * one, "thresholds": round(256 * (1 - share)) * one},
+        ),
+        "color": (layers.RandomColorDegeneration(0.5, **pixels), {"factor": (1 - factor) * one}),
+        "contrast": (layers.RandomContrast(0.5, **pixels), {"contrast_factor": factor * one}),
+        "sharpness": (layers.RandomSharpness(0.5, **pixels), {"factor": factor / 2 * one[:, 0]}),
+        "translate_x": (
+            layers.RandomTranslation(0.5, 0.5, "constant", "nearest", fill_value=float(FILL[0])),
+            {"translations": np.tile(np.float32([moved, 0]), (len(images), 1))},
+        ),
+    }[operation]
+    return keras.ops.convert_to_numpy(layer.transform_images(images, transformation))
+
+
+@pytest.mark.parametrize("negative", [0, 1])
+@pytest.mark.parametrize(
+    "operation, channels, rounding",
+    [
+        ("posterize", 3, 0),
+        ("solarize", 3, 0),
+        ("translate_x", 1, 0),
+        ("autocontrast", 3, 1),
+        # PIL also rounds what it blends the image with, by up to 0.9 of 0.5.
+        ("color", 3, 1.45),
+        ("contrast", 1, 1.45),  # Of colours, Keras takes the mean of each channel, PIL of the grey.
+        ("sharpness", 3, 1.45),
+    ],
+)
+def test_an_operation_is_kerass_but_for_pils_rounding(operation, channels, rounding, negative):
+    images = images_of(channels)
+    rows = np.full(len(images), negative, np.int32)
+    number = tf.fill([len(images)], rand_augment.OPERATIONS.index(operation))
+    got = rand_augment.apply(tf.constant(images), number, rows, 8, FILL[:channels]).numpy()
+    expected = by_keras(images.astype(np.float32), operation, negative, 8)
+    if operation == "sharpness":  # PIL leaves the border as it is.
+        got, expected = got[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1]
+    assert abs(got - expected).max() <= rounding
 
 
 def test_images_of_two_pixels_pass_every_operation():
