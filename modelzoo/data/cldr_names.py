@@ -10,7 +10,7 @@ import numpy as np
 
 from modelzoo.data.splits import MissingSplitError, split_name, split_slice
 from modelzoo.data.text_config import TextData, Texts
-from modelzoo.data.tokenizers import Characters
+from modelzoo.data.tokenizers import Characters, Subwords, Words
 
 # Three scripts, each with relatives, so that no language is given away by its letters.
 _LATIN = ("cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pl", "pt", "ro")
@@ -35,7 +35,7 @@ class CldrNames(TextData):
     order is that of the hash.
     """
 
-    tokenizer: Characters = dataclasses.field(default_factory=Characters)
+    tokenizer: Characters | Words | Subwords = dataclasses.field(default_factory=Characters)
     lengths: tuple[int, ...] = (8, 12, 16, 24, 32, 64)
     validation_split: str | None = "validation"
 
