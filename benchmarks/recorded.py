@@ -12,13 +12,13 @@ from modelzoo.cli.flags import split_overrides
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def records(speeds: bool = False) -> dict[str, dict[str, Any]]:
-    """The records of trainings, or those of speeds, by the names of their files."""
-    files = sorted((ROOT / "results").glob("*.json"))
+def records(prefix: str = "") -> dict[str, dict[str, Any]]:
+    """The records of trainings, or those of "speed_" or "baseline_", by their files' names."""
+    others = tuple({"speed_", "baseline_"} - {prefix})
     return {
         file.stem: json.loads(file.read_text())
-        for file in files
-        if file.stem.startswith("speed_") == speeds
+        for file in sorted((ROOT / "results").glob(f"{prefix}*.json"))
+        if not file.stem.startswith(others)
     }
 
 

@@ -36,8 +36,8 @@ def generated() -> dict[Path, str]:
     for name, folder in zoo.folders().items():
         files[folder / "card.md"] = cards.card(name, trained[name])
     readme = (ROOT / "README.md").read_text()
-    readme = between(readme, "results", scores(trained))
-    files[ROOT / "README.md"] = between(readme, "speeds", speeds(recorded.records(speeds=True)))
+    readme = between(readme, "results", scores(trained, recorded.records("baseline_")))
+    files[ROOT / "README.md"] = between(readme, "speeds", speeds(recorded.records("speed_")))
     return files
 
 
@@ -68,8 +68,11 @@ def between(text: str, name: str, table: str) -> str:
     return f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
 
 
-def scores(trained: dict[str, dict[str, Any]]) -> str:
-    """A row for each training: what was trained, what it scored, how long it took and where."""
+def scores(trained: dict[str, dict[str, Any]], baselines: dict[str, dict[str, Any]]) -> str:
+    """A row for each training: what was trained, what it scored, how long it took and where.
+
+    Under it one for each baseline that was scored beside it, on the same splits.
+    """
     rows = [["config", "model", "parameters", "data", "test score", "time", "machine", "weights"]]
     for name, record in trained.items():
         experiment = config.from_dict(record["config"])
@@ -87,6 +90,20 @@ def scores(trained: dict[str, dict[str, Any]]) -> str:
                 card,
             ]
         )
+        for baseline in baselines.values():
+            if baseline["beside"] == name:
+                rows.append(
+                    [
+                        "its baseline",
+                        f"`{baseline['model']}`",
+                        f"{baseline['parameters']:,}",
+                        recorded.data_name(experiment.data),
+                        recorded.score(baseline),
+                        recorded.duration(baseline),
+                        recorded.machine(baseline),
+                        "",
+                    ]
+                )
     return markdown(rows)
 
 
