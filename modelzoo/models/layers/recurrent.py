@@ -136,7 +136,7 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
 
     def loop(condition, body, start):
         # XLA differentiates none but loops of a known number of steps at most.
-        return tf.while_loop(condition, body, start, maximum_iterations=x.shape[0])[1:]
+        return tf.while_loop(condition, body, tuple(start), maximum_iterations=x.shape[0])[1:]
 
     def parts(x, seen):
         x, seen = tf.cast(x, wide), tf.cast(seen, wide)
