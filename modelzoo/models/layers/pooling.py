@@ -11,8 +11,9 @@ class StepPooling(keras.layers.Layer):
     """`[batch, length, dim]` to `[batch, dim]`, of the steps where the mask is True.
 
     The mask is `[batch, length]`; a sequence without any step gives zeros. `kind` is "mean", "max",
-    "mean_max", both side by side `[batch, 2 * dim]`, or "attention": the mean weighted by `softmax(tanh(x @ kernel + bias) @ context)` over the steps
-    (Yang et al., 2016, equations 5 to 7).
+    "mean_max", both side by side `[batch, 2 * dim]`, or "attention": the mean weighted by
+    `softmax(tanh(x @ kernel + bias) @ context)` over the steps (Yang et al., 2016, equations 5 to
+    7).
     """
 
     def __init__(self, kind: str = "mean", **kwargs):
