@@ -18,7 +18,7 @@ import modelzoo
 from modelzoo.data.batches import TrainingBatches, batch_sizes
 from modelzoo.data.pipeline import naming_bad_images, training_dataset
 from modelzoo.data.source import Source
-from modelzoo.data.spec import TextSpec
+from modelzoo.data.spec import ImageSpec, TextSpec
 from modelzoo.distribute.strategy import device_names, distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.train import averaging, checkpoint, run_folder
@@ -70,8 +70,8 @@ class Trainer:
         whole = {"encoded": True} if getattr(self.experiment.task, "wants_encoded", False) else {}
         self.splits = {"train": data.open("train", **whole)}
         self.spec = self.splits["train"].spec
-        # Others know words by the training split's vocabulary.
-        like = {"spec": self.spec} if isinstance(self.spec, TextSpec) else {}
+        # What the training split taught, a vocabulary or a scale, is that of the others.
+        like = {} if isinstance(self.spec, ImageSpec) else {"spec": self.spec}
         if self.evaluation.every is not None and data.validation_split is not None:
             self.splits["validation"] = data.open("validation", **like)
         elif self.evaluation.best_metric is not None:
