@@ -40,6 +40,7 @@ def run(capfd, words):
     return code, *capfd.readouterr()
 
 
+@pytest.mark.field("TextData.vocabulary")
 def test_the_training_texts_make_the_vocabulary(place, capfd):
     code, out, err = run(
         capfd,
@@ -67,6 +68,7 @@ def test_the_training_texts_make_the_vocabulary(place, capfd):
     assert not [path for path in (place / "new").iterdir() if path.name != "vocab"]
 
 
+@pytest.mark.field("TextData.tokenizer")
 def test_an_empty_folder_is_taken_and_what_cannot_be_seen_is_escaped(place, capfd):
     (place / "empty").mkdir()
     words = "vocab --config=letters.py --output=empty --samples=3 --config.data.train_split"
