@@ -18,6 +18,7 @@ def ids_of(spec, text):
     return [spec.tokenizer.vocabulary.index(w) if w != "zebra" else 1 for w in text.split()]
 
 
+@pytest.mark.field("TextData.keep")
 @pytest.mark.parametrize("keep", ["start", "end", "ends"])
 @pytest.mark.parametrize("longest", [7, 8])
 def test_texts_are_cut_and_padded(keep, longest):
