@@ -45,6 +45,8 @@ class CNN:
     synchronized: bool = True
     end: Literal["flatten", "mean"] = "flatten"
 
+    takes = ("image",)
+
     def __post_init__(self):
         if not self.filters or min(self.filters) < 1:
             raise ValueError(f"filters must be one or more numbers above 0, got {self.filters}")

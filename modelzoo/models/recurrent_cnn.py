@@ -42,6 +42,8 @@ class RecurrentCNN:
     synchronized: bool = True
     dropout: float = 0.5
 
+    takes = ("image",)
+
     def __post_init__(self):
         for name in ("filters", "recurrent_layers"):
             if getattr(self, name) < 1:

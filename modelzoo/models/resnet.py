@@ -77,6 +77,8 @@ class ResNet:
     block_dropout: float = 0.0
     stochastic_depth: float = 0.0
 
+    takes = ("image",)
+
     def __post_init__(self):
         for name, choices in (
             ("family", ("cifar", "imagenet")),

@@ -5,6 +5,7 @@ the fields of both, `class ImageTagging(TagTargets, ImageInputs)`.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -115,8 +116,20 @@ class BoundTask:
     def build_model(self, model_config: Any) -> keras.Model:
         """Builds `model_config` for the data's shapes and targets.
 
-        Every build of one config gives the same variable paths.
+        Every build of one config gives the same variable paths. Raises UserError for a model of
+        another kind of data, as `takes` of its config says, and one without `per_step` outputs.
         """
+        name = type(model_config).__name__
+        if self.kind not in getattr(model_config, "takes", (self.kind,)):
+            raise UserError(
+                f"config.model is {name}, which takes data of kind {model_config.takes[0]!r}, but "
+                f"config.data is of kind {self.kind!r}: choose another model in the config file"
+            )
+        if self.per_step and "per_step" not in inspect.signature(model_config.build).parameters:
+            raise UserError(
+                f"config.model is {name}, which has outputs for an example, not for each step of "
+                f"it as {type(self.config).__name__} needs: choose another model in the config file"
+            )
         options = {"per_step": True} if self.per_step else {}
         with names.counted_from_zero():
             return model_config.build(self.model_inputs(), self.num_outputs, **options)

@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 import sklearn.metrics as sk
-from texts import ODD, WORDS, Bag, Sentences
+from texts import ODD, WORDS, Sentences
 
 import modelzoo
 from modelzoo import run as runs
@@ -18,6 +18,7 @@ from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.errors import UserError
+from modelzoo.models.lstm import LSTM
 from modelzoo.tasks.text import SequenceLabelling, TextClassification
 from modelzoo.train.optimizer import Adam
 from modelzoo.train.settings import Evaluation, Train
@@ -31,13 +32,20 @@ def both(tmp_path_factory):
     found = {}
     for targets, task in TASKS.items():
         workdir = tmp_path_factory.mktemp(targets)
+        best = {"every": 10, "best_metric": "roc_auc"} if targets == "class" else {}
         experiment = Experiment(
-            model=Bag(),
+            model=LSTM(embedding_dim=6, units=(6,), bidirectional=True, pooling="mean"),
             task=task,
-            data=Sentences(targets=targets, lengths=(4, 16), keep="end", tokens_per_batch=128),
-            optimizer=Adam(0.1),
+            data=Sentences(
+                targets=targets,
+                validation_split="validation",
+                lengths=(4, 16),
+                keep="end",
+                tokens_per_batch=128,
+            ),
+            optimizer=Adam(0.05),
             train=Train(steps=20, ema_decay=0.5),
-            eval=Evaluation(batch_size=6),
+            eval=Evaluation(batch_size=6, **best),
         )
         result = runs.train(experiment, workdir)
         assert run(export, [f"--workdir={workdir}", f"--export_dir={workdir / 'served'}"]) == 0
@@ -114,7 +122,10 @@ for part in (texts, []):
 
 
 def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path, capsys):
-    texts = [text if isinstance(text, bytes) else text.encode() for text in ODD]
+    rng = np.random.default_rng(0)
+    many = [" ".join(rng.choice(WORDS, rng.integers(30))) for _ in range(1000 - len(ODD))]
+    given = [*many, *ODD]
+    texts = [text if isinstance(text, bytes) else text.encode() for text in given]
     (tmp_path / "texts.json").write_text(json.dumps([list(text) for text in texts]))
     command = [sys.executable, "-c", _ALONE, trained.served / "1", tmp_path / "texts.json"]
     alone = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -127,11 +138,10 @@ def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path
     code, rows, _ = predicted(
         capsys,
         f"--workdir={trained.workdir}",
-        "--batch_size=2",
-        *(f"--text={text}" for text in ODD[:-1]),
+        *(f"--text={text}" for text in given[:-1]),
     )
     assert code == 0
-    assert [row.pop("text") for row in rows] == ODD[:-1]
+    assert [row.pop("text") for row in rows] == given[:-1]
     for k, answer in enumerate([*rows, bytewise[-1]]):
         if trained.targets == "class":
             assert answer["class"] == bytewise[k]["class"] == classes[k]

@@ -9,6 +9,9 @@ from texts import ODD, WORDS, Bag, Sentences, spec_of
 
 from modelzoo.data.spec import ImageSpec
 from modelzoo.errors import UserError
+from modelzoo.models.cnn import CNN
+from modelzoo.models.recurrent_cnn import RecurrentCNN
+from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.text import (
     SequenceLabelling,
     TextClassification,
@@ -84,6 +87,22 @@ def test_a_task_takes_its_own_kind_of_data_and_targets_only():
         TextTagging().bind(spec_of("labels"))
     with pytest.raises(UserError, match="takes data of kind 'text', .*'image': choose ImageClass"):
         TextTagging().bind(ImageSpec(4, 4, 1, ("a", "b")))
+
+
+@pytest.mark.parametrize("model", [CNN(), ResNet(8), RecurrentCNN()])
+def test_models_of_images_take_no_texts(model):
+    name = type(model).__name__
+    with pytest.raises(UserError, match=f"config.model is {name}, which takes .*'image', .*'text'"):
+        TextClassification().bind(spec_of()).build_model(model)
+
+
+def test_labels_need_a_model_with_outputs_for_each_token():
+    class Whole:
+        def build(self, inputs, num_outputs):
+            raise AssertionError
+
+    with pytest.raises(UserError, match="config.model is Whole, .*not for each step .*Labelling"):
+        SequenceLabelling().bind(spec_of("labels")).build_model(Whole())
 
 
 @pytest.mark.parametrize("names", [("no", "yes"), THREE])
