@@ -4,6 +4,7 @@ import abc
 import dataclasses
 from typing import Any
 
+from modelzoo.data import folds
 from modelzoo.data.source import Source
 from modelzoo.data.spec import ImageSpec, Targets
 from modelzoo.data.splits import MissingSplitError
@@ -20,20 +21,31 @@ class Data(abc.ABC):
         train_split: what is trained on, such as "train" or "train[:90%]".
         validation_split: what is evaluated during training, such as "train[90%:]"; None for none.
         test_split: what is evaluated at the end; None for none.
+        fold: (number from 1, how many, seed) of a fold of cross-validation, which `modelzoo train
+            --folds` sets, with `test_split` the same as `train_split`: the test split is the fold's
+            part of these rows, the training split the rest. See `modelzoo.data.folds`.
     """
 
     train_split: str = "train"
     validation_split: str | None = None
     test_split: str | None = "test"
+    fold: tuple[int, int, int] | None = None
 
-    def __post_init__(self):  # noqa: B027 (nothing to check here; others call it)
-        pass
+    def __post_init__(self):
+        if self.fold is None:
+            return
+        folds.check(self.fold)
+        if self.test_split != self.train_split:
+            raise ValueError(
+                f"test_split must be train_split, {self.train_split!r}, where fold says which part "
+                f"of it is held out, got {self.test_split!r}"
+            )
 
     def open(self, split: str, **how: Any) -> Source:
         """Opens a split: a role ("train", "validation", "test") or a split's text ("train[:9]").
 
-        `how` is what the kind of data takes besides. Raises UserError for what is missing or
-        malformed.
+        `how` is what the kind of data takes besides. With a `fold` the roles "train" and "test" are
+        its parts. Raises UserError for what is missing or malformed.
         """
         text = getattr(self, f"{split}_split") if split in ROLES else split
         if text is None:
@@ -42,13 +54,17 @@ class Data(abc.ABC):
                 f"name one, such as config.data.{split}_split='train[90%:]'"
             )
         try:
-            return self._open(text, **how)
+            source = self._open(text, **how)
         except MissingSplitError as error:
             if split not in ROLES:
                 raise
             key = f"config.data.{split}_split"
             hint = f"set {key}" if split == "train" else f"set {key}=none to do without, or set it"
             raise UserError(f"{error}; {hint} to what is there") from None
+        if self.fold is None or split not in ("train", "test"):
+            return source
+        trained, held_out = folds.parts_of(source, self.fold)
+        return source.subset(trained if split == "train" else held_out)
 
     @abc.abstractmethod
     def _open(self, split: str, **how: Any) -> Source:
@@ -76,6 +92,7 @@ class ImageData(Data):
     resize: str = "crop"
 
     def __post_init__(self):
+        super().__post_init__()
         size = self.image_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"image_size must be two positive integers (H, W), got {size!r}")

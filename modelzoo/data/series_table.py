@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.data import folds
 from modelzoo.data.config import Data
 from modelzoo.data.rows import Cells, Row, Rows, Table, number_of, text_of
 from modelzoo.data.source import Source
@@ -61,6 +62,11 @@ class SeriesTable(Table, Data):
                 raise ValueError(
                     f"{name} must be {default} where layout is {self.layout!r}, got {value}"
                 )
+        if self.fold and self.layout == "rows_are_steps" and self.group_column is None:
+            raise ValueError(
+                "group_column must name the series that folds are made of where layout is "
+                "'rows_are_steps', for windows of one series tell of each other; got None"
+            )
 
     def _open(self, split: str, spec: SeriesSpec | None = None) -> Source:
         """Opens a split; the scale is that of `spec`, or else of the training rows."""
@@ -86,11 +92,17 @@ class SeriesTable(Table, Data):
                 "config.data.horizon ask for"
             )
         first, named, targets = zip(*windows, strict=True)
-        if spec is None:
-            mean, std = self._scale(rows if split == self.train_split else self._part(table))
-        else:
-            mean, std = spec.mean, spec.std
+        groups = None if self.group_column is None else [row.group for row in named]
         names = self._names([row for row in table.rows if row.split in used])
+        labels = self._labels(targets, names)
+        flat = [row for run in runs for row in run]
+        if spec is None and split != self.train_split:
+            spec = self._open(self.train_split).spec
+        if spec is None and self.fold:
+            kept, _ = folds.parts(self.fold, self.targets, labels, names, groups)
+            inside = np.add.outer(np.array(first)[kept], np.arange(self.length))
+            rows = [flat[place] for place in np.unique(inside)]
+        mean, std = self._scale(rows) if spec is None else (spec.mean, spec.std)
         across = self.layout == "columns_are_steps"
         try:
             spec = SeriesSpec(
@@ -105,9 +117,9 @@ class SeriesTable(Table, Data):
             raise UserError(f"{where}: {error}") from None
         # On the host whatever accelerator there is: the pipeline reads them there.
         with tf.device("CPU:0"):
-            steps = tf.constant([row.item for run in runs for row in run], tf.float32)
+            steps = tf.constant([row.item for row in flat], tf.float32)
             first = tf.constant(first, tf.int64)
-            labels = tf.constant(self._labels(targets, names))
+            labels = tf.constant(labels)
 
         def read(indices: tf.Tensor) -> dict[str, tf.Tensor]:
             places = tf.gather(first, indices)[:, None] + tf.range(self.length, dtype=tf.int64)
@@ -116,15 +128,13 @@ class SeriesTable(Table, Data):
             return {"series": series, "label": tf.gather(labels, indices)}
 
         ids = [row.id for row in named]
-        groups = None if self.group_column is None else [row.group for row in named]
         return Source(spec, ids, read, table.skipped_in(split), groups=groups)
 
     def _numbers(self, cells: Cells) -> tuple[float, ...]:
         return tuple(number_of(text_of(cells, name), name) for name in self.feature_columns)
 
-    def _part(self, table: Rows, split: str | None = None) -> list[Row]:
-        """The rows of a split's text, of the training split without one."""
-        split = split or self.train_split
+    def _part(self, table: Rows, split: str) -> list[Row]:
+        """The rows of a split's text."""
         if self.layout != "rows_are_steps":
             return table.part(split, lambda row: repr(row.item))
         rows = table.of(split_name(split))

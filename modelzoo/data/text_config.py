@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from modelzoo.data import tokenizers
+from modelzoo.data import folds, tokenizers
 from modelzoo.data.config import Data
 from modelzoo.data.source import Source
 from modelzoo.data.spec import Targets, TextSpec
@@ -61,6 +61,7 @@ class TextData(Data):
     tokens_per_batch: int | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         rising = all(a < b for a, b in itertools.pairwise((0, *self.lengths)))
         if not self.lengths or not rising:
             raise ValueError(f"lengths must be numbers from 1 that rise, got {self.lengths}")
@@ -95,8 +96,15 @@ class TextData(Data):
         return self.train_tokenizer(read if split == self.train_split else None)
 
     def train_tokenizer(self, read: Texts | None = None) -> Tokenizer:
-        """The tokenizer with its vocabulary, trained on the training split."""
-        return self.tokenizer.train((read or self._read(self.train_split)).texts)
+        """The tokenizer with its vocabulary, trained on the training split; of a fold, its part."""
+        read = read or self._read(self.train_split)
+        texts = read.texts
+        if self.fold is not None:
+            rows, _ = folds.parts(
+                self.fold, read.targets, read.labels, read.class_names, read.groups
+            )
+            texts = [texts[row] for row in rows]
+        return self.tokenizer.train(texts)
 
     @abc.abstractmethod
     def _read(self, split: str) -> Texts:
