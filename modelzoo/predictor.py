@@ -324,6 +324,7 @@ def read_run(workdir: str | Path) -> tuple[config.Experiment, Spec]:
     Raises UserError where it is neither.
     """
     workdir = Path(workdir)
+    run_folder.check_no_folds(workdir)
     assets = workdir if zoo.is_trained(workdir) else workdir / "assets"
     return _read(workdir / "config.json", assets / "spec.json")
 

@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from modelzoo import config
 from modelzoo.distribute.strategy import make_strategy
 from modelzoo.errors import UserError
@@ -20,31 +22,56 @@ def train(
     workdir: str | Path,
     resume_with_changes: bool = False,
     progress: Progress | None = None,
+    folds: int | None = None,
 ) -> dict[str, Any]:
     """Trains `experiment` in `workdir`, from where an earlier run there stopped; its `result.json`.
 
-    Raises UserError for what a user can mend, among it a folder that was trained under another
-    config (unless `resume_with_changes`) or in which another process trains, and Interrupted where
-    a signal stopped the run.
+    With `folds` it is cross-validated, see `modelzoo.folds`. Raises UserError for what a user can
+    mend, among it a folder that was trained under another config (unless `resume_with_changes`) or
+    in which another process trains, and Interrupted where a signal stopped the run.
     """
     if not isinstance(experiment, config.Experiment):
         raise UserError(
             f"train takes an Experiment, such as modelzoo.configs.get('digits_resnet'), "
             f"got {experiment!r}"
         )
+    progress = progress or Progress()
+    if folds is not None:
+        from modelzoo.folds import cross_validate  # Late: it builds on this module.
+
+        if resume_with_changes:
+            raise UserError(
+                "--folds cannot go on --resume_with_changes, for all folds are of one config: take "
+                "another --workdir"
+            )
+        return cross_validate(experiment, workdir, folds, progress)
     with run_folder.made(workdir) as folder, run_folder.locked(folder):
-        return _train(experiment, folder, resume_with_changes, progress or Progress())
+        run_folder.check_no_folds(folder)
+        strategy = make_strategy(experiment.distribute)
+        if not resume_with_changes:
+            claim(experiment, folder, ", or go on with --resume_with_changes")
+        trainer = prepared(experiment, folder, strategy, progress, resume_with_changes)
+        return completed(trainer)
 
 
-def _train(
-    experiment: config.Experiment, workdir: Path, resume_with_changes: bool, progress: Progress
-) -> dict[str, Any]:
-    strategy = make_strategy(experiment.distribute)
-    _claim(experiment, workdir, resume_with_changes)
+def prepared(
+    experiment: config.Experiment,
+    workdir: Path,
+    strategy: tf.distribute.Strategy,
+    progress: Progress,
+    other_data: bool = False,
+) -> Trainer:
+    """A run with all that it needs, at its start or where it stopped; nothing is written yet."""
     trainer = Trainer(experiment, workdir, strategy, progress)
     trainer.open_data()
     trainer.build()
-    trainer.restore(other_data=resume_with_changes)
+    trainer.restore(other_data=other_data)
+    return trainer
+
+
+def completed(trainer: Trainer) -> dict[str, Any]:
+    """Trains what is prepared to its end, scores and exports it; the `result.json`."""
+    experiment, workdir, progress = trainer.experiment, trainer.workdir, trainer.progress
     run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
     trainer.spec.save_assets(workdir / "assets")
     run_folder.write_json(workdir / "assets" / "spec.json", trainer.spec.to_dict())
@@ -85,9 +112,9 @@ def _result(workdir: Path) -> dict[str, Any]:
         return {}
 
 
-def _claim(experiment: config.Experiment, workdir: Path, resume_with_changes: bool) -> None:
+def claim(experiment: config.Experiment, workdir: Path, way_out: str = "") -> None:
     """Refuses to go on under another config than the one that the folder was trained with."""
-    if resume_with_changes or not checkpoint.steps(workdir):
+    if not checkpoint.steps(workdir):
         return
     saved = run_folder.read_json(workdir / "config.json")
     # With the defaults of fields that have been added since.
@@ -97,5 +124,5 @@ def _claim(experiment: config.Experiment, workdir: Path, resume_with_changes: bo
     if changes:
         raise UserError(
             f"{workdir} was trained under another config ({'; '.join(changes)}): take another "
-            "--workdir, or go on with --resume_with_changes"
+            f"--workdir{way_out}"
         )

@@ -40,7 +40,8 @@ shared.distribute(FLAGS)
 flags.DEFINE_string(
     "split",
     "test",
-    "train, validation, test, or a split by the data's own name for it, such as 'train[:10%]'.",
+    "train, validation, test, or a split by the data's own name for it, such as 'train[:10%]'. "
+    "Of a fold of train --folds, test is what it has held out, and 'test[:]' the data's own.",
     flag_values=FLAGS,
 )
 shared.path(

@@ -24,6 +24,13 @@ flags.DEFINE_bool(
     "Go on in a folder that was trained under another config.",
     flag_values=FLAGS,
 )
+flags.DEFINE_integer(
+    "folds",
+    None,
+    "Cross-validate: so many runs, in the folder's fold1, fold2 and so on, each trained on the "
+    "rows of config.data.train_split but those that it is tested on.",
+    flag_values=FLAGS,
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,12 +42,19 @@ def main(argv: Sequence[str]) -> int:
     experiment = config.load(FLAGS.config, shared.config_overrides(FLAGS))
     workdir = FLAGS.workdir
     try:
-        result = run.train(experiment, workdir, FLAGS.resume_with_changes)
+        result = run.train(experiment, workdir, FLAGS.resume_with_changes, folds=FLAGS.folds)
     except Interrupted as stop:
         print(f"saved at step {stop.step}; go on with the same command", file=sys.stderr)
         return 128 + stop.signal
     folder, name = shlex.quote(workdir), Path(workdir).absolute().name
     taken = getattr(experiment.task, "arguments", "FILE")
+    if FLAGS.folds is not None:
+        print(
+            f"\nscores of all folds  {folder}/result.json\n"
+            f"evaluate one         modelzoo evaluate --workdir={folder}/fold1\n"
+            f"predict with one     modelzoo predict --workdir={folder}/fold1 {taken} ..."
+        )
+        return 0
     split = list(result["eval"])[-1:] or ["train"]
     print(
         f"\nscores and versions  {folder}/result.json\n"

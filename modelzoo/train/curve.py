@@ -54,6 +54,7 @@ def curve(workdir: str | Path) -> Curve:
     last of its steps. Raises UserError where the folder has no record of training.
     """
     workdir = Path(workdir).expanduser()
+    run_folder.check_no_folds(workdir)
     found: dict[str, list] = {"train": [], "eval": []}
     if (workdir / "metrics.jsonl").is_file():
         for record in run_folder.records(workdir):

@@ -14,11 +14,16 @@ from modelzoo.errors import UserError
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all; raises UserError where the disk refuses."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """`write_text` of what is no text."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w") as file:
-            file.write(text)
+        with open(partial, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -57,6 +62,20 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path.parent} is no run folder: it has no {path.name}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
+
+
+def fold(workdir: Path, number: int) -> Path:
+    """The folder of a fold's run, in that of a cross-validation."""
+    return workdir / f"fold{number}"
+
+
+def check_no_folds(workdir: Path) -> None:
+    """Raises UserError for the folder of a cross-validation, which holds runs and is none."""
+    if fold(workdir, 1).is_dir():
+        raise UserError(
+            f"{workdir} holds the folds of a cross-validation: name the folder of one, such as "
+            f"{fold(workdir, 1)}, or go on training with --folds"
+        )
 
 
 @contextlib.contextmanager

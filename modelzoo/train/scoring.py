@@ -22,7 +22,7 @@ class Scoring:
     """Scores splits with the weights of a training state.
 
     splits: opened sources by name. sizes: rows of a batch by length. memory_told: makes the
-    context that tells a lack of memory.
+    context that tells a lack of memory. Attribute `counts`: what was last counted of each split.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Scoring:
         self.sizes = sizes
         self.progress = progress
         self.memory_told = memory_told
+        self.counts: dict[str, Counts] = {}
 
     def __call__(self, split: str) -> dict[str, Any]:
         """Scores of a split; with a moving average, those of the raw weights stand in `raw`.
@@ -53,7 +54,9 @@ class Scoring:
         self.progress.note(f"scoring the {split} split")
         both = self.state.average and self.settings.weights == "ema"
         sets = ("ema", "raw") if both else (self.settings.weights,)
-        scores, *raw = (self._scores(split, counts) for counts in self._counts(split, sets))
+        counted = self._counts(split, sets)
+        self.counts[split] = counted[0]
+        scores, *raw = (self._scores(split, counts) for counts in counted)
         return {**scores, "raw": raw[0]} if raw else scores
 
     def check_metric(self) -> None:
