@@ -36,8 +36,9 @@ def parts(
     """The rows that a fold trains on and those that it holds out, int64, ascending.
 
     Where `targets` is "class", each fold has about the same share of each class; where rows have
-    `groups`, no group is in two folds; equal examples may be, unless they are a group. The folds are those of scikit-learn's `StratifiedKFold`,
-    `StratifiedGroupKFold` and `KFold`, shuffled by the seed, and of `GroupKFold`, which has none.
+    `groups`, no group is in two folds. Equal examples may be, unless they are of one group. The
+    folds are those of scikit-learn's `StratifiedKFold`, `StratifiedGroupKFold` and `KFold`,
+    shuffled by the seed, and of `GroupKFold`, which is not.
     Raises UserError where there are too few groups, rows or rows of a class.
     """
     from sklearn import model_selection  # Late: only cross-validation needs it.
