@@ -145,8 +145,8 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
             "1",
             "unknown key config.model.learning_rate, nearest is config.optimizer.learning_rate",
         ),
-        ("train.batch_size", "1e3", "config.train.batch_size must be a whole number, got '1e3'"),
-        ("train.batch_size", "1.0", "config.train.batch_size must be a whole number, got '1.0'"),
+        ("train.accumulate", "1e3", "config.train.accumulate must be a whole number, got '1e3'"),
+        ("train.accumulate", "1.0", "config.train.accumulate must be a whole number, got '1.0'"),
         ("train.batch_size", "0", "config.train.batch_size must be at least 1, got 0"),
         ("optimizer.learning_rate", "nan", "config.optimizer.learning_rate must be a number, got"),
         ("train.xla", "1", "config.train.xla must be true or false, got '1'"),
@@ -220,9 +220,9 @@ def test_values_override_as_they_are_and_text_as_on_the_command_line():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("train.batch_size", 2.5, "config.train.batch_size must be a whole number, got 2.5"),
+        ("train.accumulate", 2.5, "config.train.accumulate must be a whole number, got 2.5"),
         ("train.batch_size", 0, "config.train.batch_size must be at least 1"),
-        ("train.batch_size", None, "config.train.batch_size must be a whole number, got None"),
+        ("train.accumulate", None, "config.train.accumulate must be a whole number, got None"),
         ("train", 3, "config.train is Train and cannot be 3"),
         ("train", Block(2), "config.train must be Train, got Block"),
         ("seed", Block(2), "config.seed must be a whole number, got Block"),
@@ -331,7 +331,7 @@ def test_difference_names_keys_and_both_values():
         "model.weights: none -> {'1': 2.0}",
         "optimizer: modelzoo.train.optimizer.SGD -> modelzoo.train.optimizer.Adam",
         "train.steps: 10 epochs -> 5",
-        "train.batch_size: 128 -> 64",
+        "train.batch_size: none -> 64",
         "train.xla: false -> true",
     ]
     assert config.difference(before, before) == []

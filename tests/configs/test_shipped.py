@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from modelzoo import config, configs
+from modelzoo.models.inputs import TokenSpec
 from modelzoo.train.length import to_steps
 
 
@@ -16,7 +17,17 @@ def resnet(blocks, width, channels):
     return total + 4 * width * 10 + 10
 
 
-# Image, and trainable parameters: sums of kernels, biases, gains and offsets.
+def lstm(inputs, *units, directions=1):
+    """Parameters of layers of these widths in each direction, of four gates each."""
+    total = 0
+    for width in units:
+        total += directions * 4 * width * (inputs + width + 1)
+        inputs = directions * width
+    return total
+
+
+# What the model takes, an image's shape or how many tokens there are, and trainable parameters: sums
+# of kernels, biases, gains and offsets.
 SHIPPED = {
     "cifar10_cnn": ((32, 32, 3), 1_792 + 73_856 + (36 * 128 + 1) * 1000 + 10_010),
     "cifar10_recurrent_cnn": (
@@ -27,14 +38,21 @@ SHIPPED = {
     "cifar10_wide_resnet": ((32, 32, 3), 2_748_890),
     "digits_cnn": ((8, 8, 1), 320 + 18_496 + (4 * 64 + 1) * 128 + 1_290),
     "digits_resnet": ((8, 8, 1), resnet(1, 32, 1)),
+    "digits_rows_lstm": ((8, 8, 1), lstm(8, 128, 128) + 1_290),
     "fashion_mnist_cnn": ((28, 28, 1), 320 + 18_496 + (25 * 64 + 1) * 128 + 1_290),
     "fashion_mnist_cnn3": ((28, 28, 1), 320 + 18_496 + 36_928 + (9 * 64 + 1) * 64 + 650),
     "fashion_mnist_cnn6": (
         (28, 28, 1),
         9 * (24 + 24 * 24 + 24 * 40 + 40 * 40 + 40 * 64 + 64 * 64) + 4 * (24 + 40 + 64) + 650,
     ),
+    "fashion_mnist_rows_lstm": ((28, 28, 1), lstm(28, 128, 128) + 1_290),
+    "features_lstm": ((10, 1), lstm(1, 8, 8) + 9 * 10),
     # Published for 1,000 classes: here are ten.
     "imagenet_resnet50": ((224, 224, 3), 25_557_032 - 990 * 2_049),
+    "imdb_lstm": (30_000, 30_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
+    "reviews_lstm": (20_000, 20_000 * 100 + lstm(100, 256, 256) + 257 * 10),
+    "splice_lstm": (10, 160 + lstm(16, 64, directions=2) + 129 * 10),
+    "sst2_lstm": (15_000, 15_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
 }
 
 
@@ -55,10 +73,14 @@ def test_docstring_says_what_it_is_and_the_command(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_parts_fit_each_other(name):
     experiment = configs.get(name)
-    shape, parameters = SHIPPED[name]
-    model = experiment.model.build(keras.InputSpec(shape=(None, *shape)), 10)
+    given, parameters = SHIPPED[name]
+    if isinstance(given, int):
+        inputs = TokenSpec(shape=(None, None), dtype="int32", vocab_size=given)
+    else:
+        inputs = keras.InputSpec(shape=(None, *given))
+    model = experiment.model.build(inputs, 10)
     assert sum(v.shape.num_elements() for v in model.trainable_variables) == parameters
-    batch_size, examples = experiment.train.batch_size, 1257 if shape[0] == 8 else 45_000
+    batch_size, examples = experiment.train.batch_size or 32, 1257 if "digits" in name else 45_000
     total = to_steps(experiment.train.steps, batch_size, examples)
     experiment.optimizer.schedule.bind(total, lambda length: to_steps(length, batch_size, examples))
     assert config.from_dict(config.to_dict(experiment)) == experiment

@@ -1,0 +1,23 @@
+"""Two LSTM layers of 128 over the rows of images: Handwritten digits, read line by line.
+
+modelzoo train --config=digits_rows_lstm --workdir=runs/digits_rows_lstm
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.models.lstm import LSTM
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=LSTM(units=(128, 128), dropout=0.2),
+        task=ImageClassification(),
+        data=TfdsImages(name="digits", validation_split="validation"),
+        optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch")),
+        train=Train(steps="60 epochs", batch_size=64, clip_global_norm=1.0),
+    )

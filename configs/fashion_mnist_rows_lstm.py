@@ -1,0 +1,25 @@
+"""Two LSTM layers of 128 over the rows of images: Fashion-MNIST, read line by line.
+
+modelzoo train --config=fashion_mnist_rows_lstm --workdir=runs/fashion_mnist_rows_lstm
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.models.lstm import LSTM
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=LSTM(units=(128, 128), dropout=0.2),
+        task=ImageClassification(),
+        data=TfdsImages(
+            name="fashion_mnist", train_split="train[:95%]", validation_split="train[95%:]"
+        ),
+        optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch")),
+        train=Train(steps="12 epochs", batch_size=128, clip_global_norm=1.0),
+    )

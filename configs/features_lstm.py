@@ -1,0 +1,33 @@
+"""Two LSTM layers of 8 on tables of ten numbers a row: two classes, binary cross-entropy.
+
+modelzoo train --config=features_lstm --workdir=runs/features_lstm
+
+The columns of `features.csv` are x1 to x10, read one after the other, and `label`.
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.series_table import SeriesTable
+from modelzoo.models.lstm import LSTM
+from modelzoo.tasks.series import SeriesClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=LSTM(units=(8, 8)),
+        task=SeriesClassification(loss="binary"),
+        data=SeriesTable(
+            path="features.csv",
+            layout="columns_are_steps",
+            feature_columns=tuple(f"x{number}" for number in range(1, 11)),
+            train_split="train[:80%]",
+            validation_split="train[80%:90%]",
+            test_split="train[90%:]",
+        ),
+        optimizer=Adam(learning_rate=0.01, schedule=Cosine()),
+        train=Train(steps="30 epochs", batch_size=32),
+        eval=Evaluation(best_metric="accuracy"),
+    )

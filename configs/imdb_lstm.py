@@ -1,0 +1,43 @@
+"""Sentiment of film reviews, IMDB, by one bidirectional LSTM over words.
+
+modelzoo train --config=imdb_lstm --workdir=runs/imdb_lstm
+
+Start from vectors of the training reviews' own words (docs/recipes.md):
+--config.train.init_embeddings=vectors.txt; how long it trains was chosen on a tenth of the training
+reviews.
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.text_folder import TextFolder
+from modelzoo.data.tokenizers import Words
+from modelzoo.models.lstm import LSTM
+from modelzoo.tasks.text import TextClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=LSTM(
+            embedding_dim=128,
+            units=(128,),
+            bidirectional=True,
+            pooling="mean_max",
+            dropout=0.5,
+            word_dropout=0.2,
+        ),
+        task=TextClassification(),
+        # What stands between the two ends of a long review says less.
+        data=TextFolder(
+            data_dir="aclImdb",
+            classes=("neg", "pos"),
+            tokenizer=Words(size=30_000),
+            lengths=(64, 96, 128, 160, 192, 256, 320),
+            keep="ends",
+            tokens_per_batch=8192,
+        ),
+        optimizer=Adam(learning_rate=2e-3, schedule=Cosine()),
+        train=Train(steps="3 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0),
+    )

@@ -1,0 +1,34 @@
+"""Splice junctions in DNA, read letter by letter: donor, acceptor or neither.
+
+modelzoo train --config=splice_lstm --workdir=runs/splice_lstm
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.text_table import TextTable
+from modelzoo.data.tokenizers import Characters
+from modelzoo.models.lstm import LSTM
+from modelzoo.tasks.text import TextClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=LSTM(embedding_dim=16, units=(64,), bidirectional=True, pooling="max", dropout=0.3),
+        task=TextClassification(),
+        # The file of the UCI repository has no header.
+        data=TextTable(
+            path="splice.data",
+            columns=("class", "name", "sequence"),
+            header=False,
+            text_columns=("sequence",),
+            target_columns=("class",),
+            tokenizer=Characters(),
+            lengths=(60,),
+            test_split=None,
+        ),
+        optimizer=Adam(learning_rate=5e-3, schedule=Cosine(warmup="1 epoch")),
+        train=Train(steps="30 epochs", batch_size=64, clip_global_norm=1.0),
+    )

@@ -1,0 +1,39 @@
+"""Sentiment of phrases and sentences of film reviews, SST-2, scored on its dev split.
+
+modelzoo train --config=sst2_lstm --workdir=runs/sst2_lstm
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.text_table import TextTable
+from modelzoo.data.tokenizers import Words
+from modelzoo.models.lstm import LSTM
+from modelzoo.tasks.text import TextClassification
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=LSTM(
+            embedding_dim=128,
+            units=(128,),
+            bidirectional=True,
+            pooling="mean_max",
+            dropout=0.5,
+            word_dropout=0.2,
+        ),
+        task=TextClassification(),
+        data=TextTable(
+            path="sst2/{split}.tsv",
+            columns=("label", "sentence"),
+            text_columns=("sentence",),
+            test_split="dev",
+            tokenizer=Words(size=15_000),
+            lengths=(8, 16, 24, 32, 64),
+            tokens_per_batch=1024,
+        ),
+        optimizer=Adam(learning_rate=1e-3, schedule=Cosine(warmup="0.1 epochs")),
+        train=Train(steps="4 epochs", ema_decay=0.998, clip_global_norm=1.0),
+    )
