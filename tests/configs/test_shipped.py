@@ -26,8 +26,8 @@ def lstm(inputs, *units, directions=1):
     return total
 
 
-# What the model takes, an image's shape or how many tokens there are, and trainable parameters: sums
-# of kernels, biases, gains and offsets.
+# What the model takes, an image's shape or how many tokens there are, and its parameters: sums of
+# kernels, biases, gains and offsets.
 SHIPPED = {
     "cifar10_cnn": ((32, 32, 3), 1_792 + 73_856 + (36 * 128 + 1) * 1000 + 10_010),
     "cifar10_recurrent_cnn": (
