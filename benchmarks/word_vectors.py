@@ -26,15 +26,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="with one the vectors are the same")
     args, rest = parser.parse_known_args()
     pairs, _ = split_overrides(rest)
-    # The whole texts: what is cut for the model teaches words too.
-    whole = [("data.lengths", "1000000"), ("data.tokens_per_batch", "none")]
-    experiment = config.load(args.config, [*pairs, *whole])
+    experiment = config.load(args.config, pairs)
     source = experiment.data.open("train")
-    names = np.array(source.spec.tokenizer.vocabulary)
-    sentences = []
-    for row in range(source.num_examples):
-        tokens = source.gather([row], int(source.lengths[row]))["tokens"][0].numpy()
-        sentences.append(names[tokens].tolist())
+    # The whole texts: what is cut for the model teaches words too.
+    texts = source.gather(np.arange(source.num_examples), 1)["text"]
+    tokens, bounds = source.spec.tokenizer.encode(texts)
+    words = np.array(source.spec.tokenizer.vocabulary)[tokens]
+    sentences = [part.tolist() for part in np.split(words, bounds[1:-1])]
     began = time.perf_counter()
     model = Word2Vec(
         sentences,

@@ -81,9 +81,8 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
 
 
 def test_without_a_budget_a_batch_of_any_length_has_as_many_texts(tmp_path):
-    plain = change(
-        experiment(model=Bag(), tokens_per_batch=None), train={"batch_size": 4, "steps": "2 epochs"}
-    )
+    free = experiment(model=Bag(), tokens_per_batch=None)
+    plain = change(free, train={"batch_size": 4, "steps": "2 epochs"})
     _, out = train(plain, tmp_path)
     assert "4 x 4, 4 x 8, 4 x 16 tokens" in out
     assert steps_of(tmp_path, "train")[-1] == 20
@@ -128,8 +127,6 @@ def test_one_length_runs_in_loops(tmp_path):
 
 def test_another_vocabulary_is_other_data(tmp_path):
     train(change(experiment(model=Bag()), train={"steps": 6}), tmp_path)
-    smaller = change(
-        experiment(model=Bag()), data={"tokenizer": type(experiment().data.tokenizer)(size=6)}
-    )
+    smaller = change(experiment(model=Bag()), data={"tokenizer": Words(size=6)})
     with pytest.raises(UserError, match="was trained under another config"):
         train(smaller, tmp_path)
