@@ -1,4 +1,4 @@
-"""What README and docs/recipes.md say is done here as it is said, only smaller."""
+"""What README and the recipe books in docs/ say is done here as it is said, only smaller."""
 
 import importlib
 import os
@@ -22,6 +22,7 @@ from modelzoo.train import checkpoint, run_folder
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
+TEXTS = (ROOT / "docs" / "texts.md").read_text()
 TINY = {"train.steps": "2", "train.batch_size": "18", "optimizer.schedule.warmup": "1"}
 
 MLP_TEST = """
@@ -80,7 +81,7 @@ def command(*start):
     return found
 
 
-@pytest.mark.parametrize("words", commands() + commands(RECIPES), ids=" ".join)
+@pytest.mark.parametrize("words", commands() + commands(RECIPES) + commands(TEXTS), ids=" ".join)
 def test_commands_and_their_overrides_exist(words):
     if words[-1] == "--help":
         assert dispatch([word for word in words if word != "COMMAND"]) == 0
@@ -135,6 +136,29 @@ def test_the_recipes(photos, capsys):
     words = [word.replace("cifar10_resnet20", "runs/before") for word in words]
     assert dispatch([*words, *overrides(small)]) == 0
     assert "weights from" in capsys.readouterr().out
+
+
+def test_the_recipes_for_texts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.py").write_text(code("A classifier of your own texts", TEXTS))
+    rows = [f"{'good' if k % 2 else 'bad'} film {k},{'pos' if k % 2 else 'neg'}" for k in range(60)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows, "no label at all"]))
+    (tmp_path / "lines.txt").write_text("good film\nbad film\n")
+    small = ["--config.train.steps=2", "--config.model.units=3", "--config.data.lengths=4,8"]
+    small += ["--config.model.embedding_dim=4", "--config.data.tokens_per_batch=64"]
+    done = []
+    for words in commands(TEXTS):
+        if "reviews" not in " ".join(words):
+            continue
+        if words[0] == "train":
+            words = [*words, *small, f"--workdir=runs/reviews{len(done) or ''}"]
+        assert dispatch(words) == 0, words
+        done.append(words[0])
+    assert done == ["train", "predict", "predict", "export", "vocab", "train"]
+    out = capsys.readouterr().out
+    assert out.count('"probability"') == 4
+    result = run_folder.read_json(tmp_path / "runs" / "reviews" / "result.json")
+    assert result["skipped"] == {"train": 1, "validation": 1, "test": 1}
 
 
 def test_in_python_and_serving(tmp_path, monkeypatch, capsys, digits_dir):
