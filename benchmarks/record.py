@@ -1,6 +1,7 @@
 """Trains a config with several seeds and records the runs in `results/NAME.json`.
 
     python benchmarks/record.py --config=digits_resnet --seeds=0,1,2 [--config.KEY=VALUE ...]
+    python benchmarks/record.py --config=splice_lstm --folds=10
 
 What it records: the command, the commit, the machine, the resolved config of the first seed, each
 seed's scores, seconds and learning curve, and the mean, lowest and highest of each score. With
@@ -20,6 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from modelzoo.data.splits import split_name
 from modelzoo.train import run_folder
 from modelzoo.train.curve import curve
 
@@ -62,15 +64,25 @@ def train(words: list[str], workdir: Path, seed: int) -> tuple[dict[str, Any], d
     command = [sys.executable, "-m", "modelzoo.cli.train", *words]
     subprocess.run([*command, f"--workdir={workdir}", f"--config.seed={seed}"], check=True)
     result = run_folder.read_json(workdir / "result.json")
-    about = {
-        "seed": seed,
-        "steps": result["steps"],
-        "seconds": result["seconds"],
-        "scores": {split: scalars(scores) for split, scores in result["eval"].items()},
-        "curve": dataclasses.asdict(curve(workdir)),
-    }
+    config = run_folder.read_json(workdir / "config.json")
+    about = {"seed": seed, "seconds": result["seconds"]}
+    if "folds" in result:
+        about |= {
+            "scores": {"held-out": scalars(result["pooled"])},
+            "intervals": result["pooled_intervals"],
+            "over_folds": result["over_folds"],
+            "folds": len(result["folds"]),
+        }
+    else:
+        # By the name that the data has for it, such as "dev".
+        names = {"test": split_name(config["data"].get("test_split") or "test")}
+        about |= {
+            "steps": result["steps"],
+            "scores": {names.get(k, k): scalars(scores) for k, scores in result["eval"].items()},
+            "curve": dataclasses.asdict(curve(workdir)),
+        }
     known = {name: result[name] for name in ("versions", "parameters")}
-    return known | {"config": run_folder.read_json(workdir / "config.json")}, about
+    return known | {"config": config}, about
 
 
 def main() -> None:

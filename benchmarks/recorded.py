@@ -45,6 +45,11 @@ def score(record: dict[str, Any]) -> str:
     name = headline(record)
     values = record["scores"][split(record)][name]
     seeds = len(record["seeds"])
+    first = record.get("runs", [{}])[0]
+    if "folds" in first:
+        low, high = first["over_folds"][name]["low"], first["over_folds"][name]["high"]
+        among = f"{first['folds']} folds, 95 % interval of their mean {low:.4f} to {high:.4f}"
+        return f"{name.replace('_', ' ')} {values['mean']:.4f} ({among})"
     # Of a loss or an error the highest is the worst.
     worst = "max" if name.endswith(("loss", "error")) else "min"
     spread = f"mean of {seeds} seeds, {worst.replace('max', 'highest').replace('min', 'lowest')}"

@@ -73,7 +73,7 @@ def scores(trained: dict[str, dict[str, Any]], baselines: dict[str, dict[str, An
 
     Under it one for each baseline that was scored beside it, on the same splits.
     """
-    rows = [["config", "model", "parameters", "data", "test score", "time", "machine", "weights"]]
+    rows = [["config", "model", "parameters", "data", "score", "time", "machine", "weights"]]
     for name, record in trained.items():
         experiment = config.from_dict(record["config"])
         picture = f"[{name}](docs/curves/{name}.svg)" if _curve(record) else name
@@ -84,7 +84,7 @@ def scores(trained: dict[str, dict[str, Any]], baselines: dict[str, dict[str, An
                 f"`{recorded.short(experiment.model)}`",
                 f"{record['parameters']:,}",
                 recorded.data_name(experiment.data),
-                recorded.score(record),
+                f"{recorded.split(record)} {recorded.score(record)}",
                 recorded.duration(record),
                 recorded.machine(record),
                 card,
@@ -98,7 +98,7 @@ def scores(trained: dict[str, dict[str, Any]], baselines: dict[str, dict[str, An
                         f"`{baseline['model']}`",
                         f"{baseline['parameters']:,}",
                         recorded.data_name(experiment.data),
-                        recorded.score(baseline),
+                        f"{recorded.split(baseline)} {recorded.score(baseline)}",
                         recorded.duration(baseline),
                         recorded.machine(baseline),
                         "",
