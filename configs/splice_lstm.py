@@ -16,7 +16,14 @@ from modelzoo.train.settings import Train
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
-        model=LSTM(embedding_dim=16, units=(64,), bidirectional=True, pooling="max", dropout=0.3),
+        model=LSTM(
+            embedding_dim=16,
+            units=(48,),
+            bidirectional=True,
+            pooling="attention",
+            dropout=0.2,
+            word_dropout=0.1,
+        ),
         task=TextClassification(),
         # The file of the UCI repository has no header.
         data=TextTable(
@@ -30,5 +37,5 @@ def get_config() -> Experiment:
             test_split=None,
         ),
         optimizer=Adam(learning_rate=5e-3, schedule=Cosine(warmup="1 epoch")),
-        train=Train(steps="30 epochs", batch_size=64, clip_global_norm=1.0),
+        train=Train(steps="20 epochs", batch_size=64, clip_global_norm=1.0),
     )

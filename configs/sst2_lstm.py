@@ -32,8 +32,8 @@ def get_config() -> Experiment:
             test_split="dev",
             tokenizer=Words(size=15_000),
             lengths=(8, 16, 24, 32, 64),
-            tokens_per_batch=1024,
+            tokens_per_batch=2048,
         ),
-        optimizer=Adam(learning_rate=1e-3, schedule=Cosine(warmup="0.1 epochs")),
-        train=Train(steps="4 epochs", ema_decay=0.998, clip_global_norm=1.0),
+        optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="0.1 epochs")),
+        train=Train(steps="3 epochs", ema_decay=0.998, clip_global_norm=1.0),
     )

@@ -51,7 +51,7 @@ SHIPPED = {
     "imagenet_resnet50": ((224, 224, 3), 25_557_032 - 990 * 2_049),
     "imdb_lstm": (30_000, 30_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
     "reviews_lstm": (20_000, 20_000 * 100 + lstm(100, 256, 256) + 257 * 10),
-    "splice_lstm": (10, 160 + lstm(16, 64, directions=2) + 129 * 10),
+    "splice_lstm": (10, 160 + lstm(16, 48, directions=2) + (96 + 2) * 96 + 97 * 10),
     "sst2_lstm": (15_000, 15_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
 }
 
