@@ -15,13 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 import modelzoo
-from modelzoo.data.batches import TrainingBatches, batch_sizes
+from modelzoo.data.batches import TrainingBatches
 from modelzoo.data.pipeline import naming_bad_images, training_dataset
 from modelzoo.data.source import Source
 from modelzoo.data.spec import ImageSpec, TextSpec
 from modelzoo.distribute.strategy import device_names, distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.train import averaging, checkpoint, run_folder
+from modelzoo.train.batching import size_key, sizes_of
 from modelzoo.train.evaluation import Evaluator
 from modelzoo.train.length import Length, to_steps
 from modelzoo.train.loss_scale import LossScale
@@ -31,7 +32,7 @@ from modelzoo.train.progress import Progress
 from modelzoo.train.records import Events, Records
 from modelzoo.train.restore import restore
 from modelzoo.train.scoring import Scoring
-from modelzoo.train.settings import BATCH_SIZE, Evaluation, Train
+from modelzoo.train.settings import Evaluation, Train
 from modelzoo.train.signals import Interrupted, on_signals
 from modelzoo.train.state import TrainState
 from modelzoo.train.step import TrainStep
@@ -93,45 +94,17 @@ class Trainer:
         self._plan_lengths()
 
     def _plan_lengths(self) -> None:
-        settings, evaluation, source = self.settings, self.evaluation, self.splits["train"]
-        parts = self.replicas * settings.accumulate
-        tokens = getattr(self.experiment.data, "tokens_per_batch", None)
-        if tokens is None:
-            settings = dataclasses.replace(settings, batch_size=settings.batch_size or BATCH_SIZE)
-        elif settings.batch_size is not None:
-            raise UserError(
-                "config.train.batch_size must be none where config.data.tokens_per_batch decides, "
-                f"got {settings.batch_size}"
-            )
-        if settings.batch_size and settings.batch_size % parts:
-            raise UserError(
-                f"config.train.batch_size must be a multiple of {self.replicas} replica(s) x "
-                f"{settings.accumulate} micro-batch(es) = {parts}, got {settings.batch_size}"
-            )
-        paired = getattr(self.experiment.task, "pairs_examples", False)
-        if paired and settings.batch_size // self.replicas % 2:
-            raise UserError(
-                f"config.train.batch_size must give each of {self.replicas} replica(s) an even "
-                "number of examples, for mixup and cutmix pair them, "
-                f"got {settings.batch_size}"
-            )
-        sizes = batch_sizes(source, settings.batch_size, tokens, parts)
-        self.batches = TrainingBatches(source, self.experiment.seed, sizes)
+        sizes, self.eval_sizes = sizes_of(self.experiment, self.splits["train"], self.replicas)
+        self.batches = TrainingBatches(self.splits["train"], self.experiment.seed, sizes)
         # Of batches of several sizes the largest stands for what a batch weighs.
-        self.settings = settings = dataclasses.replace(settings, batch_size=max(sizes.values()))
+        largest = max(sizes.values())
+        self.settings = dataclasses.replace(self.settings, batch_size=largest)
+        settings, evaluation = self.settings, self.evaluation
         if settings.steps_per_loop > 1 and len(self.batches.sizes) > 1:
             raise UserError(
                 "config.train.steps_per_loop must be 1 where batches are of several lengths, "
                 f"got {settings.steps_per_loop}: set it, or a single one of config.data.lengths"
             )
-        self.eval_sizes = sizes
-        if evaluation.batch_size is not None:
-            self.eval_sizes = dict.fromkeys(sizes, evaluation.batch_size)
-            if evaluation.batch_size % self.replicas:
-                raise UserError(
-                    f"config.eval.batch_size must be a multiple of {self.replicas} replicas, "
-                    f"got {evaluation.batch_size}"
-                )
         self.plan = Plan(
             total=self.steps(settings.steps),
             log_every=self.steps(settings.log_every),
@@ -356,16 +329,10 @@ class Trainer:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError):
             raise UserError(
-                f"out of memory after step {self.meta.step}: lower {self._size_key()} or "
+                f"out of memory after step {self.meta.step}: lower {size_key(self.experiment)} or "
                 f"config.eval.batch_size (now {max(self.eval_sizes.values())}), or raise "
                 f"config.train.accumulate; {self._kept()}"
             ) from None
-
-    def _size_key(self) -> str:
-        tokens = getattr(self.experiment.data, "tokens_per_batch", None)
-        if tokens is not None:
-            return f"config.data.tokens_per_batch (now {tokens})"
-        return f"config.train.batch_size (now {self.settings.batch_size})"
 
     def _kept(self) -> str:
         there = checkpoint.steps(self.workdir)
