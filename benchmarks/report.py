@@ -108,15 +108,19 @@ def scores(trained: dict[str, dict[str, Any]], baselines: dict[str, dict[str, An
 
 
 def speeds(records: dict[str, dict[str, Any]]) -> str:
-    """A row for each record: examples a second of each contestant."""
-    names = list(dict.fromkeys(n for r in records.values() for n in r["images_per_second"]))
-    rows = [["model", "precision", *names, "machine"]]
-    for name, record in records.items():
-        rates = record["images_per_second"]
-        model = name.removeprefix("speed_").replace(f"_{record['precision']}", "")
-        cells = [f"{rates[n]:,.0f}" if n in rates else "" for n in names]
-        rows.append([model, record["precision"], *cells, recorded.machine(record)])
-    return markdown(rows)
+    """A table for images and one for tokens: what each contestant trains on in a second."""
+    tables = []
+    for unit in ("images", "tokens"):
+        key = f"{unit}_per_second"
+        chosen = {name: record for name, record in records.items() if key in record}
+        names = list(dict.fromkeys(n for record in chosen.values() for n in record[key]))
+        rows = [[f"{unit} a second", "precision", *names, "machine"]]
+        for name, record in chosen.items():
+            model = name.removeprefix("speed_").replace(f"_{record['precision']}", "")
+            cells = [f"{record[key][n]:,.0f}" if n in record[key] else "" for n in names]
+            rows.append([model, record["precision"], *cells, recorded.machine(record)])
+        tables += [markdown(rows)] if chosen else []
+    return "\n\n".join(tables)
 
 
 def markdown(rows: list[list[str]]) -> str:

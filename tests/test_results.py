@@ -53,6 +53,20 @@ def test_a_cross_validation_tells_its_folds():
     assert f"{recorded.split(record)} {recorded.score(record)}" == f"held-out {told}"
 
 
+def test_speeds_of_images_and_of_tokens_are_apart():
+    rest = {"precision": "float32", "machine": "a machine"}
+    records = {
+        "speed_lstm_float32": {"tokens_per_second": {"modelzoo": 2e4, "PyTorch": 1e4}, **rest},
+        "speed_cnn_float32": {"images_per_second": {"modelzoo": 99.6}, **rest},
+    }
+    images, tokens = benchmark("report").speeds(records).split("\n\n")
+    assert images.splitlines()[2] == "| cnn | float32 | 100 | a machine |"
+    assert (
+        tokens.splitlines()[0] == "| tokens a second | precision | modelzoo | PyTorch | machine |"
+    )
+    assert tokens.splitlines()[2] == "| lstm | float32 | 20,000 | 10,000 | a machine |"
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_is_of_the_config_as_it_is(name):
     _, now = benchmark("recorded").trained_config(RECORDS[name])
