@@ -1,7 +1,6 @@
 """One interface to a trained model: a run's checkpoint, an exported folder, or one that ships."""
 
 import dataclasses
-import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -192,27 +191,31 @@ class Predictor:
     def predict_files(
         self, paths: Iterable[str | Path], batch_size: int = BATCH_SIZE
     ) -> Iterator[Prediction]:
-        """Predicts files of one example each, in order, `batch_size` of them in memory at a time.
+        """Predicts what files hold, in order, `batch_size` examples in memory at a time.
 
-        Those are encoded images, or CSV files of series. One that cannot be read or decoded gives a
-        `Prediction` with `error`; the others go on. Raises UserError where the model takes neither.
+        Those are encoded images, or CSV files of series, see `read_series`. One that cannot be read
+        or decoded gives a `Prediction` with `error`; the others go on. Raises UserError where the
+        model takes neither.
         """
         if self.spec.kind == "text":
             raise UserError(f"{self.origin} takes texts, which are no files: use predict_texts")
-        part, read = "encoded", Path.read_bytes
-        if self.spec.kind == "series":
-            part, read = "series", functools.partial(read_series, spec=self.spec)
+        series = self.spec.kind == "series"
 
         def contents() -> Iterator[tuple[str, Any]]:
             for file in map(str, paths):
                 try:
-                    yield file, read(Path(file))
+                    if not series:
+                        yield file, Path(file).read_bytes()
+                        continue
+                    for name, found in read_series(Path(file), self.spec):
+                        bad = isinstance(found, UserError)
+                        yield name, Prediction(name, error=str(found)) if bad else found
                 except OSError as error:
                     yield file, Prediction(file, error=error.strerror)
                 except UserError as error:
                     yield file, Prediction(file, error=str(error))
 
-        return self._predict(part, contents(), batch_size)
+        return self._predict("series" if series else "encoded", contents(), batch_size)
 
     def predict_texts(
         self, texts: Iterable[str | bytes], batch_size: int = BATCH_SIZE

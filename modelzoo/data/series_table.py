@@ -112,6 +112,7 @@ class SeriesTable(Table, Data):
                 features=("value",) if across else self.feature_columns,
                 mean=mean,
                 std=std,
+                columns=() if self.layout == "rows_are_steps" else self.feature_columns,
             )
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None

@@ -102,7 +102,8 @@ class TextSpec(Spec):
 class SeriesSpec(Spec):
     """Steps of a numeric series that a model sees, and the scale of its features.
 
-    `features` are their names; the model sees (value - mean) / std of each.
+    `features` are their names; the model sees (value - mean) / std of each. Where a row of a table
+    is an example, `columns` are those that it is read from; else the steps are rows.
     """
 
     kind = "series"
@@ -113,6 +114,7 @@ class SeriesSpec(Spec):
     features: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    columns: tuple[str, ...] = ()
 
 
 def load(values: dict[str, Any], folder: str | Path) -> Spec:
