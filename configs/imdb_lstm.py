@@ -2,9 +2,11 @@
 
 modelzoo train --config=imdb_lstm --workdir=runs/imdb_lstm
 
-Start from vectors of the training reviews' own words (docs/recipes.md):
+Start from vectors of the training reviews' own words (docs/texts.md):
 --config.train.init_embeddings=vectors.txt; how long it trains was chosen on a tenth of the training
 reviews.
+
+5 minutes on 2 cores of AMD EPYC; test accuracy 0.9088 (one seed).
 """
 
 from modelzoo.config import Experiment
