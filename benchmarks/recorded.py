@@ -81,5 +81,8 @@ def short(part: Any) -> str:
 
 
 def data_name(data: Any) -> str:
-    """The data set's name, else that of the source's class."""
-    return getattr(data, "name", type(data).__name__)
+    """The data set's name, else that of its folder or file, else that of the source's class."""
+    if hasattr(data, "name"):
+        return data.name
+    path = Path(getattr(data, "data_dir", None) or getattr(data, "path", type(data).__name__))
+    return path.parent.name if "{split}" in path.name else path.stem
