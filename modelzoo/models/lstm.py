@@ -22,6 +22,7 @@ class LSTM:
     series of its rows.
 
     embedding_dim: size of the tokens' vectors; None where the inputs are numbers.
+    embedding_scale: their numbers start evenly between minus this and this.
     cell: "lstm" with a forget gate, whose bias starts at 1; "gru", whose reset gate follows the
         matrix product, as in cuDNN; "rnn", a plain net of tanh.
     units: width of each layer, and in each direction if there are two.
@@ -41,6 +42,7 @@ class LSTM:
     """
 
     embedding_dim: int | None = None
+    embedding_scale: float = 0.05
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     units: tuple[int, ...] = (128,)
     bidirectional: bool = False
@@ -54,6 +56,8 @@ class LSTM:
     def __post_init__(self):
         if self.embedding_dim is not None and self.embedding_dim < 1:
             raise ValueError(f"embedding_dim must be at least 1, got {self.embedding_dim}")
+        if not self.embedding_scale > 0:
+            raise ValueError(f"embedding_scale must be above 0, got {self.embedding_scale}")
         if not self.units or min(self.units) < 1:
             raise ValueError(f"units must be one or more numbers above 0, got {self.units}")
         if self.dense and min(self.dense) < 1:
@@ -106,7 +110,13 @@ class LSTM:
             if self.embedding_dim is None:
                 raise ValueError("embedding_dim must be a number for tokens, got None")
             tokens = keras.Input(spec.shape[1:], dtype=spec.dtype, name="tokens")
-            x = layers.Embedding(spec.vocab_size, self.embedding_dim, name="embedding")(tokens)
+            scale = self.embedding_scale
+            x = layers.Embedding(
+                spec.vocab_size,
+                self.embedding_dim,
+                keras.initializers.RandomUniform(-scale, scale),
+                name="embedding",
+            )(tokens)
             return tokens, self._drop(x, "embedding_dropout"), keras.ops.not_equal(tokens, 0)
         if self.embedding_dim is not None:
             raise ValueError(

@@ -262,3 +262,13 @@ def test_an_embedding_is_for_tokens():
         LSTM().build(TOKENS, 2)
     with pytest.raises(ValueError, match="^embedding_dim must be None .*, got 4"):
         LSTM(embedding_dim=4).build(SERIES, 2)
+
+
+@pytest.mark.field("LSTM.embedding_scale")
+def test_vectors_start_within_their_scale():
+    for scale in (0.05, 2.0):
+        model = LSTM(**SMALL, embedding_scale=scale).build(TOKENS, 2)
+        vectors = model.get_layer("embedding").embeddings.numpy()
+        assert 0.8 * scale < np.abs(vectors).max() <= scale
+    with pytest.raises(ValueError, match="embedding_scale must be above 0, got 0"):
+        LSTM(embedding_scale=0.0)

@@ -1,5 +1,6 @@
 """The mean of the last checkpoints: what is scored is what is served."""
 
+import dataclasses
 import json
 import shutil
 
@@ -97,6 +98,9 @@ def test_too_few_checkpoints_are_told_before_the_training(tmp_path):
     write(tmp_path, 55, interim=True)
     with pytest.raises(UserError, match="this run has 2 at its end"):
         averaging.check(tmp_path, three, 3, plan)
+    # It stays the newest of a run that is to end there.
+    ended = dataclasses.replace(plan, total=55)
+    averaging.check(tmp_path, Evaluation(average_checkpoints=2), 2, ended)
     write(tmp_path, 60)
     with pytest.raises(UserError, match="this run has 2 at its end"):
         averaging.check(tmp_path, three, 3, plan)
