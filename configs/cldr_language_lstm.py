@@ -15,10 +15,17 @@ from modelzoo.train.settings import Evaluation, Train
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
-        model=LSTM(embedding_dim=64, units=(256,), bidirectional=True, pooling="max", dropout=0.4),
+        model=LSTM(
+            embedding_dim=64,
+            embedding_scale=1.7,
+            units=(256,),
+            bidirectional=True,
+            pooling="max",
+            dropout=0.3,
+        ),
         task=TextClassification(label_smoothing=0.1),
         data=CldrNames(),
         optimizer=AdamW(learning_rate=3e-3, schedule=Cosine(warmup="2 epochs"), weight_decay=0.05),
-        train=Train(steps="25 epochs", batch_size=64, ema_decay=0.998, clip_global_norm=1.0),
+        train=Train(steps="15 epochs", batch_size=64, ema_decay=0.998, clip_global_norm=1.0),
         eval=Evaluation(every="5 epochs"),
     )
