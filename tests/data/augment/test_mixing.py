@@ -80,6 +80,10 @@ def test_the_boxes_of_cutmix_have_the_area_that_is_drawn():
     np.testing.assert_allclose(areas, 1 - share.numpy()[whole], atol=0.02)
     assert (rows >= 0).all() and (columns >= 0).all()
     assert (top + rows <= 400).all() and (left + columns <= 200).all()
+    # Small ones lie anywhere: each coordinate is uniform, of its own draw.
+    small = share.numpy() > 0.9
+    assert np.ptp(top[small]) > 300 and np.ptp(left[small]) > 150
+    assert abs(np.corrcoef(top[small], left[small])[0, 1]) < 5 / np.sqrt(small.sum())
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 1.0, 4.0])
