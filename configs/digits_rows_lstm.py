@@ -1,6 +1,8 @@
 """Two LSTM layers of 128 over the rows of images: Handwritten digits, read line by line.
 
 modelzoo train --config=digits_rows_lstm --workdir=runs/digits_rows_lstm
+
+56 seconds on 2 cores of AMD EPYC; test accuracy 0.9759 (mean of 3 seeds, lowest 0.9750).
 """
 
 from modelzoo.config import Experiment

@@ -1,6 +1,8 @@
 """Sentiment of phrases and sentences of film reviews, SST-2, scored on its dev split.
 
 modelzoo train --config=sst2_lstm --workdir=runs/sst2_lstm
+
+2 minutes on 2 cores of AMD EPYC; dev accuracy 0.8199 (one seed).
 """
 
 from modelzoo.config import Experiment
