@@ -79,6 +79,7 @@ class TrainingBatches:
         self._rows = _by_length(source, list(sizes))
         self._sizes = {length: sizes[length] for length in self._rows}
         self._orders = {k: Order(seed + k, len(rows)) for k, rows in self._rows.items()}
+        # Replaced as a whole: the pipeline's thread and the trainer's both ask.
         self._planned: tuple[int, list[Batch]] = (-1, [])
 
     @property
@@ -131,8 +132,9 @@ class TrainingBatches:
 
     def _epoch(self, epoch: int) -> list[Batch]:
         """The batches that end within an epoch, in their order."""
-        if self._planned[0] == epoch:
-            return self._planned[1]
+        planned, batches = self._planned
+        if planned == epoch:
+            return batches
         batches = []
         before, after = self._batches_before(epoch), self._batches_before(epoch + 1)
         for length, size in self._sizes.items():
@@ -142,8 +144,9 @@ class TrainingBatches:
             batches += map(Batch, rows, epochs.reshape(number, size), itertools.repeat(length))
         # Of another key than those of the rows.
         order = Order(~self.seed, max(len(batches), 1)).permutation(epoch)
-        self._planned = epoch, [batches[k] for k in order[: len(batches)]]
-        return self._planned[1]
+        batches = [batches[k] for k in order[: len(batches)]]
+        self._planned = (epoch, batches)
+        return batches
 
 
 def evaluation_batches(source: Source, sizes: dict[int, int]) -> list[Batch]:

@@ -23,18 +23,20 @@ class Order:
         self.seed = seed
         self.num_examples = num_examples
         self.shuffle = shuffle
-        self._epoch = -1
-        self._permutation = np.arange(num_examples)
+        # Replaced as a whole: several threads may ask.
+        self._last = (-1, np.arange(num_examples))
 
     def permutation(self, epoch: int) -> np.ndarray:
         """The rows of one epoch in their order, int64 `[num_examples]`."""
-        if self.shuffle and epoch != self._epoch:
+        last, permutation = self._last
+        if self.shuffle and epoch != last:
             # Only the raw stream of a bit generator is promised to be the same in every NumPy
             # version; Generator.permutation is not.
             key = np.array([self.seed & _MASK64, epoch], np.uint64)
             keys = np.random.Philox(key=key).random_raw(self.num_examples)
-            self._epoch, self._permutation = epoch, np.argsort(keys, kind="stable")
-        return self._permutation
+            permutation = np.argsort(keys, kind="stable")
+            self._last = (epoch, permutation)
+        return permutation
 
     def rows(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows and epochs of positions `first` to `first + count - 1`, both int64 `[count]`."""

@@ -172,10 +172,9 @@ def _replica_batch(batch_size: int, replicas: int, num_shards: int) -> int:
 
 def _cut(value: tf.Tensor, loop: int) -> tf.Tensor:
     """Flat rows as those of each step: `[loop * n, ...]` to `[loop, n, ...]`."""
-    static = value.shape[1:]
-    count = None if value.shape[0] is None else value.shape[0] // loop
-    shape = tf.concat([[loop, tf.shape(value)[0] // loop], tf.shape(value)[1:]], 0)
-    return tf.ensure_shape(tf.reshape(value, shape), [loop, count, *static])
+    sizes = zip(value.shape, tf.unstack(tf.shape(value)), strict=True)
+    rows, *rest = (static or dynamic for static, dynamic in sizes)
+    return tf.reshape(value, [loop, rows // loop, *rest])
 
 
 def _made(

@@ -122,6 +122,8 @@ def load(values: dict[str, Any], folder: str | Path) -> Spec:
 
     Raises TypeError, KeyError or ValueError where they describe none.
     """
+    if not isinstance(values, dict):
+        raise TypeError(f"must be an object, got {values!r}")
     kinds = {cls.kind: cls for cls in (ImageSpec, TextSpec, SeriesSpec)}
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
     cls = kinds[values.get("kind", "image")]
