@@ -18,10 +18,10 @@ def get_config() -> Experiment:
     return Experiment(
         model=LSTM(
             embedding_dim=16,
+            embedding_scale=1.7,
             units=(48,),
             bidirectional=True,
             pooling="attention",
-            dropout=0.2,
             word_dropout=0.1,
         ),
         task=TextClassification(),
@@ -37,5 +37,5 @@ def get_config() -> Experiment:
             test_split=None,
         ),
         optimizer=Adam(learning_rate=5e-3, schedule=Cosine(warmup="1 epoch")),
-        train=Train(steps="20 epochs", batch_size=64, clip_global_norm=1.0),
+        train=Train(steps="20 epochs", batch_size=32, clip_global_norm=1.0),
     )
