@@ -29,8 +29,7 @@ def card(name: str, record: dict[str, Any]) -> str:
     rows = {
         "Model": f"`{recorded.short(experiment.model)}`, {record['parameters']:,} parameters, "
         f"{megabytes:.1f} MB in float32",
-        "Takes": f"images of {spec['height']}x{spec['width']}, {spec['channels']} channel(s); "
-        "files of other sizes are brought to it",
+        "Takes": takes(spec),
         "Gives": "a probability for each of " + ", ".join(spec["class_names"]),
         "Data": words["data"],
         "Licence of the data": words["licence"],
@@ -62,3 +61,11 @@ def card(name: str, record: dict[str, Any]) -> str:
             f"{words['limits']}\n",
         ]
     )
+
+
+def takes(spec: dict[str, Any]) -> str:
+    """What a model is given, in words."""
+    if spec.get("kind") == "text":
+        return f"texts, of which up to {spec['lengths'][-1]} tokens are read"
+    size = f"{spec['height']}x{spec['width']}, {spec['channels']} channel(s)"
+    return f"images of {size}; files of other sizes are brought to it"

@@ -37,7 +37,9 @@ def served_weights(run: Path) -> tuple[Predictor, dict[str, np.ndarray]]:
 
 def portable(experiment: config.Experiment) -> config.Experiment:
     """The experiment without the folder in which this machine keeps its data."""
-    return dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, data_dir=None))
+    data = experiment.data
+    folder = {"data_dir": None} if hasattr(data, "data_dir") else {}
+    return dataclasses.replace(experiment, data=dataclasses.replace(data, **folder))
 
 
 def ship(run: Path, name: str) -> None:
@@ -69,7 +71,7 @@ def ship(run: Path, name: str) -> None:
         if size > MEGABYTES * 1e6:
             sys.exit(f"the weights are {size / 1e6:.1f} MB, more than {MEGABYTES}")
         split, headline = recorded.split(record), recorded.headline(record)
-        got = evaluate(name, split, experiment.data.data_dir)[headline]
+        got = evaluate(name, split, getattr(experiment.data, "data_dir", None))[headline]
         if got != scores[split][headline]:
             sys.exit(f"the shipped weights reach {headline} {got}, not {scores[split][headline]}")
     except BaseException:
@@ -80,7 +82,7 @@ def ship(run: Path, name: str) -> None:
 def evaluate(name: str, split: str, data_dir: str | None) -> dict[str, Any]:
     """The scores that the command gives for the shipped model."""
     words = ["evaluate", f"--model={name}", f"--split={split}", "--format=json"]
-    words += [f"--config.data.data_dir={data_dir}"]
+    words += [f"--config.data.data_dir={data_dir}"] if data_dir else []
     with contextlib.redirect_stdout(io.StringIO()) as out:
         if code := dispatch(words):
             sys.exit(code)

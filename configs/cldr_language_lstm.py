@@ -1,6 +1,8 @@
 """A bidirectional LSTM tells the language of a name; needs no network, trains in a few minutes.
 
 modelzoo train --config=cldr_language_lstm --workdir=runs/cldr_language_lstm
+
+4 minutes on 2 cores of AMD EPYC; test accuracy 0.8489 (one seed).
 """
 
 from modelzoo.config import Experiment

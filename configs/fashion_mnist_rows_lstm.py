@@ -1,6 +1,8 @@
 """Two LSTM layers of 128 over the rows of images: Fashion-MNIST, read line by line.
 
 modelzoo train --config=fashion_mnist_rows_lstm --workdir=runs/fashion_mnist_rows_lstm
+
+10 minutes on 2 cores of AMD EPYC; test accuracy 0.9050 (one seed).
 """
 
 from modelzoo.config import Experiment
