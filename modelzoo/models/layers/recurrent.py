@@ -138,10 +138,6 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
         # XLA differentiates none but loops of a known number of steps at most.
         return tf.while_loop(condition, body, tuple(start), maximum_iterations=x.shape[0])[1:]
 
-    def parts(x, seen):
-        x, seen = tf.cast(x, wide), tf.cast(seen, wide)
-        return [x + seen] if summed else [x, seen]
-
     def advance(t, parts, states):
         new = step(*parts, states)
         if mask is None:
@@ -152,21 +148,25 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
         return tf.TensorArray(kind, length, clear_after_read=False, element_shape=like.shape[-2:])
 
     def forward(x, kernel, bias, states, keep):
-        """The last states, and arrays: outputs, `seen` and all states but the first."""
+        """The last states, and arrays: outputs, what gates see, all states but the first."""
+        if summed:
+            x = tf.nn.bias_add(x, bias)
 
-        def body(t, states, arrays):
-            output = tf.cast(states[0], dtype)
-            seen = output if dropout is None else output * dropout
-            seen = tf.nn.bias_add(seen @ kernel, bias)
-            new = advance(t, parts(x[t], seen), states)
-            kept = [tf.cast(new[0], dtype), seen, *states[1:]]
-            arrays = [a.write(t, value) for a, value in zip(arrays, kept, strict=False)]
-            return t + 1, new, arrays
+        def body(t, output, states, arrays):
+            seen = (output if dropout is None else output * dropout) @ kernel
+            seen = x[t] + seen if summed else tf.nn.bias_add(seen, bias)
+            given = [seen] if summed else [x[t], seen]
+            new = advance(t, [tf.cast(part, wide) for part in given], states)
+            output = tf.cast(new[0], dtype)
+            kept = zip(arrays, [output, seen, *states[1:]], strict=False)
+            return t + 1, output, new, [a.write(t, value) for a, value in kept]
 
         arrays = [array(states[0], dtype)]
         if keep:
             arrays += [array(x, dtype), *(array(s, wide) for s in states[1:])]
-        return loop(lambda t, *_: t < length, body, [0, [tf.cast(s, wide) for s in states], arrays])
+        wider = [tf.cast(state, wide) for state in states]
+        start = [0, tf.cast(states[0], dtype), wider, arrays]
+        return loop(lambda t, *_: t < length, body, start)[1:]
 
     if not keep:
         last, arrays = forward(x, kernel, bias, states, keep)
@@ -183,7 +183,8 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
             back = tf.transpose(kernel)
 
             def body(t, d_states, d_arrays):
-                given = parts(x[t], seen.read(t))
+                given = [seen.read(t)] if summed else [x[t], seen.read(t)]
+                given = [tf.cast(part, wide) for part in given]
                 olds = [tf.cast(before[t], wide), *(array.read(t) for array in kept)]
                 d_states[0] += tf.cast(d_outputs[t], wide)
                 with tf.GradientTape() as tape:
