@@ -18,6 +18,8 @@ from modelzoo.transfer.freeze import freeze
 SPEC = ImageSpec(8, 8, 2, ("a", "b", "c"))
 BATCH = 16
 RESNET = ResNet(depth=8, width=4)
+# The least that has batch statistics, for what needs no more: a ResNet takes long to trace.
+NORMED = CNN(filters=(4, 4), padding="same", batch_norm=True, pooling="average", dense=())
 TINY_CNN = CNN(filters=(4, 4), padding="same", dense=(8,), l2=1e-3)
 EVERYTHING = {"clip_global_norm": 0.5, "clip_value": 0.1, "clip_norm": 0.4, "ema_decay": 0.9}
 

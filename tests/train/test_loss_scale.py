@@ -1,5 +1,6 @@
 """Training in float16: gradients stay above zero, and an overflow costs one update, no more."""
 
+import dataclasses
 import re
 import shutil
 
@@ -7,12 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from runs import change, train
-from stepping import RESNET, TINY_CNN, assert_close, batches_of, feed, make, run
+from stepping import NORMED, TINY_CNN, assert_close, batches_of, feed, make, run
 
 import modelzoo
 from modelzoo.errors import UserError
 from modelzoo.models.cnn import CNN
-from modelzoo.models.resnet import ResNet
 from modelzoo.train import checkpoint, run_folder
 from modelzoo.train.loss_scale import LossScale
 from modelzoo.train.optimizer import SGD, AdamW
@@ -91,7 +91,7 @@ def test_the_same_update_over_replicas_and_micro_batches_where_one_replica_overf
     assert np.abs(moved).max() > 0.03
 
 
-@pytest.mark.parametrize("model", [RESNET, ResNet(depth=8, width=4, synchronized=False)])
+@pytest.mark.parametrize("model", [NORMED, dataclasses.replace(NORMED, synchronized=False)])
 def test_an_overflow_on_one_replica_changes_the_scale_and_the_step_alone(model):
     step, state = make(model, AdamW(0.01), replicas=2, ema_decay=0.9, **HALF)
     batches = overflowing(3, 1)
