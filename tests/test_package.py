@@ -64,7 +64,8 @@ def test_the_wheel_holds_modules_configs_trained_models_and_the_licence(source, 
     expected |= {f"modelzoo/configs/{name}" for name in modules(ROOT / "configs")}
     assert {name for name in inside if name.endswith(".py")} == expected
     assert any(name.endswith("/LICENSE") for name in inside)
-    models = {path.relative_to(ROOT) for path in (ROOT / "modelzoo" / "zoo").glob("[!_]*/*")}
+    found = (ROOT / "modelzoo" / "zoo").glob("[!_]*/**/*")
+    models = {path.relative_to(ROOT) for path in found if path.is_file()}
     assert len(models) >= 4 and {path.as_posix() for path in models} <= inside
     assert not any(name.startswith(("tests", "configs", "build")) for name in inside)
 
@@ -74,7 +75,7 @@ def test_the_wheel_holds_modules_configs_trained_models_and_the_licence(source, 
     assert configs == str(target / "modelzoo" / "configs" / "__init__.py")
     assert shown == names
     trained = first + "from modelzoo import zoo; print(*zoo.names())"
-    assert run(sys.executable, trained, tmp_path) == sorted({path.parent.name for path in models})
+    assert run(sys.executable, trained, tmp_path) == sorted({path.parts[2] for path in models})
     console = first + "from modelzoo.cli.main import dispatch; dispatch(['--version'])"
     version = wheel.name.split("-")[1]
     assert run(sys.executable, console, tmp_path) == ["modelzoo", version]
