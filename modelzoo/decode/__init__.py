@@ -1,0 +1,1 @@
+"""Search for the sequences that a decoder finds likely."""
