@@ -104,6 +104,18 @@ def test_a_position_within_a_batch_goes_on_at_the_next_one():
     np.testing.assert_array_equal(rest[0].rows, whole[1].rows)
 
 
+def test_epochs_differ_in_the_order_of_lengths_and_lengths_in_that_of_their_rows():
+    # 24 rows of each length fill whole batches: each epoch has as many of each.
+    batches = TrainingBatches(source_of(np.repeat(LENGTHS, 24)), 1, dict.fromkeys(LENGTHS, 4))
+    epochs = [batches.take(72 * k, 18)[0] for k in range(4)]
+    assert len({tuple(b.length for b in epoch) for epoch in epochs}) == 4
+    # Rows that stand alike within their lengths do not come into batches of the same.
+    drawn = [
+        {frozenset((b.rows % 24).tolist()) for b in epochs[0] if b.length == n} for n in LENGTHS
+    ]
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
+
+
 def test_the_mean_size_tells_the_steps_of_an_epoch():
     batches = TrainingBatches(texts(), 1, {4: 8, 8: 4, 16: 2})
     steps = 103 / batches.mean_size
