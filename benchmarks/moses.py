@@ -26,8 +26,9 @@ def main() -> None:
             lines = file.read_text(encoding="utf-8").splitlines()
             with open(args.output / file.name, "w", encoding="utf-8") as out:
                 for line in lines:
-                    line = words.tokenize(punctuation.normalize(line), return_str=True, escape=False)
-                    out.write(line.lower() + "\n")
+                    line = punctuation.normalize(line)
+                    tokens = words.tokenize(line, escape=False)
+                    out.write(" ".join(tokens).lower() + "\n")
             print(f"{file.name}: {len(lines)} lines")
 
 
