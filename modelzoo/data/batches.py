@@ -35,18 +35,23 @@ def batch_sizes(
 ) -> dict[int, int]:
     """Rows of a batch by length, ascending: as many of each, or what a number of tokens holds.
 
-    That is rounded down to a multiple of 8 and of `parts`, replicas times micro-batches: so 1, 2, 4
-    and 8 parts divide the same batches. Raises UserError where nothing is left.
+    Pairs of texts are as long as the longer of their two lengths. The rows are rounded down to a
+    multiple of 8 and of `parts`, replicas times micro-batches: so 1, 2, 4 and 8 parts divide the
+    same batches. Raises UserError where nothing is left.
     """
     lengths = [0] if source.lengths is None else source.spec.lengths
     if tokens_per_batch is None:
         return dict.fromkeys(lengths, batch_size)
     multiple = math.lcm(_MULTIPLE, parts)
-    sizes = {length: tokens_per_batch // length // multiple * multiple for length in lengths}
+    widths = list(map(max, lengths, getattr(source.spec, "target_lengths", lengths)))
+    sizes = {
+        length: tokens_per_batch // width // multiple * multiple
+        for length, width in zip(lengths, widths, strict=True)
+    }
     if not min(sizes.values()):
         raise UserError(
-            f"config.data.tokens_per_batch must hold {multiple} texts of {lengths[-1]} tokens, "
-            f"{multiple * lengths[-1]}, got {tokens_per_batch}"
+            f"config.data.tokens_per_batch must hold {multiple} texts of {widths[-1]} tokens, "
+            f"{multiple * widths[-1]}, got {tokens_per_batch}"
         )
     return sizes
 

@@ -2,21 +2,24 @@
 
 import csv
 import dataclasses
-import glob
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from modelzoo.data.spec import Targets
-from modelzoo.data.splits import MissingSplitError, part_by_hash, split_names
+from modelzoo.data.splits import (
+    SPLIT,
+    MissingSplitError,
+    part_by_hash,
+    split_files,
+    split_names,
+)
 from modelzoo.errors import UserError
 
-_SPLIT = "{split}"
 _LARGEST = float(np.finfo(np.float32).max)
 _JSON = (".jsonl", ".json")
 
@@ -134,10 +137,9 @@ class Table:
                 "tag_separator must be None or the text between tags, where targets is 'tags', "
                 f"got {self.tag_separator!r} where it is {self.targets!r}"
             )
-        if self.split_column is not None and _SPLIT in self.path:
+        if self.split_column is not None and SPLIT in self.path:
             raise ValueError(
-                f"split_column must be None where path has {_SPLIT} in it, "
-                f"got {self.split_column!r}"
+                f"split_column must be None where path has {SPLIT} in it, got {self.split_column!r}"
             )
         if self._is_json and not (self.columns is None and self.header):
             raise ValueError(
@@ -172,14 +174,8 @@ class Table:
         """
         path = os.path.expanduser(self.path)
         found = Rows(path, [], [], set())
-        files = {"train": path}
-        if _SPLIT in path:
-            before, after = map(re.escape, path.split(_SPLIT, 1))
-            files = {
-                match[1]: file
-                for file in sorted(glob.glob("*".join(map(glob.escape, path.split(_SPLIT, 1)))))
-                if (match := re.fullmatch(f"{before}([^/]*){after}", file))
-            }
+        files = split_files(path)
+        if SPLIT in path:
             found.known.update(files)
             files = {name: file for name, file in files.items() if name in used}
         fields = {**fields, "target_columns": self.target_columns}

@@ -28,6 +28,9 @@ class Source:
         skipped: (name, reason) of the bad examples that were left out.
         lengths: steps of each row, int64 `[n]`, where rows differ in it; else None.
         groups: name of each row's group, of which cross-validation takes all or none; or None.
+        tokens: of each row, int64 `[n]`, as the speed of training counts them: those of its target
+            text where it has one, else its steps; None without lengths.
+        references: the target texts of each row, whole, that an output is compared with; or None.
     """
 
     def __init__(
@@ -39,12 +42,16 @@ class Source:
         examine: Callable[[int], object] | None = None,
         lengths: np.ndarray | None = None,
         groups: Sequence[str] | None = None,
+        tokens: np.ndarray | None = None,
+        references: Sequence[tuple[str, ...]] | None = None,
     ):
         self.spec = spec
         self.ids = ids
         self.skipped = list(skipped)
         self.lengths = lengths
         self.groups = groups
+        self.tokens = lengths if tokens is None else tokens
+        self.references = references
         self._read = read
         self._examine = examine
 
@@ -59,8 +66,9 @@ class Source:
         """Reads rows by index (int64 `[n]`, -1 for padding), in a graph as well.
 
         Returns what the source holds, such as `image` (uint8 `[n, height, width, channels]`),
-        `encoded` (string `[n]`) or `tokens` (int32 `[n, length]`), `label` (as `spec.targets`
-        says), `weight` (float32 `[n]`, 0 for padding) and `index`, the indices themselves.
+        `encoded` (string `[n]`), `tokens` (int32 `[n, length]`) or `source` and `target` (int32,
+        see `pair_source`), `label` (as `spec.targets` says), `weight` (float32 `[n]`, 0 for
+        padding) and `index`, the indices themselves.
         Where rows have `lengths`, `length` is what they are padded to: the longest of the spec
         where it is None.
         """
@@ -93,6 +101,8 @@ class Source:
             examine and (lambda row: examine(int(rows[row]))),
             None if self.lengths is None else self.lengths[rows],
             None if self.groups is None else [self.groups[row] for row in rows],
+            None if self.tokens is None else self.tokens[rows],
+            None if self.references is None else [self.references[row] for row in rows],
         )
 
 

@@ -1,5 +1,6 @@
 """Slices of splits, written as TFDS writes them: "train", "train[:80%]", "test[-100:]"."""
 
+import glob
 import hashlib
 import os
 import re
@@ -9,8 +10,11 @@ import numpy as np
 
 from modelzoo.errors import UserError
 
+SPLIT = "{split}"
+"""Stands for the name of a split in a path."""
+
 _BOUND = r"\s*(?:(-?\d+)\s*(%?))?\s*"
-_SPLIT = re.compile(rf"([\w.-]+)(?:\[{_BOUND}:{_BOUND}\])?")
+_WRITTEN = re.compile(rf"([\w.-]+)(?:\[{_BOUND}:{_BOUND}\])?")
 
 
 class MissingSplitError(UserError):
@@ -25,6 +29,17 @@ def split_name(split: str) -> str:
 def split_names(*splits: str | None) -> set[str]:
     """The names of those splits that are not None."""
     return {split_name(split) for split in splits if split}
+
+
+def split_files(path: str) -> dict[str, str]:
+    """The file of each split: those that there are where `{split}` is in the path, else "train"."""
+    path = os.path.expanduser(path)
+    if SPLIT not in path:
+        return {"train": path}
+    before, after = map(re.escape, path.split(SPLIT, 1))
+    files = sorted(glob.glob("*".join(map(glob.escape, path.split(SPLIT, 1)))))
+    found = ((re.fullmatch(f"{before}([^/]*){after}", file), file) for file in files)
+    return {match[1]: file for match, file in found if match}
 
 
 def split_slice(
@@ -84,7 +99,7 @@ def part_by_hash(split: str, keys: Sequence[str]) -> np.ndarray:
 
 
 def _match(split: str) -> re.Match:
-    match = _SPLIT.fullmatch(split.strip())
+    match = _WRITTEN.fullmatch(split.strip())
     if not match:
         raise UserError(
             f"cannot understand the split {split!r}; write such as 'train', 'train[:80%]' or "

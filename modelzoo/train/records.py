@@ -125,9 +125,9 @@ class Records:
             self.worked += worked
             self.timed["steps"] += len(batches)
             self.timed["examples"] += sum(len(batch.rows) for batch in batches)
-            lengths = self.source.lengths
-            if lengths is not None:
-                self.timed["tokens"] += int(sum(lengths[batch.rows].sum() for batch in batches))
+            tokens = self.source.tokens
+            if tokens is not None:
+                self.timed["tokens"] += int(sum(tokens[batch.rows].sum() for batch in batches))
         self.traced.add(batches[0].length)
 
     def train(self, step: int, examples: int) -> None:
