@@ -17,7 +17,9 @@ def load(folder: str | Path) -> Tokenizer:
     kinds = {kind.__name__: kind for kind in (Characters, Words, Subwords)}
     try:
         saved = json.loads(Path(folder, FILE).read_text(encoding="utf-8"))
-        config = kinds[saved["type"]](**saved["config"])
+        fields = saved["config"]
+        fields |= {"special": tuple(fields.get("special", ()))}
+        config = kinds[saved["type"]](**fields)
         return config.load(tuple(saved["vocabulary"]), Path(folder))
     except OSError as error:
         name = Path(error.filename or FILE).name

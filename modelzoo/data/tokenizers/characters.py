@@ -40,8 +40,10 @@ class Characters(TokenizerConfig):
         for chunk in chunks(texts):
             found = np.unique(self.codes(chunk).flat_values, return_counts=True)
             counts.update(dict(zip(*(part.tolist() for part in found), strict=True)))
-        kept = frequent(counts, self.size, self.min_count)
-        return CharacterTokenizer(self, SPECIAL + tuple(map(chr, kept)))
+        for code in self.stand_ins:
+            del counts[ord(code)]
+        kept = frequent(counts, self)
+        return CharacterTokenizer(self, self.first + tuple(map(chr, kept)))
 
     def load(self, vocabulary: tuple[str, ...], folder: Path) -> "CharacterTokenizer":
         return CharacterTokenizer(self, vocabulary)
@@ -50,12 +52,17 @@ class Characters(TokenizerConfig):
 class CharacterTokenizer(Tokenizer):
     """Characters by number."""
 
+    _space = ""
+
     def __init__(self, config: Characters, vocabulary: tuple[str, ...]):
         super().__init__(config, vocabulary)
-        self._lookup = Lookup(np.array([ord(c) for c in vocabulary[len(SPECIAL) :]], np.int32))
+        self._lookup = Lookup(np.array(list(map(ord, self.split_tokens[len(SPECIAL) :])), np.int32))
 
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return tf.ragged.map_flat_values(self._lookup, self.config.codes(texts))
 
     def _text(self, ids: list[int]) -> str:
         return "".join("\ufffd" if k == UNKNOWN else self.vocabulary[k] for k in ids)
+
+    def _cleaned(self, joined: tf.Tensor) -> tf.Tensor:
+        return joined

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from modelzoo.errors import UserError
 
 MODEL = "sentencepiece.model"
 _SPACE, _INNER = "\u2581", "##"
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,15 +52,20 @@ class Subwords(TokenizerConfig):
     def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Words `[n, None]` of texts `[n]`, which pieces never cross."""
         texts = self.normalised(texts)
-        return split_punctuation(texts) if self.kind == "wordpiece" else split_space(texts)
+        if self.kind == "wordpiece":
+            return split_punctuation(self.spaced(texts))
+        return split_space(texts)
 
     def train(self, texts: Iterable[str | bytes]) -> "Tokenizer":
         extra("tensorflow_text")  # Told before the training.
         model = _learn(self, texts)
         read = extra("sentencepiece").SentencePieceProcessor(model_proto=model)
-        vocabulary = tuple(read.id_to_piece(k) for k in range(read.vocab_size()))
+        learned = [read.id_to_piece(k) for k in range(len(self.first), read.vocab_size())]
         if self.kind == "wordpiece":
-            return WordPiece(self, _word_pieces(self, vocabulary))
+            learned = _word_pieces(self, learned)
+        vocabulary = (*self.first, *learned)
+        if self.kind == "wordpiece":
+            return WordPiece(self, vocabulary)
         return SentencePiece(self, vocabulary, model)
 
     def load(self, vocabulary: tuple[str, ...], folder: Path) -> "Tokenizer":
@@ -83,6 +90,8 @@ class _Pieces(Tokenizer):
 class SentencePiece(_Pieces):
     """Pieces by a model of SentencePiece, in its own format."""
 
+    _space = ""
+
     def __init__(self, config: Subwords, vocabulary: tuple[str, ...], model: bytes):
         super().__init__(config, vocabulary)
         self.model = model
@@ -100,7 +109,19 @@ class SentencePiece(_Pieces):
         return (self.config, self.model)
 
     def _text(self, ids: list[int]) -> str:
-        return self._reader().detokenize(tf.constant(ids, tf.int32)).numpy().decode()
+        text = self._reader().detokenize(tf.constant(ids, tf.int32)).numpy().decode()
+        for special, code in zip(self.config.special, self.config.stand_ins, strict=True):
+            text = text.replace(code, special)
+        return text
+
+    def _surface(self, token: str) -> str | bytes:
+        if self.config.byte_fallback and (byte := _BYTE.fullmatch(token)):
+            return bytes.fromhex(byte[1])
+        return token.replace(_SPACE, " ")
+
+    def _cleaned(self, joined: tf.Tensor) -> tf.Tensor:
+        # Bytes may stand in any order, so that they are no text.
+        return super()._cleaned(tf.strings.unicode_transcode(joined, "UTF-8", "UTF-8"))
 
     def save(self, folder: str | Path) -> None:
         super().save(folder)
@@ -115,7 +136,7 @@ class WordPiece(_Pieces):
         self._split = (
             extra("tensorflow_text")
             .FastWordpieceTokenizer(
-                list(vocabulary),
+                list(self.split_tokens),
                 suffix_indicator=_INNER,
                 token_out_type=tf.int32,
                 unknown_token=SPECIAL[1],
@@ -126,6 +147,9 @@ class WordPiece(_Pieces):
 
     def _text(self, ids: list[int]) -> str:
         return super()._text(ids).replace(f" {_INNER}", "")
+
+    def _surface(self, token: str) -> str:
+        return token.removeprefix(_INNER) if token.startswith(_INNER) else f" {token}"
 
 
 def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
@@ -149,6 +173,7 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
             eos_id=-1,
             pad_piece=SPECIAL[0],
             unk_piece=SPECIAL[1],
+            user_defined_symbols=list(config.stand_ins),
             # What it reads is normalised. Without a rule each reader of the model logs a line.
             normalization_rule_name="nfkc" if config.normalize == "nfkc" else "identity",
             character_coverage=config.character_coverage,
@@ -166,19 +191,20 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
     return model.getvalue()
 
 
-def _word_pieces(config: Subwords, learned: Sequence[str]) -> tuple[str, ...]:
-    """The vocabulary of WordPiece that SentencePiece's pieces, the most useful first, make."""
+def _word_pieces(config: Subwords, learned: Sequence[str]) -> list[str]:
+    """The pieces of WordPiece that SentencePiece's, the most useful first, make."""
     found = [
         piece.removeprefix(_SPACE) if piece.startswith(_SPACE) else _INNER + piece
-        for piece in learned[len(SPECIAL) :]
+        for piece in learned
         if piece != _SPACE
     ]
     # Without each of its characters a word would be unknown.
     single = sorted({c for piece in found for c in piece.removeprefix(_INNER)})
-    if len(SPECIAL) + 2 * len(single) > config.size:
-        raise _failed(config, f"single characters need {len(SPECIAL) + 2 * len(single)}")
-    kept = [*SPECIAL, *single, *(_INNER + c for c in single), *found]
-    return tuple(dict.fromkeys(kept))[: config.size]
+    least = len(config.first) + 2 * len(single)
+    if least > config.size:
+        raise _failed(config, f"single characters need {least}")
+    kept = [*single, *(_INNER + c for c in single), *found]
+    return list(dict.fromkeys(kept))[: config.size - len(config.first)]
 
 
 def _failed(config: Subwords, reason: str) -> UserError:

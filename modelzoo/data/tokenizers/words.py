@@ -41,12 +41,13 @@ class Words(TokenizerConfig):
 
     def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Words `[n, None]` of texts `[n]`."""
-        texts = self.normalised(texts)
+        texts = self.spaced(self.normalised(texts))
         return split_punctuation(texts) if self.split == "punctuation" else split_space(texts)
 
     def train(self, texts: Iterable[str | bytes]) -> "WordTokenizer":
-        kept = frequent(count(self.words, texts), self.size, self.min_count)
-        return WordTokenizer(self, SPECIAL + tuple(kept))
+        counts = count(self.words, texts)
+        counts = {word: number for word, number in counts.items() if word not in self.stand_ins}
+        return WordTokenizer(self, self.first + tuple(frequent(counts, self)))
 
     def load(self, vocabulary: tuple[str, ...], folder: Path) -> "WordTokenizer":
         return WordTokenizer(self, vocabulary)
@@ -57,7 +58,7 @@ class WordTokenizer(Tokenizer):
 
     def __init__(self, config: Words, vocabulary: tuple[str, ...]):
         super().__init__(config, vocabulary)
-        self._lookup = Lookup(_fingerprints(tf.constant(vocabulary[len(SPECIAL) :])).numpy())
+        self._lookup = Lookup(_fingerprints(tf.constant(self.split_tokens[len(SPECIAL) :])).numpy())
 
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         words = self.config.words(texts)

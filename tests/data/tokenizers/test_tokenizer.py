@@ -214,3 +214,127 @@ def test_a_library_that_is_missing_is_told_with_the_command_that_brings_it(monke
     monkeypatch.setitem(sys.modules, "tensorflow_text", None)
     with pytest.raises(UserError, match=r"needs tensorflow-text .*: pip install 'modelzoo\[subw"):
         Subwords().train(TEXTS)
+
+
+SPECIAL = ("<de>", "<en>", "<de", "[a.c]", "##x", "<0x41>")
+SPOKEN = [
+    "<de> Ein Haus, ein Baum am See",
+    "<en> a house, a tree<de>by the [a.c]<de lake ##x <0x41>",
+    "<DE> abc \U000f0000 <de><en>\u0301",
+]
+SPEAKING = [
+    Characters(special=SPECIAL),
+    Words(special=SPECIAL),
+    Words(special=SPECIAL, split="whitespace", lower=True),
+    Subwords(kind="bpe", size=90, special=SPECIAL),
+    Subwords(kind="bpe", size=400, special=SPECIAL, byte_fallback=True, lower=True),
+    Subwords(kind="unigram", size=90, special=SPECIAL),
+    Subwords(kind="wordpiece", size=150, special=SPECIAL),
+]
+
+
+@pytest.fixture(scope="module", params=SPEAKING, ids=range(len(SPEAKING)))
+def speaking(request):
+    return request.param.train(SPOKEN)
+
+
+@pytest.mark.field("TokenizerConfig.special")
+def test_a_special_string_is_one_token_wherever_it_stands(speaking, tmp_path):
+    assert speaking.vocabulary[: 2 + len(SPECIAL)] == ("<pad>", "<unk>", *SPECIAL)
+    assert len(speaking.split_tokens) == len(set(speaking.split_tokens)) == speaking.vocab_size
+    rows = speaking.ids(tensor(SPOKEN)).to_list()
+    found = [[speaking.vocabulary[k] for k in row if 2 <= k < 2 + len(SPECIAL)] for row in rows]
+    assert found[:2] == [["<de>"], ["<en>", "<de>", "[a.c]", "<de", "##x", "<0x41>"]]
+    # Not in other case; nor is the character that stands for it within the graph.
+    assert found[2] == ["<de>", "<en>"]
+    assert 1 not in rows[1] and speaking.vocab_size not in rows[1]
+    # An accent behind it is a token of its own.
+    assert speaking.ids(tensor(["x<en>y"])).to_list()[0].count(3) == 1
+    speaking.save(tmp_path)
+    loaded = tokenizers.load(tmp_path)
+    assert loaded == speaking and loaded.ids(tensor(SPOKEN)).to_list() == rows
+
+
+def plain(config, text):
+    """What a text is but for its special strings' case: normalised, on one line."""
+    text = text.replace("\U000f0000", "\ufffd")
+    if config.lower:
+        # The special strings are lower case but for one.
+        text = text.lower()
+    return text
+
+
+def test_ids_are_joined_to_the_text_that_they_are_of(speaking):
+    joined = [text.decode() for text in speaking.join(speaking.ids(tensor(SPOKEN))).numpy()]
+    for text, again in zip(SPOKEN, joined, strict=True):
+        if isinstance(speaking.config, (Characters, Subwords)):
+            wanted = plain(speaking.config, text)
+            if speaking.config == SPEAKING[-1]:  # Punctuation is parted.
+                wanted, again = wanted.replace(" ", ""), again.replace(" ", "")
+            assert again == wanted
+        else:
+            words = speaking.config.words(tensor([text])).to_list()[0]
+            names = {
+                code.encode(): special.encode()
+                for special, code in zip(SPECIAL, speaking.config.stand_ins, strict=True)
+            }
+            assert again == b" ".join(names.get(word, word) for word in words).decode()
+
+
+def test_joined_texts_leave_out_what_is_no_token_and_tell_the_unknown(trained):
+    size = trained.vocab_size
+    ids = [[0, 0], [], [size, 5, 0, size + 9, -1], [1, 0, 1]]
+    ids = tf.ragged.constant(ids, dtype=tf.int32)
+    first = trained.texts([[5]])[0]
+    space = " " if isinstance(trained.config, Words) or "wordpiece" in trained.describe() else ""
+    if "wordpiece" in trained.describe():
+        first = first.removeprefix("##")
+    graph = tf.function(
+        lambda rows: trained.join(tf.RaggedTensor.from_tensor(rows, padding=0)),
+        input_signature=[tf.TensorSpec([None, None], tf.int32)],
+    )
+    for joined in (trained.join(ids), graph(ids.to_tensor())):
+        texts = [text.decode() for text in joined.numpy()]
+        assert texts == ["", "", first, f"\u2047{space}\u2047"]
+    assert trained.join(tf.RaggedTensor.from_row_splits(tf.zeros(0, tf.int32), [0])).shape == (0,)
+
+
+def test_joined_texts_are_served_from_a_graph_that_holds_nothing_besides(speaking, tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def serve(text):
+        return {"text": speaking.join(speaking.ids(text))}
+
+    tf.saved_model.save(tf.Module(), str(tmp_path), signatures=serve)
+    texts = tensor([*SPOKEN, *ODD])
+    served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](text=texts)["text"]
+    np.testing.assert_array_equal(served, speaking.join(speaking.ids(texts)))
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_pieces_are_joined_as_sentencepiece_joins_them(kind):
+    import sentencepiece
+
+    trained = Subwords(kind=kind, size=90).train(TEXTS)
+    theirs = sentencepiece.SentencePieceProcessor(model_proto=trained.model)
+    rng = np.random.default_rng(0)
+    rows = rng.integers(2, trained.vocab_size, (200, 9))
+    ours = trained.join(tf.RaggedTensor.from_tensor(tf.constant(rows, tf.int32))).numpy()
+    # Of spaces alone at the start it leaves out more.
+    for row, text in zip(rows.tolist(), ours, strict=True):
+        assert text.decode().strip() == theirs.decode(row).strip()
+    bytewise = Subwords(kind=kind, size=400, byte_fallback=True).train(TEXTS)
+    new = ["naïve 🙂 שלום\u0301 中文", "👩‍👩‍👧"]
+    assert [text.decode() for text in bytewise.join(bytewise.ids(tensor(new))).numpy()] == new
+
+
+def test_a_tokenizer_without_special_strings_is_saved_without_them(trained, tmp_path):
+    trained.save(tmp_path)
+    assert "special" not in (tmp_path / "tokenizer.json").read_text()
+
+
+@pytest.mark.parametrize("special", [("",), ("a", "a"), ("<pad>",)])
+def test_special_strings_must_differ(special):
+    with pytest.raises(ValueError, match="^special must be texts that differ"):
+        Words(special=special)
+    with pytest.raises(ValueError, match="^size must be at least 5, got 4"):
+        Words(special=("<de>", "<en>"), size=4)
