@@ -147,22 +147,29 @@ class PairData(Data):
                 found.append(tokenizers.load(folder))
             else:
                 trained_on = trained_on or self._read(self.train_split)
-                found.append(self.train_tokenizer(None if self.shared else side, trained_on))
+                of = None if self.shared else side
+                found.append(self.tokenizer_of(of).train(self.train_texts(of, trained_on)[1]))
         return found[0], found[-1]
 
-    def train_tokenizer(self, side: Side | None, read: Pairs | None = None) -> Tokenizer:
-        """The tokenizer of a side, or of both with None, with its vocabulary.
+    def tokenizer_of(self, side: Side | None) -> Characters | Words | Subwords:
+        """The config of a side's tokenizer, or of both sides' with None."""
+        return (self.target_tokenizer if side == "target" else None) or self.tokenizer
 
-        Trained on the training split; of a fold, its part.
+    def train_texts(
+        self, side: Side | None, read: Pairs | None = None
+    ) -> tuple[list[str], list[str]]:
+        """Names and texts of a side of the training split, or pair by pair of both with None.
+
+        Of a fold, those of its part that is trained on.
         """
         read = read or self._read(self.train_split)
-        texts = {"source": read.sources, "target": read.targets}
+        rows = range(len(read.ids))
         if self.fold is not None:
             rows, _ = folds.parts(self.fold, "text", read.ids, (), read.groups)
-            texts = {name: [each[row] for row in rows] for name, each in texts.items()}
-        config = self.target_tokenizer if side == "target" else None
-        chosen = itertools.chain.from_iterable(texts.values()) if side is None else texts[side]
-        return (config or self.tokenizer).train(chosen)
+        texts = {"source": read.sources, "target": read.targets}
+        chosen = texts if side is None else {side: texts[side]}
+        names = [f"{read.ids[row]} {name}" for row in rows for name in chosen]
+        return names, [each[row] for row in rows for each in chosen.values()]
 
     @abc.abstractmethod
     def _read(self, split: str) -> Pairs:

@@ -1,16 +1,12 @@
-"""Tables read by column: CSV, TSV and JSON lines, their targets, splits and bad lines."""
+"""Tables read by column: CSV, TSV and JSON lines, their splits and bad lines."""
 
 import csv
 import dataclasses
 import json
-import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from modelzoo.data.spec import Targets
 from modelzoo.data.splits import (
     SPLIT,
     MissingSplitError,
@@ -20,7 +16,6 @@ from modelzoo.data.splits import (
 )
 from modelzoo.errors import UserError
 
-_LARGEST = float(np.finfo(np.float32).max)
 _JSON = (".jsonl", ".json")
 
 Cells = dict[str, Any]
@@ -35,14 +30,14 @@ class Row(NamedTuple):
     """One good line.
 
     id: the name of its file and its number, such as "train.csv:17". item: what the source has read
-    from it. target: the class, tags, values or labels that its target columns say. group: None
-    without groups. skipped: how many bad lines were read before it.
+    from it. target: what `_target` says of it. group: None without
+    groups. skipped: how many bad lines were read before it.
     """
 
     split: str
     id: str
     item: Any
-    target: str | tuple[str, ...] | tuple[float, ...]
+    target: Any
     group: str | None
     skipped: int
 
@@ -91,23 +86,16 @@ class Rows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class Lines:
     """Fields of the sources that read tables: CSV, TSV (both UTF-8) or JSON lines, by column.
 
     The splits are files of their own where `path` has `{split}` in it, else what a column says,
     else everything is the split "train", to be sliced: "train[:80%]" and "train[80%:]".
-    Classes, labels and tags of one column are the texts of all splits that the config names,
-    sorted.
 
     Attributes:
         path: the file: an object a line where it ends in .jsonl or .json, tabs between columns
             where it ends in .tsv, else commas; such as "photos.csv" or "photos/{split}.csv", where
             `{split}` stands for the name of a split.
-        targets: what is learned: "class", "tags", "values" or, of each token, "labels".
-        target_columns: the column of the class or labels; the one column of the tags, or a column
-            of 0 or 1 for each tag; the columns of the values, numbers.
-        tag_separator: what stands between the tags of one column, such as ";"; None for a column
-            for each tag or, in JSON lines, for one that holds lists.
         split_column: the column that names the split of each line.
         group_column: the column that names the group of each line, such as a person, which
             cross-validation never parts; None for none.
@@ -116,9 +104,6 @@ class Table:
     """
 
     path: str
-    targets: Targets = "class"
-    target_columns: tuple[str, ...] = ("label",)
-    tag_separator: str | None = None
     split_column: str | None = None
     group_column: str | None = None
     columns: tuple[str, ...] | None = None
@@ -126,17 +111,6 @@ class Table:
 
     def __post_init__(self):
         super().__post_init__()
-        one = self.targets in ("class", "labels") or self.tag_separator is not None
-        if not self.target_columns or (one and len(self.target_columns) > 1):
-            raise ValueError(
-                f"target_columns must name {'one column' if one else 'columns'}, "
-                f"got {self.target_columns}"
-            )
-        if self.tag_separator is not None and (self.targets != "tags" or not self.tag_separator):
-            raise ValueError(
-                "tag_separator must be None or the text between tags, where targets is 'tags', "
-                f"got {self.tag_separator!r} where it is {self.targets!r}"
-            )
         if self.split_column is not None and SPLIT in self.path:
             raise ValueError(
                 f"split_column must be None where path has {SPLIT} in it, got {self.split_column!r}"
@@ -153,11 +127,9 @@ class Table:
     def _is_json(self) -> bool:
         return self.path.lower().endswith(_JSON)
 
-    @property
-    def _tags_in_one(self) -> bool:
-        """Whether one column holds all tags."""
-        lists = self._is_json and len(self.target_columns) == 1
-        return self.targets == "tags" and (self.tag_separator is not None or lists)
+    def _target(self, cells: Cells) -> Any:
+        """What a line says that is learned, beside the row's item; raises BadLineError."""
+        return None
 
     def _read_rows(
         self,
@@ -168,9 +140,9 @@ class Table:
     ) -> Rows:
         """Reads the lines of the splits of these names, of all where a column says the split.
 
-        `fields` are the columns to be read besides the targets', by the field that names them;
-        `take` makes a row's item of a line or raises BadLineError; `on_bad` names the field that
-        says what a bad line leads to: "error" or "skip".
+        `fields` are the columns to be read, by the field that names them; `take` makes a row's item
+        of a line or raises BadLineError; `on_bad` names the field that says what a bad line leads
+        to: "error" or "skip".
         """
         path = os.path.expanduser(self.path)
         found = Rows(path, [], [], set())
@@ -178,7 +150,7 @@ class Table:
         if SPLIT in path:
             found.known.update(files)
             files = {name: file for name, file in files.items() if name in used}
-        fields = {**fields, "target_columns": self.target_columns}
+        fields = dict(fields)
         for field in ("split_column", "group_column"):
             if getattr(self, field) is not None:
                 fields[field] = (getattr(self, field),)
@@ -258,54 +230,6 @@ class Table:
             else:
                 yield number, dict(zip(names, cells, strict=True)), _not_utf8("".join(cells))
 
-    def _target(self, cells: Cells) -> str | tuple[str, ...] | tuple[float, ...]:
-        name, cell = self.target_columns[0], cells.get(self.target_columns[0])
-        texts = [text_of(cells, name) for name in self.target_columns]
-        if self._tags_in_one and not isinstance(cell, list):
-            if self.tag_separator is None:
-                raise BadLineError(f"has {texts[0]!r} in the column {name}, no list of tags")
-            cell = texts[0].split(self.tag_separator)
-        if self._tags_in_one:
-            return tuple(tag for t in cell if (tag := str(t).strip()))
-        if self.targets == "labels":
-            return tuple(map(str, cell)) if isinstance(cell, list) else tuple(texts[0].split())
-        if self.targets == "class":
-            return filled(cells, name)
-        named = list(zip(self.target_columns, texts, strict=True))
-        if self.targets == "values":
-            return tuple(number_of(text, name) for name, text in named)
-        wrong = next(((name, text) for name, text in named if text not in ("0", "1")), None)
-        if wrong:
-            raise BadLineError(f"has {wrong[1]!r} in the column {wrong[0]}, not 0 or 1")
-        return tuple(name for name, text in named if text == "1")
-
-    def _names(self, rows: Sequence[Row]) -> tuple[str, ...]:
-        """Names of the classes, labels, tags or values."""
-        if self.targets == "class":
-            return tuple(sorted({row.target for row in rows}))
-        if self.targets == "values" or (self.targets == "tags" and not self._tags_in_one):
-            return self.target_columns
-        names = tuple(sorted({name for row in rows for name in row.target}))
-        if not names:
-            kind = "tag" if self.targets == "tags" else "label"
-            where = os.path.expanduser(self.path)
-            raise UserError(f"{where} has no {kind} in the column {self.target_columns[0]}")
-        return names
-
-    def _labels(self, rows: Sequence[Row], names: tuple[str, ...]) -> np.ndarray | list[np.ndarray]:
-        """Labels of the rows, as `targets` says; of "labels", int64 `[tokens]` for each row."""
-        numbers = {name: number for number, name in enumerate(names)}
-        if self.targets == "class":
-            return np.array([numbers[row.target] for row in rows], np.int64)
-        if self.targets == "values":
-            return np.array([row.target for row in rows], np.float32)
-        if self.targets == "labels":
-            return [np.array([numbers[name] for name in row.target], np.int64) for row in rows]
-        labels = np.zeros((len(rows), len(names)), np.float32)
-        for label, row in zip(labels, rows, strict=True):
-            label[[numbers[tag] for tag in row.target]] = 1
-        return labels
-
 
 def text_of(cells: Cells, name: str) -> str:
     """What a line has in a column, as text, "" for nothing; raises BadLineError without the column.
@@ -325,17 +249,6 @@ def filled(cells: Cells, name: str) -> str:
     if text := text_of(cells, name):
         return text
     raise BadLineError(f"has nothing in the column {name}")
-
-
-def number_of(text: str, name: str) -> float:
-    """A finite number of float32 from a column's text; raises BadLineError where it is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= _LARGEST:
-        raise BadLineError(f"has {text!r} in the column {name}, no number of float32")
-    return value
 
 
 def _not_utf8(text: str) -> str:

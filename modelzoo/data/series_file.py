@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from modelzoo.data.rows import BadLineError, number_of
+from modelzoo.data.rows import BadLineError
 from modelzoo.data.spec import SeriesSpec
+from modelzoo.data.table_targets import number_of
 from modelzoo.errors import UserError
 
 

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from modelzoo.data import folds
 from modelzoo.data.config import Data
-from modelzoo.data.rows import Cells, Row, Rows, Table, number_of, text_of
+from modelzoo.data.rows import Cells, Row, Rows, text_of
 from modelzoo.data.source import Source
 from modelzoo.data.spec import SeriesSpec
 from modelzoo.data.splits import split_name, split_names, split_slice
+from modelzoo.data.table_targets import Table, number_of
 from modelzoo.errors import UserError
 
 

@@ -5,9 +5,10 @@ import os
 from collections.abc import Sequence
 
 from modelzoo.data.files import FileImages, Files
-from modelzoo.data.rows import BadLineError, Cells, Table, text_of
+from modelzoo.data.rows import BadLineError, Cells, text_of
 from modelzoo.data.source import Source
 from modelzoo.data.splits import by_hash, split_name, split_names
+from modelzoo.data.table_targets import Table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Literal
 
-from modelzoo.data.rows import BadLineError, Cells, Table, text_of
+from modelzoo.data.rows import BadLineError, Cells, text_of
 from modelzoo.data.splits import split_name, split_names
+from modelzoo.data.table_targets import Table
 from modelzoo.data.text_config import TextData, Texts
 from modelzoo.data.tokenizers import Characters, Words
 

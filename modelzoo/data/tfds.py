@@ -37,8 +37,9 @@ class Tfds:
         data_dir: where TFDS keeps its files; None for its default (`TFDS_DATA_DIR` or
             `~/tensorflow_datasets`).
         target: the feature that is learned: a class label; a sequence of class labels or a dict of
-            booleans, which are tags; numbers or a dict of them, which are values. One within
-            another is "objects/label". None is the only class label.
+            booleans, which are tags; numbers or a dict of them, which are values; of pairs, a text.
+            One within another is "objects/label". None is the only class label, or the supervised
+            text.
     """
 
     name: str
@@ -81,12 +82,21 @@ class Tfds:
 
     def _prepared(self, builder: Any, split: str, keys: Sequence[str]) -> Prepared:
         """A split with its target, and the features of these names, which are strings."""
-        info = _split_info(builder, split)
         target = find_target(builder, self.target)
+        columns = {key: tf.io.FixedLenFeature([], tf.string) for key in keys} | target.columns
+        ids, parse = self._rows(builder, split, columns)
+        if target.targets == "class" and target.label(parse(tf.constant([0], tf.int64)))[0] < 0:
+            raise UserError(f"the split {split!r} of {self.name} has no labels")
+        return Prepared(ids, parse, target)
+
+    def _rows(
+        self, builder: Any, split: str, columns: dict[str, Any]
+    ) -> tuple[list[str], Callable[[tf.Tensor], dict[str, Any]]]:
+        """`ids` and `parse` of `Prepared`, of the columns as `tf.io.parse_example` takes them."""
+        info = _split_info(builder, split)
         if info.num_examples == 0:
             raise UserError(f"the split {split!r} of {self.name} is empty")
         records = _records(builder, info)
-        columns = {key: tf.io.FixedLenFeature([], tf.string) for key in keys} | target.columns
 
         def parse(rows: tf.Tensor) -> dict[str, Any]:
             # Stateless, so that op determinism lets the pipeline read and decode in parallel.
@@ -98,9 +108,7 @@ class Tfds:
             )
             return tf.io.parse_example(tf.ensure_shape(serialized, rows.shape), columns)
 
-        if target.targets == "class" and target.label(parse(tf.constant([0], tf.int64)))[0] < 0:
-            raise UserError(f"the split {split!r} of {self.name} has no labels")
-        return Prepared(_ids(builder, info), parse, target)
+        return _ids(builder, info), parse
 
 
 def _split_info(builder, split: str):

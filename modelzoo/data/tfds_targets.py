@@ -39,7 +39,7 @@ def find_target(builder: Any, key: str | None) -> Target:
                 f"features are {', '.join(features)}: name what is learned in config.data.target"
             )
         key = labels[0]
-    feature, many = _find(builder, key)
+    feature, many = find_feature(builder, key, "target")
     target = _target(key, feature, many)
     if target is None:
         raise UserError(
@@ -49,8 +49,11 @@ def find_target(builder: Any, key: str | None) -> Target:
     return target
 
 
-def _find(builder: Any, key: str) -> tuple[Any, bool]:
-    """The feature at a path such as `objects/label`, and whether it stands in a sequence."""
+def find_feature(builder: Any, key: str, field: str) -> tuple[Any, bool]:
+    """The feature at a path such as `objects/label`, and whether it stands in a sequence.
+
+    field: of the config, for the message of the UserError where there is none.
+    """
     import tensorflow_datasets as tfds
 
     feature, many = builder.info.features, False
@@ -62,7 +65,7 @@ def _find(builder: Any, key: str) -> tuple[Any, bool]:
         inner = feature if isinstance(feature, tfds.features.FeaturesDict) else {}
         if name not in inner:
             raise UserError(
-                f"the data set {builder.name} has no feature {key!r} for config.data.target; its "
+                f"the data set {builder.name} has no feature {key!r} for config.data.{field}; its "
                 f"features are {', '.join(builder.info.features)}"
             )
         feature = inner[name]

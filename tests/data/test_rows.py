@@ -92,7 +92,7 @@ def test_one_column_of_json_is_no_tag_of_0_or_1(folder):
         ImageTable(path, targets="tags").open("train")
 
 
-@pytest.mark.field("Table.columns", "Table.header")
+@pytest.mark.field("Lines.columns", "Lines.header")
 def test_columns_are_named_without_a_header_or_in_its_place(folder):
     rows = "".join(f"{'xy'[k % 2]},  {k}.png\n" for k in range(4))
     expected = {f"{k}.png": k % 2 for k in range(4)}

@@ -38,7 +38,7 @@ def lines_of(header, cell):
     return [header, *(f"pictures/{name},{cell(k)}" for k, name in enumerate(NAMES))]
 
 
-@pytest.mark.field("Table.path")
+@pytest.mark.field("Lines.path")
 @pytest.mark.parametrize("memory_limit", [2**30, 0], ids=["in memory", "from files"])
 def test_classes_and_pixels(folder, memory_limit, monkeypatch):
     monkeypatch.setattr(source_module, "MEMORY_LIMIT", memory_limit)
@@ -97,7 +97,7 @@ def test_slices_are_by_the_hash_of_the_path_as_those_of_a_folder(folder):
     assert ImageTable(path).open("train[2:7]").ids == other.open("train[2:7]").ids
 
 
-@pytest.mark.field("Table.split_column")
+@pytest.mark.field("Lines.split_column")
 def test_splits_by_a_column_or_by_files(folder):
     lines = lines_of("path,label,part", lambda k: f"{'xyz'[k % 3]},{('train', 'test')[k % 2]}")
     path = write(folder, lines)

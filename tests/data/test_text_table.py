@@ -85,7 +85,7 @@ def test_slices_are_random_parts_that_no_text_is_in_twice(tmp_path):
     assert [text for text in later if text[0] == "t"] == train
 
 
-@pytest.mark.field("Table.group_column")
+@pytest.mark.field("Lines.group_column")
 def test_groups_are_kept_and_not_parted(tmp_path):
     lines = [f"text {k},x,person {k % 10}" for k in range(60)]
     path = write(tmp_path, ["text,label,who", *lines])
