@@ -34,6 +34,13 @@ shared.path(
     "Folder to write to, for --config.data.vocabulary; it must not exist, or be empty.",
     required=True,
 )
+flags.DEFINE_enum(
+    "side",
+    None,
+    ["source", "target"],
+    "The side of pairs to train on; without it both, for one vocabulary that they share.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("samples", 3, "Texts to show as tokens.", lower_bound=0, flag_values=FLAGS)
 
 _SAMPLE_TOKENS = 20
@@ -43,17 +50,31 @@ def main(argv: Sequence[str]) -> None:
     """Trains; prints the size, the share of the tokens that it covers, lengths and samples."""
     del argv
     from modelzoo import config
+    from modelzoo.data.pair_config import PairData
     from modelzoo.data.text_config import TextData
 
-    data = config.load(FLAGS.config, shared.config_overrides(FLAGS)).data
-    if not isinstance(data, TextData):
+    data, side = config.load(FLAGS.config, shared.config_overrides(FLAGS)).data, FLAGS.side
+    if not isinstance(data, TextData | PairData):
         raise UserError(f"config.data is {type(data).__name__}, which has no texts to train on")
     folder = Path(FLAGS.output)
     _check(folder)
-    source = dataclasses.replace(data, vocabulary=None).open("train")
-    tokenizer = source.spec.tokenizer
+    if isinstance(data, PairData):
+        if side is None and data.target_tokenizer is not None:
+            raise UserError(
+                "config.data.target_tokenizer is of a vocabulary that is not shared: choose one "
+                "by --side=source or --side=target"
+            )
+        names, texts = data.train_texts(side)
+        tokenizer = data.tokenizer_of(side).train(texts)
+    elif side is not None:
+        raise UserError(f"--side={side} is of pairs of texts, config.data is {type(data).__name__}")
+    else:
+        source = dataclasses.replace(data, vocabulary=None).open("train")
+        names, texts, tokenizer = source.ids, _texts(source), source.spec.tokenizer
     _write(tokenizer, folder)
-    print(report(source, folder, FLAGS.samples))
+    print(report(tokenizer, names, texts, folder, FLAGS.samples))
+    field = "target_vocabulary" if side == "target" else "vocabulary"
+    print(f"\nuse it: --config.data.{field}={folder}")
 
 
 def _check(folder: Path) -> None:
@@ -74,16 +95,27 @@ def _write(tokenizer: "Tokenizer", folder: Path) -> None:
         raise UserError(f"cannot write --output={folder}: {error.strerror}") from None
 
 
-def report(source: "Source", folder: Path, samples: int) -> str:
+def _texts(source: "Source") -> Sequence[bytes]:
+    """The texts of a split, whole."""
+    import tensorflow as tf
+
+    rows = tf.range(source.num_examples, dtype=tf.int64)
+    return source.gather(rows, 1)["text"].numpy().tolist()
+
+
+def report(
+    tokenizer: "Tokenizer",
+    names: Sequence[str],
+    texts: Sequence[str | bytes],
+    folder: Path,
+    samples: int,
+) -> str:
     """What a person wants to know of a tokenizer and the texts that it was trained on."""
     import numpy as np
-    import tensorflow as tf
 
     from modelzoo.data.tokenizers.tokenizer import UNKNOWN
 
-    tokenizer = source.spec.tokenizer
-    rows = tf.range(source.num_examples, dtype=tf.int64)
-    ids, bounds = tokenizer.encode(source.gather(rows, 1)["text"])  # Whole, not cut.
+    ids, bounds = tokenizer.encode(texts)
     lengths = np.diff(bounds)
     middle, most = np.percentile(lengths, (50, 95), method="higher")
     lines = [
@@ -98,8 +130,8 @@ def report(source: "Source", folder: Path, samples: int) -> str:
         row = ids[bounds[k] : bounds[k + 1]]
         tokens = [_visible(tokenizer.vocabulary[i]) for i in row[:_SAMPLE_TOKENS]]
         more = " ..." * (len(row) > _SAMPLE_TOKENS)
-        lines.append(f"{source.ids[k]}: {' | '.join(tokens)}{more}")
-    return "\n".join([*lines, "", f"use it: --config.data.vocabulary={folder}"])
+        lines.append(f"{names[k]}: {' | '.join(tokens)}{more}")
+    return "\n".join(lines)
 
 
 def _visible(token: str) -> str:

@@ -22,12 +22,14 @@ CONFIG = """
 from modelzoo.config import Experiment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.npz import NpzImages
+from modelzoo.data.pair_files import PairFiles
+from modelzoo.data.pair_table import PairTable
 from modelzoo.data.series_table import SeriesTable
 from modelzoo.data.table import ImageTable
 from modelzoo.data.text_folder import TextFolder
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tfds_text import TfdsText
-from modelzoo.data.tokenizers import Subwords
+from modelzoo.data.tokenizers import Subwords, Words
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
@@ -67,6 +69,14 @@ CONFIGS = {
     "subwords.py": CONFIG.format(
         model=CNN, task=CLASSES, data="TextTable('texts.csv', tokenizer=Subwords())"
     ),
+    "pairs.py": CONFIG.format(
+        model=CNN, task=CLASSES, data="PairFiles('pairs.en', 'pairs.de', tokenizer=Words())"
+    ),
+    "pair_table.py": CONFIG.format(
+        model=CNN,
+        task=CLASSES,
+        data="PairTable('texts.csv', source_columns=('text',), target_tokenizer=Words())",
+    ),
     "empty.py": "",
     "syntax.py": "\nx = (\n",
     "raising.py": "def get_config():\n    x = 0\n    return 1 / x\n",
@@ -77,6 +87,8 @@ WORDS = {
     "FOLDER": "train --config=folder.py --workdir=new",
     "TABLE": "train --config=table.py --workdir=new",
     "TEXTS": "vocab --config=text.py --output=new",
+    "PAIRS": "vocab --config=pairs.py --output=new",
+    "COLUMNS": "vocab --config=pair_table.py --output=new --side=source",
     "SERIES": "train --config=series.py --workdir=new",
     "AGAIN": "train --config=cnn.py --workdir=run",
     "STATE": "run/checkpoints/00000004/state.npz",
@@ -145,6 +157,8 @@ def trained(tmp_path_factory):
     lines = [f"images/train/ant/{k}.png,{k}" for k in (0, 2, 4)]
     (root / "table.csv").write_text("\n".join(["path,label", *lines]))
     (root / "texts.csv").write_text("text,label\nthe cat,a\nthe dog,b\n")
+    (root / "pairs.en").write_text("a house\na tree\n")
+    (root / "pairs.de").write_text("ein Haus\nein Baum\n")
     with contextlib.chdir(root):
         assert main.dispatch(AGAIN.split()) == 0
     return root

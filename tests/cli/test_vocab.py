@@ -4,8 +4,9 @@ import pytest
 
 from modelzoo.cli import main
 from modelzoo.data import tokenizers
+from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.text_table import TextTable
-from modelzoo.data.tokenizers import Characters
+from modelzoo.data.tokenizers import Characters, Words
 
 CONFIG = """
 from modelzoo.config import Experiment
@@ -84,3 +85,72 @@ def test_an_empty_folder_is_taken_and_what_cannot_be_seen_is_escaped(place, capf
         "modelzoo vocab: --output=empty exists: name another folder, or an empty one\n",
     )
     assert (place / "empty/tokenizer.json").read_bytes() == before
+
+
+PAIRS = """
+from modelzoo.config import Experiment
+from modelzoo.data.pair_files import PairFiles
+from modelzoo.data.tokenizers import Characters, Words
+from modelzoo.models.cnn import CNN
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.train.optimizer import SGD
+
+
+def get_config():
+    data = PairFiles(
+        "{split}.en",
+        "{split}.de",
+        tokenizer=Words(),
+        target_tokenizer=TARGET,
+        vocabulary="not there",
+        on_long_pair="skip",
+        lengths=(2,),
+    )
+    return Experiment(model=CNN(), task=ImageClassification(), data=data, optimizer=SGD())
+"""
+
+
+@pytest.fixture
+def pairs(tmp_path, monkeypatch):
+    (tmp_path / "shared.py").write_text(PAIRS.replace("TARGET", "None"))
+    (tmp_path / "apart.py").write_text(PAIRS.replace("TARGET", "Characters()"))
+    (tmp_path / "train.en").write_text("a house by the sea\na tree\n")
+    (tmp_path / "train.de").write_text("ein Haus am Meer\nein Baum\n")
+    monkeypatch.chdir(tmp_path)
+
+
+ENGLISH = {"a", "house", "by", "the", "sea", "tree"}
+GERMAN = {"ein", "haus", "am", "meer", "baum"}
+
+
+@pytest.mark.parametrize(
+    "words, known, names, field",
+    [
+        ("--config=shared.py", ENGLISH | GERMAN, ["1 source", "1 target"], "vocabulary"),
+        ("--config=shared.py --side=source", ENGLISH, ["1 source", "2 source"], "vocabulary"),
+        ("--config=shared.py --side=target", GERMAN, ["1 target", "2 target"], "target_vocabulary"),
+        ("--config=apart.py --side=source", ENGLISH, ["1 source", "2 source"], "vocabulary"),
+        (
+            "--config=apart.py --side=target",
+            set("ein Haus am Meer Baum"),
+            ["1 target", "2 target"],
+            "target_vocabulary",
+        ),
+    ],
+)
+@pytest.mark.field("PairData.vocabulary", "PairData.target_vocabulary")
+def test_pairs_make_one_vocabulary_or_one_for_each_side(pairs, words, known, names, field, capfd):
+    code, out, err = run(capfd, f"vocab {words} --output=new --samples=2")
+    assert (code, err) == (0, "")
+    trained = tokenizers.load("new")
+    assert set(trained.vocabulary[2:]) == known
+    lines = out.splitlines()
+    assert [line.split(": ")[0] for line in lines[4:-2]] == [f"train.en:{name}" for name in names]
+    assert lines[-1] == f"use it: --config.data.{field}=new"
+    # Whole, though such a pair is not trained on.
+    if words == "--config=shared.py":
+        assert lines[1].startswith("13 tokens in 4 texts, 100.00%")
+        assert lines[4] == "train.en:1 source: a | house | by | the | sea"
+    data = PairFiles("{split}.en", "{split}.de", tokenizer=Words(), **{field: "new"})
+    spec = data.open("train").spec
+    assert (spec.tokenizer if field == "vocabulary" else spec.target_tokenizer) == trained
