@@ -1,0 +1,34 @@
+"""Layer normalisation."""
+
+import keras
+import tensorflow as tf
+
+from modelzoo.models.layers.precision import at_least_float32
+
+
+@keras.saving.register_keras_serializable(package="modelzoo")
+class LayerNorm(keras.layers.Layer):
+    """Normalises the last axis of each row (Ba et al., 2016), with a gain and an offset.
+
+    Input and output are `[..., dim]` of the compute dtype; statistics, gain and offset are float32
+    whatever that dtype (float64 under float64).
+    """
+
+    def __init__(self, epsilon: float = 1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        dtype, shape = at_least_float32(self.compute_dtype), (input_shape[-1],)
+        self.gamma = self.add_weight(shape, "ones", dtype=dtype, autocast=False, name="gamma")
+        self.beta = self.add_weight(shape, "zeros", dtype=dtype, autocast=False, name="beta")
+
+    def call(self, inputs):
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        x = tf.cast(inputs, gamma.dtype)
+        x -= tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(x), axis=-1, keepdims=True)
+        return tf.cast(x * tf.math.rsqrt(variance + self.epsilon) * gamma + beta, inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

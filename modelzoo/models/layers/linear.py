@@ -1,0 +1,20 @@
+"""Matrix products over the last axis."""
+
+import tensorflow as tf
+
+
+def sizes(x: tf.Tensor) -> list[int | tf.Tensor]:
+    """The sizes of all axes, each a number where it is known beforehand."""
+    return [tf.shape(x)[axis] if size is None else size for axis, size in enumerate(x.shape)]
+
+
+def linear(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
+    """`[..., inputs]` times `[inputs, outputs]`, plus `[outputs]`, in the dtype of `x`.
+
+    One product of two matrices, whatever the rank: a batched one's gradient sums over the batch.
+    """
+    rows = tf.reshape(x, [-1, kernel.shape[0]])
+    rows = tf.matmul(rows, tf.cast(kernel, x.dtype))
+    if bias is not None:
+        rows = tf.nn.bias_add(rows, tf.cast(bias, x.dtype))
+    return tf.reshape(rows, [*sizes(x)[:-1], kernel.shape[1]])
