@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from modelzoo.models.inputs import PairTokens
+from modelzoo.models.layers.linear import Projection
 from modelzoo.models.layers.precision import at_least_float32
-from modelzoo.models.layers.projection import Projection
 from modelzoo.models.layers.token_embedding import TokenEmbedding
 from modelzoo.models.layers.transformer import Blocks
 

@@ -1,5 +1,6 @@
 """Matrix products over the last axis."""
 
+import keras
 import tensorflow as tf
 
 
@@ -18,3 +19,18 @@ def linear(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf
     if bias is not None:
         rows = tf.nn.bias_add(rows, tf.cast(bias, x.dtype))
     return tf.reshape(rows, [*sizes(x)[:-1], kernel.shape[1]])
+
+
+@keras.saving.register_keras_serializable(package="modelzoo")
+class Projection(keras.layers.Layer):
+    """`[..., dim]` to `[..., units]` by a matrix alone."""
+
+    def __init__(self, units: int, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight((input_shape[-1], self.units), name="kernel")
+
+    def call(self, inputs):
+        return linear(inputs, self.kernel)
