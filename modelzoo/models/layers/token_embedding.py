@@ -30,3 +30,7 @@ class TokenEmbedding(keras.layers.Layer):
         if reverse:
             return linear(inputs, tf.transpose(matrix))
         return tf.cast(tf.gather(matrix, inputs), self.compute_dtype) * self.dim**0.5
+
+    def compute_output_spec(self, inputs, reverse=False):
+        shape = (*inputs.shape[:-1], self.vocab_size) if reverse else (*inputs.shape, self.dim)
+        return keras.KerasTensor(shape, self.compute_dtype)

@@ -234,6 +234,9 @@ class Stack(keras.layers.Layer):
         stacked = [tf.stack(kind, axis=1) for kind in zip(*kept, strict=True)]
         return (x, stacked) if return_weights else x
 
+    def compute_output_spec(self, inputs, *args, **kwargs):
+        return keras.KerasTensor(inputs.shape, self.compute_dtype)
+
     def start(
         self, batch: tf.Tensor, rows: int, capacity: int, memory: tf.Tensor | None = None
     ) -> dict[str, Cache]:
