@@ -11,7 +11,7 @@ def choose(
     """The best continuations of each example's sequences.
 
     logits: `[n, k, vocabulary]`.
-    scores: float32 `[n, k]`, log-probabilities of the sequences; minus infinity where there is none.
+    scores: float32 `[n, k]`, log-probabilities of the sequences; minus infinity where none is.
     """
     beams = logits.shape[1]
     # Of one sequence as many may go on as there are beams; two tokens more do not.

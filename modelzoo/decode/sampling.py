@@ -7,7 +7,7 @@ from modelzoo.decode.config import Decoding
 
 
 def uniform(seed: int, examples: tf.Tensor | int, positions: int) -> tf.Tensor:
-    """Draws `[examples, positions]` from [0, 1); an example's do not depend on how many there are."""
+    """Draws `[examples, positions]` from [0, 1); each example's own, however many there are."""
     key = tf.constant([seed, 0], tf.int64)
     return tf.random.stateless_uniform([examples, positions], key, alg="philox")
 

@@ -167,7 +167,9 @@ def search(
 
     last = _Loop(*tf.while_loop(goes_on, step, first, shapes))
     kept, ends = _settled(last) if leave else (last.batch.kept, last.batch.ends)
-    tokens = _tokens(last.choices, ends, last.position if leave else capacity, end)
+    # No examples need no step, of which nothing could be stacked.
+    length = tf.maximum(last.position, 1) if leave else capacity
+    tokens = _tokens(last.choices, ends, length, end)
     return Found(tokens, kept, ends // beams + 1)
 
 
@@ -214,7 +216,7 @@ def _smaller(loop: _Loop) -> _Loop:
 
 
 def _tokens(choices: tf.Tensor, ends: tf.Tensor, steps: tf.Tensor | int, end: int) -> tf.Tensor:
-    """The sequences `[all, n_best, steps]` that end at `ends`, followed from there to their start."""
+    """The sequences `[all, n_best, steps]` that end at `ends`, followed back from there."""
     beams = choices.shape[2]
 
     def step(position, rows, tokens):

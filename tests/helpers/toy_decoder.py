@@ -5,26 +5,32 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.decode.config import Decoding
+from modelzoo.decode.search import Found, search
+
 DIM = 4
 
 
 class Toy:
     """Its logits depend on all tokens so far and on the example's source."""
 
-    def __init__(self, vocabulary: int, seed: int = 0, scale: float = 2.0):
+    def __init__(self, vocabulary: int, seed: int = 4, scale: float = 2.0):
         rng = np.random.default_rng(seed)
         self.vocabulary = vocabulary
         self.end = vocabulary - 1
         self.embedding = rng.normal(size=(vocabulary, DIM))
         self.recurrent = rng.normal(size=(DIM, DIM))
         self.output = scale * rng.normal(size=(DIM, vocabulary))
+        self.bias = np.zeros(vocabulary)
         self.rows_read = tf.Variable(0)
 
     def sources(self, examples: int, length: int = 3, seed: int = 0) -> np.ndarray:
         return np.random.default_rng(seed).normal(size=(examples, length, DIM))
 
     def start(self, sources: np.ndarray, rows: int, coverage: bool = False, dtype=tf.float32):
-        examples, length, _ = sources.shape
+        examples, length = tf.shape(sources)[0], tf.shape(sources)[1]
+        if sources.shape[0] is not None:
+            examples, length, _ = sources.shape
         state = {
             "shared": {"source": tf.cast(sources, dtype)},
             "rows": {"hidden": tf.zeros([examples, rows, DIM], dtype)},
@@ -46,6 +52,7 @@ class Toy:
         if "coverage" in rows:
             rows["coverage"] += tf.cast(attention, tf.float32)
         logits = tf.tensordot(hidden, tf.constant(self.output, dtype), 1)
+        logits += tf.constant(self.bias, dtype)
         return logits, {**state, "rows": rows, "position": state["position"] + 1}
 
     def read(self, source: np.ndarray, tokens: tuple[int, ...]):
@@ -57,19 +64,19 @@ class Toy:
             attention /= attention.sum()
             attentions.append(attention)
             hidden = np.tanh(hidden + attention @ source)
-        return hidden @ self.output, np.stack(attentions)
+        return hidden @ self.output + self.bias, np.stack(attentions)
 
     def log_probs(self, source: np.ndarray, tokens: tuple[int, ...]) -> np.ndarray:
         logits, _ = self.read(source, tokens)
         return logits - np.log(np.exp(logits).sum())
 
-    def score(self, source, tokens, length_penalty=0.0, coverage_penalty=0.0) -> float:
+    def score(self, source, tokens, length_penalty=0.0, coverage_penalty=0.0, real=True) -> float:
         """Of tokens that end with the end token; Wu et al. (2016), equation 14."""
         total = sum(
             self.log_probs(source, tokens[:place])[token] for place, token in enumerate(tokens)
         )
         _, attention = self.read(source, tokens[:-1])
-        coverage = np.log(np.minimum(attention.sum(0), 1)).sum()
+        coverage = (np.log(np.minimum(attention.sum(0), 1)) * real).sum()
         return total / ((5 + len(tokens)) / 6) ** length_penalty + coverage_penalty * coverage
 
     def all_sequences(self, least: int, most: int) -> list[tuple[int, ...]]:
@@ -108,9 +115,39 @@ class Toy:
         return kept
 
 
-def lists(found) -> list[list[tuple[int, ...]]]:
+def lists(found: Found) -> list[list[tuple[int, ...]]]:
     """The sequences found, without what pads them."""
     return [
         [tuple(tokens[:length]) for tokens, length in zip(*example, strict=True)]
         for example in zip(found.tokens.numpy().tolist(), found.lengths.numpy(), strict=True)
     ]
+
+
+def find(
+    toy,
+    sources,
+    decoding: Decoding,
+    capacity,
+    *,
+    leave=True,
+    xla=False,
+    dtype=tf.float32,
+    real=None,
+) -> Found:
+    """What the search finds for the sources, in a graph of its own."""
+    covers = decoding.coverage_penalty > 0
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def go(sources):
+        return search(
+            toy,
+            toy.start(sources, decoding.beams, covers, dtype),
+            decoding,
+            start=toy.end,
+            end=toy.end,
+            capacity=capacity,
+            source_real=real,
+            leave=leave,
+        )
+
+    return go(sources)
