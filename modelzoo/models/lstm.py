@@ -136,6 +136,7 @@ class LSTM:
         def run(name, **kwargs):
             kinds = {"lstm": recurrent.LSTM, "gru": recurrent.GRU, "rnn": recurrent.SimpleRNN}
             kwargs |= {"return_sequences": whole, "recurrent_dropout": self.recurrent_dropout}
+            kwargs["halves"] = not self.bidirectional
             return kinds[self.cell](units, name=name, **kwargs)(x, mask=mask)
 
         if not self.bidirectional:

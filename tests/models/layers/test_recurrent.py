@@ -66,6 +66,24 @@ def test_values_and_gradients_are_keras(kind, backwards, masked):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_halves_of_a_batch_give_what_the_whole_does(kind, masked):
+    batch = 33
+    mask = np.random.default_rng(0).random((batch, LENGTH)) > 0.4 if masked else None
+    states = [inputs(batch, UNITS, seed=7 + k) for k in range(2 if kind == "LSTM" else 1)]
+    options = {"seed": 3, "recurrent_dropout": 0.5}
+    results, loops = [], []
+    for halves in (True, False):
+        layer = make(KINDS[kind], halves=halves, **options)
+        results.append(run(layer, inputs(batch, LENGTH, FEATURES), mask=mask, initial_state=states))
+        function = tf.function(layer).get_concrete_function(inputs(batch, LENGTH, FEATURES))
+        loops.append(sum("While" in node.op for node in function.graph.as_graph_def().node))
+    assert_close(*results)
+    assert loops == [2, 1]
+    assert not KINDS[kind].from_config(make(KINDS[kind], halves=False).get_config()).halves
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_values_are_the_equations(kind):
     layer, x = make(KINDS[kind]), np.float64(inputs())
     kernel, recurrent_kernel, bias = (np.float64(v) for v in layer.weights)
