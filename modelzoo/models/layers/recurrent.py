@@ -103,7 +103,7 @@ class LSTM(_Recurrent, keras.layers.LSTM):
 
     def _step(self, x, states):
         sigmoid, tanh = self.cell.recurrent_activation, self.cell.activation
-        i, f, g, o = tf.split(x, 4, axis=1)
+        i, f, g, o = parts(x, 4, states[0].dtype)
         c = sigmoid(f) * states[1] + sigmoid(i) * tanh(g)
         return [sigmoid(o) * tanh(c), c]
 
@@ -119,7 +119,7 @@ class GRU(_Recurrent, keras.layers.GRU):
 
     def _step(self, x, seen, states):
         sigmoid, tanh = self.cell.recurrent_activation, self.cell.activation
-        (xz, xr, xh), (z, r, h) = (tf.split(part, 3, axis=1) for part in (x, seen))
+        (xz, xr, xh), (z, r, h) = (parts(value, 3, states[0].dtype) for value in (x, seen))
         z = sigmoid(xz + z)
         return [z * states[0] + (1.0 - z) * tanh(xh + sigmoid(xr + r) * h)]
 
@@ -131,7 +131,13 @@ class SimpleRNN(_Recurrent, keras.layers.SimpleRNN):
     _summed = True
 
     def _step(self, x, states):
-        return [self.cell.activation(x)]
+        return [self.cell.activation(tf.cast(x, states[0].dtype))]
+
+
+def parts(x, count, dtype):
+    """`count` equal parts of each row, in another type."""
+    # Cast or joined one by one, they are too small for TensorFlow to share each among threads.
+    return [tf.cast(part, dtype) for part in tf.split(x, count, axis=1)]
 
 
 def on_gpu() -> bool:
@@ -159,8 +165,8 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
         # XLA differentiates none but loops of a known number of steps at most.
         return tf.while_loop(condition, body, tuple(start), maximum_iterations=x.shape[0])[1:]
 
-    def advance(t, parts, states):
-        new = step(*parts, states)
+    def advance(t, given, states):
+        new = step(*given, states)
         if mask is None:
             return new
         return [tf.where(mask[t], a, b) for a, b in zip(new, states, strict=True)]
@@ -177,7 +183,7 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
             seen = (output if dropout is None else output * dropout) @ kernel
             seen = x[t] + seen if summed else tf.nn.bias_add(seen, bias)
             given = [seen] if summed else [x[t], seen]
-            new = advance(t, [tf.cast(part, wide) for part in given], states)
+            new = advance(t, given, states)
             output = tf.cast(new[0], dtype)
             kept = zip(arrays, [output, seen, *states[1:]], strict=False)
             return t + 1, output, new, [a.write(t, value) for a, value in kept]
@@ -205,14 +211,12 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
 
             def body(t, d_states, d_arrays):
                 given = [seen.read(t)] if summed else [x[t], seen.read(t)]
-                given = [tf.cast(part, wide) for part in given]
                 olds = [tf.cast(before[t], wide), *(array.read(t) for array in kept)]
                 d_states[0] += tf.cast(d_outputs[t], wide)
                 with tf.GradientTape() as tape:
                     tape.watch([given, olds])
                     new = advance(t, given, olds)
                 d_given, d_olds = tape.gradient(new, [given, olds], d_states, "zero")
-                d_given = [tf.cast(d, dtype) for d in d_given]
                 d_output = d_given[-1] @ back
                 d_output = d_output if dropout is None else d_output * dropout
                 d_olds[0] += tf.cast(d_output, wide)
