@@ -58,9 +58,9 @@ class _Recurrent:
         if training and cell.recurrent_dropout:
             dropout = cell.get_recurrent_dropout_mask(initial_state[0])
         kernel, within = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel))
-        bias = tf.zeros(kernel.shape[-1:], kernel.dtype)
+        bias = tf.zeros([2, kernel.shape[-1]], kernel.dtype)
         if cell.bias is not None:
-            bias = tf.convert_to_tensor(cell.bias)
+            bias = tf.reshape(tf.convert_to_tensor(cell.bias), [-1, kernel.shape[-1]])
 
         def run(sequences, *others):
             """All outputs, and the last states, of some examples."""
@@ -70,12 +70,9 @@ class _Recurrent:
             if self.go_backwards:
                 x = tf.reverse(x, [0])
                 mask = None if mask is None else tf.reverse(mask, [0])
-            x, inner = tf.tensordot(x, kernel, 1), bias
-            if bias.shape.rank == 2:
-                x, inner = x + bias[0], bias[1]
-            outputs, *states = scan(
-                self._step, self._summed, x, within, inner, states, mask, dropout, training
-            )
+            x = project(x, kernel, bias[0])
+            inner = None if self._summed else bias[1]
+            outputs, *states = scan(self._step, x, within, inner, states, mask, dropout, training)
             outputs = tf.transpose(outputs, [1, 0, 2])
             if self.zero_output_for_mask and mask is not None:
                 outputs *= tf.cast(tf.transpose(mask, [1, 0, 2]), outputs.dtype)
@@ -145,20 +142,41 @@ def on_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
 
 
+@tf.custom_gradient
+def project(x, kernel, bias):
+    """`x @ kernel + bias` of `x` `[length, batch, features]`."""
+    rows = tf.reshape(x, [-1, x.shape[-1]])
+
+    def gradient(d):
+        d = tf.reshape(d, [-1, d.shape[-1]])
+        d_x = tf.reshape(tf.matmul(d, kernel, transpose_b=True), tf.shape(x))
+        return d_x, tf.matmul(rows, d, transpose_a=True), sum_of(d)
+
+    # Next to each other, product and sum become one operation.
+    y = tf.nn.bias_add(rows @ kernel, bias)
+    return tf.reshape(y, tf.concat([tf.shape(x)[:-1], y.shape[-1:]], axis=0)), gradient
+
+
+def sum_of(rows):
+    """The sum over the rows as a product with ones, which is several times as fast."""
+    return (tf.ones_like(rows[None, :, 0]) @ rows)[0]
+
+
 @tf.autograph.experimental.do_not_convert
-def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=True):
+def scan(step, x, kernel, bias, states, mask=None, dropout=None, keep=True):
     """Outputs `[length, batch, units]` of a recurrent cell and its last states `[batch, units]`.
 
     step: `(x, seen, states)` to new states, of which the first is the output; `seen` is
         `states[0] @ kernel + bias`. It treats each example alone, and is differentiated as it is.
-    summed: `step` is `(x + seen, states)` instead, which saves work.
     x: `[length, batch, gates * units]`, what the inputs give to each gate.
+    bias: if None, there is none and `step` is `(x + seen, states)`, which saves work.
     states: those before the first step.
     mask: bool `[length, batch, 1]`; where False, the states stay as they are.
     dropout: `[batch, units]`, what the output is multiplied with where `kernel` sees it.
     keep: keep what a fast gradient needs; without, the gradient is TensorFlow's.
     """
     length = x.shape[0] or tf.shape(x)[0]
+    summed = bias is None
     dtype, wide = x.dtype, at_least_float32(x.dtype.name)
 
     def loop(condition, body, start):
@@ -176,8 +194,6 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
 
     def forward(x, kernel, bias, states, keep):
         """The last states, and arrays: outputs, what gates see, all states but the first."""
-        if summed:
-            x = tf.nn.bias_add(x, bias)
 
         def body(t, output, states, arrays):
             seen = (output if dropout is None else output * dropout) @ kernel
@@ -200,7 +216,8 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
         return arrays[0].stack(), *last
 
     @tf.custom_gradient
-    def run(x, kernel, bias, *states):
+    def run(x, kernel, *others):
+        bias, states = (None, others) if summed else (others[0], others[1:])
         last, arrays = forward(x, kernel, bias, states, keep)
         outputs = arrays[0].stack()
 
@@ -230,11 +247,10 @@ def scan(step, summed, x, kernel, bias, states, mask=None, dropout=None, keep=Tr
             before = before if dropout is None else before * dropout
             rows = tf.reshape(d_seen, [-1, d_seen.shape[-1]])
             d_kernel = tf.matmul(tf.reshape(before, [-1, before.shape[-1]]), rows, transpose_a=True)
-            # A product with ones, several times as fast as a sum over the rows.
-            d_bias = (tf.ones_like(rows[None, :, 0]) @ rows)[0]
+            d_bias = [] if summed else [sum_of(rows)]
             d_states = [tf.cast(d, s.dtype) for d, s in zip(d_states, states, strict=True)]
-            return d_x, d_kernel, d_bias, *d_states
+            return d_x, d_kernel, *d_bias, *d_states
 
         return [outputs, *last], gradient
 
-    return run(x, kernel, bias, *states)
+    return run(x, kernel, *([] if summed else [bias]), *states)
