@@ -18,9 +18,9 @@ class _Recurrent:
     float32 whatever the compute dtype (float64 under float64). All gates see one recurrent dropout
     mask, the same at every step (Gal and Ghahramani, 2016), where Keras draws one for each gate.
 
-    In a graph, the two halves of a batch of at least 32 examples have loops of their own, which two
-    cores run side by side: each uses one better than two share products so small. A layer beside
-    another, as in a bidirectional pair, does without by `halves=False`.
+    In a graph under bfloat16, both halves of a batch of at least 32 examples have their own loop,
+    which two cores run side by side: each uses one better than two share products so small. A layer
+    beside another, as in a bidirectional pair, does without by `halves=False`.
     """
 
     def __init__(self, *args, halves=True, **kwargs):
@@ -80,7 +80,9 @@ class _Recurrent:
 
         given = [sequences, *initial_state, mask, dropout]
         batch = sequences.shape[0] or 0
-        if self.halves and batch >= 32 and not tf.executing_eagerly() and not on_gpu():
+        # Products in float32 take so long that sharing them is as good.
+        short = sequences.dtype == tf.bfloat16 and not (tf.executing_eagerly() or on_gpu())
+        if self.halves and short and batch >= 32:
             sizes = [batch // 2, batch - batch // 2]
             given = [[None] * 2 if value is None else tf.split(value, sizes) for value in given]
             outputs, *states = (tf.concat(v, 0) for v in zip(*map(run, *given), strict=True))
