@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from modelzoo.errors import UserError
 from modelzoo.tasks.base import BoundTask, TaskConfig
+from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.ranking import class_roc_auc, ratio
 from modelzoo.tasks.task import Tensors
 
@@ -35,15 +36,10 @@ def loss(
     class weight of its label. With label smoothing e the target is (1 - e) on the label plus e / K
     on every one of the K classes (Szegedy et al. 2016, section 7).
     """
-    logits = _wide(logits)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    if label_smoothing:
-        # Cross-entropy against the uniform distribution needs no one-hot targets.
-        uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
-        losses = (1.0 - label_smoothing) * losses + label_smoothing * uniform
-    weights = tf.cast(weights, logits.dtype)
+    losses, _ = cross_entropy(logits, labels, label_smoothing)
+    weights = tf.cast(weights, losses.dtype)
     if class_weights is not None:
-        weights *= tf.gather(tf.constant(class_weights, logits.dtype), labels)
+        weights *= tf.gather(tf.constant(class_weights, losses.dtype), labels)
     return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
 
 
