@@ -1,0 +1,95 @@
+import builtins
+
+import pytest
+import sacrebleu
+
+from modelzoo.errors import UserError
+from modelzoo.tasks import text_scores
+
+OUTPUTS = ["The cat sat on the mat.", "a dog", "", "Ein Haus am See"]
+ONE = [("The cat sat on a mat.",), ("two dogs",), ("nothing at all",), ("Ein Haus am See",)]
+SEVERAL = [*ONE[:1], ("two dogs", "a dog", "the dog barks"), *ONE[2:]]
+
+
+def test_bleu_and_chrf_are_those_of_sacrebleu():
+    streams = [[row[0] for row in ONE]]
+    values, signatures = text_scores.score(["bleu", "bleu_tokenized", "chrf"], OUTPUTS, ONE)
+    assert values == {
+        "bleu": sacrebleu.corpus_bleu(OUTPUTS, streams).score,
+        "bleu_tokenized": sacrebleu.corpus_bleu(OUTPUTS, streams, tokenize="none").score,
+        "chrf": sacrebleu.corpus_chrf(OUTPUTS, streams).score,
+    }
+    assert values["bleu"] != values["bleu_tokenized"]
+    version = f"version:{sacrebleu.__version__}"
+    assert signatures["bleu"] == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{version}"
+    assert "tok:none" in signatures["bleu_tokenized"]
+    assert signatures["chrf"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no")
+
+
+def test_rows_may_have_different_numbers_of_references():
+    values, signatures = text_scores.score(["bleu", "chrf"], OUTPUTS, SEVERAL)
+    before, _ = text_scores.score(["bleu", "chrf"], OUTPUTS, ONE)
+    assert signatures["bleu"].startswith("nrefs:var|")
+    for name, found in values.items():
+        assert found > before[name] > 0
+
+
+def test_exact_match_takes_any_reference_and_forgives_white_space_alone():
+    outputs = ["a dog", "  two   dogs\n", "Two dogs", ""]
+    references = [("a cat", "a dog"), ("two dogs",), ("two dogs",), ("x",)]
+    assert text_scores.score(["exact_match"], outputs, references) == ({"exact_match": 0.5}, {})
+
+
+@pytest.mark.parametrize(
+    ("output", "references", "f1", "same"),
+    [
+        ("the Cat sat!", ("a cat, sat",), 1, 1),
+        ("cat sat down", ("cat sat",), 0.8, 0),
+        ("cat cat", ("cat",), 2 / 3, 0),
+        ("dog", ("cat",), 0, 0),
+        ("dog", ("cat", "big dog"), 2 / 3, 0),
+        ("", ("cat",), 0, 0),
+        ("The.", ("",), 1, 1),
+        ("there, then", ("re n",), 0, 0),  # Articles are words, not the letters of others.
+    ],
+)
+def test_f1_counts_words_as_squad_does(output, references, f1, same):
+    values, _ = text_scores.score(["f1"], [output], [references])
+    assert values == {"f1": pytest.approx(f1), "squad_exact_match": same}
+
+
+def test_f1_is_a_mean_over_examples():
+    values, _ = text_scores.score(["f1"], ["cat", "dog"], [("cat",), ("cat",)])
+    assert values == {"f1": 0.5, "squad_exact_match": 0.5}
+
+
+def test_rouge_of_hand_counted_summaries():
+    # Of "cats running far" and "the cat runs": two stems of three each, the pair of them not; the
+    # better reference counts for each.
+    values, signatures = text_scores.score(["rouge"], ["cats running far"], [("x", "the cat runs")])
+    assert values == {
+        "rouge1": pytest.approx(2 / 3),
+        "rouge2": pytest.approx(1 / 2),
+        "rougeL": pytest.approx(2 / 3),
+    }
+    assert signatures["rouge"].startswith("rouge-score:")
+
+
+def test_without_its_package_rouge_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def absent(name, *args, **kwargs):
+        if name.startswith("rouge_score"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    text_scores.check(["bleu", "f1"])
+    with pytest.raises(UserError, match=r"pip install 'modelzoo\[rouge\]'"):
+        text_scores.check(["bleu", "rouge"])
+
+
+def test_all_scores_have_the_names_that_are_told_beforehand():
+    metrics = ("bleu", "bleu_tokenized", "chrf", "rouge", "exact_match", "f1")
+    values, _ = text_scores.score(metrics, OUTPUTS, ONE)
+    assert list(values) == [name for metric in metrics for name in text_scores.names(metric)]
