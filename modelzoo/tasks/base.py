@@ -23,7 +23,10 @@ _CONFIGS = {
     "tags": "{}Tagging",
     "values": "{}Regression",
     "labels": "SequenceLabelling",
+    "text": "TextToText",
 }
+_KINDS = ("image", "text", "series")
+"""What a model takes whose config does not say so."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +123,12 @@ class BoundTask:
         another kind of data, as `takes` of its config says, and one without `per_step` outputs.
         """
         name = type(model_config).__name__
-        if self.kind not in getattr(model_config, "takes", (self.kind,)):
+        takes = getattr(model_config, "takes", _KINDS)
+        if self.kind not in takes:
             raise UserError(
-                f"config.model is {name}, which takes data of kind {model_config.takes[0]!r}, but "
-                f"config.data is of kind {self.kind!r}: choose another model in the config file"
+                f"config.model is {name}, which takes data of kind "
+                f"{' or '.join(map(repr, takes))}, but config.data is of kind {self.kind!r}: "
+                "choose another model in the config file"
             )
         if self.per_step and "per_step" not in inspect.signature(model_config.build).parameters:
             raise UserError(
@@ -146,6 +151,13 @@ class BoundTask:
     def collected(self, outputs: Tensors, batch: Tensors) -> Tensors:
         """Nothing: all scores come from sums."""
         return {}
+
+    def texts(self, collected: dict[str, Any]) -> list[str]:
+        """Nothing: examples have no texts made of them."""
+        return []
+
+    def check_metrics(self) -> None:
+        """Nothing to check: all scores can be counted."""
 
     def align(self, spec: Spec) -> Callable[[Tensors], Tensors]:
         """A function of raw batches of other data that brings labels into this task's order.
@@ -192,7 +204,9 @@ class BoundTask:
             return self.served({name: value[:n] for name, value in outputs.items()})
 
         def signature(part: str, tensor: tf.TensorSpec) -> Callable:
-            return tf.function(lambda given: answer({part: given}), input_signature=[tensor])
+            return tf.function(
+                lambda given: answer({part: given}), input_signature=[tensor], autograph=False
+            )
 
         return {name: signature(part, tensor) for part, (name, tensor) in self.serves().items()}
 

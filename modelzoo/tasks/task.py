@@ -52,10 +52,19 @@ class Task(Protocol):
         The evaluator gathers it from all replicas, without padding, in the order of the examples.
         """
 
+    def texts(self, collected: dict[str, Any]) -> list[str]:
+        """The texts that were made of the examples, from what was collected of them; often []."""
+
+    def check_metrics(self) -> None:
+        """Raises UserError where a package is missing that a score needs."""
+
     def scores(
-        self, sums: dict[str, np.ndarray], collected: dict[str, np.ndarray] | None = None
+        self, sums: dict[str, np.ndarray], collected: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Turns summed counts, and what was collected, into named scores; in training the sums."""
+        """Turns summed counts, and what was collected, into named scores; in training the sums.
+
+        Where the data has references, what was collected holds them as `reference`.
+        """
 
     def serves(self) -> dict[str, tuple[str, tf.TensorSpec]]:
         """By the part of a raw example that it takes: a signature's name and its one tensor."""
