@@ -9,6 +9,8 @@ no row with the folds, and no group; `config.data.test_split` is not read.
 
 import hashlib
 import io
+import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from modelzoo.train.progress import Progress
 
 # Written last: the fold that has it is finished.
 _COUNTS = "held_out.npz"
+_REFERENCES = "references"
 
 
 def cross_validate(
@@ -102,8 +105,14 @@ def _train(
             "examples": [trainer.splits["train"].num_examples, held_out.num_examples],
             "grouped": held_out.groups is not None,
             **{f"sums/{name}": value for name, value in counts.sums.items()},
-            **{f"collected/{name}": value for name, value in counts.collected.items()},
         }
+        collected = counts.compared_with(held_out)
+        if "reference" in collected:
+            # Of tuples of several lengths NumPy has no array but one of objects.
+            arrays[_REFERENCES] = [json.dumps(texts) for texts in collected["reference"]]
+            # Tokens are of the fold's own vocabulary.
+            collected = {"texts": trainer.task.texts(collected)}
+        arrays |= {f"collected/{name}": value for name, value in collected.items()}
         file = io.BytesIO()
         np.savez(file, **arrays)
         run_folder.write_bytes(folder / _COUNTS, file.getvalue())
@@ -143,6 +152,9 @@ def _result(workdir: Path, folds: int) -> dict[str, Any]:
         values = [of[key] for of in counts]
         if kind in added:
             added[kind][name] = sum(values) if kind == "sums" else np.concatenate(values)
+    if _REFERENCES in counts[0]:
+        rows = itertools.chain.from_iterable(of[_REFERENCES] for of in counts)
+        added["collected"]["reference"] = [tuple(json.loads(str(row))) for row in rows]
     pooled = experiment.task.bind(spec).scores(added["sums"], added["collected"])
     held_out, ranges = sum(int(of["examples"][1]) for of in counts), {}
     # Of tokens and of examples with weights or groups it would say too much.

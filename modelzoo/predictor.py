@@ -24,6 +24,8 @@ from modelzoo.train.evaluation import Counts
 from modelzoo.train.precision import dtype_policy, inference_precision
 
 BATCH_SIZE = 64
+TEXTUAL = ("text", "pair")
+"""Kinds of data of which an example to predict is a text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +64,16 @@ class Prediction:
         return self.answer.get("values")
 
     @property
+    def text(self) -> str | None:
+        """The best of the texts that were made of the example."""
+        return self.answer.get("text")
+
+    @property
     def scores(self) -> np.ndarray | None:
-        """Probabilities in the order of `Predictor.spec.class_names`: float32 `[classes]`."""
+        """Probabilities in the order of `Predictor.spec.class_names`: float32 `[classes]`.
+
+        Of texts that were made, `outputs["texts"]`, their scores.
+        """
         return self.outputs.get("scores")
 
 
@@ -98,16 +108,18 @@ class Predictor:
         checkpoint: str | int | None = None,
         weights: str | None = None,
         test_views: str | None = None,
+        decoding: str | None = None,
     ) -> "Predictor":
         """The model of a run's checkpoint, always in float32 (float64 where trained in it).
 
         `checkpoint`: "last", "best", "mean:N" (of the last N checkpoints) or a step; None is what
         the run scores at its end (see `modelzoo.train.averaging.served`). `weights`: "ema" or
-        "raw"; None is the set that the run's evaluation is of. `test_views` stands in for the field
-        of the run's task. Raises UserError where there is no such checkpoint, no such set in it or
-        no such field.
+        "raw"; None is the set that the run's evaluation is of. `test_views` and `decoding`
+        stand in for these fields of the run's task, the latter such as "beams=5,n_best=2" for some
+        of its own. Raises UserError where there is no such checkpoint, no such set in it or no such
+        field.
         """
-        experiment, spec = _read_with_views(workdir, test_views)
+        experiment, spec = _read_with(workdir, test_views, decoding)
         if checkpoint is None:
             paths = averaging.served(workdir, experiment.eval)
         else:
@@ -130,14 +142,19 @@ class Predictor:
         return cls(experiment, task, task.signatures(model), origin, model)
 
     @classmethod
-    def from_zoo(cls, name_or_folder: str | Path, test_views: str | None = None) -> "Predictor":
+    def from_zoo(
+        cls,
+        name_or_folder: str | Path,
+        test_views: str | None = None,
+        decoding: str | None = None,
+    ) -> "Predictor":
         """A trained model as they ship, in float32 (float64 where trained in it).
 
-        `test_views` stands in for the field of its task. Raises UserError where there is none of
-        that name and no folder.
+        `test_views` and `decoding` are as those of `from_workdir`. Raises UserError where there is
+        none of that name and no folder.
         """
         folder = zoo.find(name_or_folder)
-        experiment, spec = _read_with_views(folder, test_views)
+        experiment, spec = _read_with(folder, test_views, decoding)
         task = experiment.task.bind(spec)
         with dtype_policy(inference_precision(experiment.train.precision)):
             model = task.build_model(experiment.model)
@@ -197,7 +214,7 @@ class Predictor:
         or decoded gives a `Prediction` with `error`; the others go on. Raises UserError where the
         model takes neither.
         """
-        if self.spec.kind == "text":
+        if self.spec.kind in TEXTUAL:
             raise UserError(f"{self.origin} takes texts, which are no files: use predict_texts")
         series = self.spec.kind == "series"
 
@@ -224,7 +241,7 @@ class Predictor:
 
         Raises UserError where the model takes no texts.
         """
-        if self.spec.kind != "text":
+        if self.spec.kind not in TEXTUAL:
             raise UserError(f"{self.origin} takes no texts, its inputs are {self.spec.kind} data")
         # Half a surrogate pair, which str may hold, becomes bytes that are no UTF-8.
         encoded = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
@@ -275,6 +292,7 @@ def open_model(
     checkpoint: str | None,
     weights: str | None,
     test_views: str | None = None,
+    decoding: str | None = None,
 ) -> Predictor:
     """The predictor that a command's flags of these names ask for; UserError where they clash.
 
@@ -282,9 +300,11 @@ def open_model(
     """
     folder = find_model(workdir, model)
     if not is_export(folder) and not zoo.is_trained(folder):
-        return Predictor.from_workdir(folder, checkpoint, weights, test_views)
+        return Predictor.from_workdir(folder, checkpoint, weights, test_views, decoding)
     if test_views is not None and is_export(folder):
         raise UserError("an exported model has its views in its graph: export with --test_views")
+    if decoding is not None and is_export(folder):
+        raise UserError("an exported model has its decoding in its graph: export with --decoding")
     if checkpoint is not None or weights is not None:
         raise UserError(
             "--checkpoint and --weights choose in the folder of a run; an exported model and one "
@@ -293,7 +313,7 @@ def open_model(
     return (
         Predictor.from_export(folder)
         if is_export(folder)
-        else Predictor.from_zoo(folder, test_views)
+        else Predictor.from_zoo(folder, test_views, decoding)
     )
 
 
@@ -332,12 +352,33 @@ def read_run(workdir: str | Path) -> tuple[config.Experiment, Spec]:
     return _read(workdir / "config.json", assets / "spec.json")
 
 
-def _read_with_views(folder: str | Path, test_views: str | None) -> tuple[config.Experiment, Spec]:
+def decoding_pairs(text: str) -> list[tuple[str, str]]:
+    """The overrides that such as "beams=5,n_best=2" means; UserError where it means none."""
+    pairs = []
+    for part in text.split(","):
+        key, assigned, value = (word.strip() for word in part.partition("="))
+        if not (key.isidentifier() and assigned and value):
+            raise UserError(
+                f"--decoding must be like beams=5,length_penalty=1, fields of config.task.decoding "
+                f"and their values, got {text!r}"
+            )
+        pairs.append((f"task.decoding.{key}", value))
+    return pairs
+
+
+def _read_with(
+    folder: str | Path, test_views: str | None, decoding: str | None
+) -> tuple[config.Experiment, Spec]:
+    """As `read_run`, with these of the task's fields changed."""
     experiment, spec = read_run(folder)
     if test_views is not None:
         if spec.kind != "image":
             raise UserError(f"--test_views is of images, {folder} takes {spec.kind} data")
         experiment = config.override(experiment, [("task.test_views", test_views)])
+    if decoding is not None:
+        if spec.kind != "pair":
+            raise UserError(f"--decoding is of pairs of texts, {folder} takes {spec.kind} data")
+        experiment = config.override(experiment, decoding_pairs(decoding))
     return experiment, spec
 
 

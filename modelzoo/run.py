@@ -12,7 +12,7 @@ from modelzoo.distribute.strategy import make_strategy
 from modelzoo.errors import UserError
 from modelzoo.predictor import Predictor
 from modelzoo.train import checkpoint, run_folder
-from modelzoo.train.progress import Progress, duration, score_words
+from modelzoo.train.progress import Progress, duration, score_words, signature_lines
 from modelzoo.train.signals import Interrupted
 from modelzoo.train.trainer import Trainer
 
@@ -88,6 +88,8 @@ def completed(trainer: Trainer) -> dict[str, Any]:
         progress.say(f"best by {result['best_metric']}: step {result['evaluated_step']}")
     for split, scores in result["eval"].items():
         progress.say(f"{split}: {score_words(scores, trainer.task.headline)}")
+    for line in signature_lines(*list(result["eval"].values())[-1:] or [{}]):
+        progress.say(f"  {line}")
     discarded = result.get("discarded_steps")
     overflow = f", {discarded:,} of them discarded for an overflow" if discarded else ""
     progress.say(f"trained {result['steps']:,} steps in {duration(result['seconds'])}{overflow}")

@@ -47,14 +47,16 @@ flags.DEFINE_string(
 shared.path(
     FLAGS,
     "predictions",
-    "File to write a JSON line for each example to: id, label, what is predicted, scores.",
+    "File to write a JSON line for each example to: id, label or references, what is "
+    "predicted, scores.",
 )
 flags.DEFINE_enum(
     "format", "table", ["table", "json"], "How the scores are printed.", flag_values=FLAGS
 )
 
 # Overrides of anything else would change nothing here.
-_KEYS = ("data.", "eval.batch_size", "distribute.", "task.test_views")
+_DECODING = "task.decoding."
+_KEYS = ("data.", "eval.batch_size", "distribute.", "task.test_views", _DECODING)
 _MOST_ROWS = 50
 
 
@@ -62,11 +64,16 @@ def main(argv: Sequence[str]) -> None:
     """Prints the scores, and writes the predictions where asked to."""
     del argv
     pairs = shared.config_overrides(FLAGS)
+    if FLAGS.decoding is not None:
+        from modelzoo.predictor import decoding_pairs
+
+        pairs += decoding_pairs(FLAGS.decoding)
     for key, _ in pairs:
         if not key.startswith(_KEYS):
             raise UserError(
                 f"--config.{key} changes nothing in an evaluation: config.data.*, "
-                "config.eval.batch_size, config.task.test_views and config.distribute.* do"
+                "config.eval.batch_size, config.task.test_views, config.task.decoding.* and "
+                "config.distribute.* do"
             )
     from modelzoo.train.settings import BATCH_SIZE
 
@@ -84,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
         "examples": source.num_examples,
         "skipped": len(source.skipped),
     }
-    scores = predictor.task.scores(counts.sums, counts.collected)
+    scores = predictor.task.scores(counts.sums, counts.compared_with(source))
     if FLAGS.format == "json":
         print(json.dumps({**about, **scores}, ensure_ascii=False))
     else:
@@ -98,11 +105,18 @@ def _load(
     from modelzoo.distribute.strategy import Distribute, make_strategy
     from modelzoo.predictor import find_model, is_export, open_model, read_run
 
-    views = dict(pairs).get("task.test_views")
-    chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights, views)
+    said = dict(pairs)
+    decoding = [
+        k.removeprefix(_DECODING) + f"={v}" for k, v in said.items() if k.startswith(_DECODING)
+    ]
+    chosen = {
+        **shared.chosen_model(FLAGS),
+        "test_views": said.get("task.test_views"),
+        "decoding": ",".join(decoding) or None,
+    }
     folder = find_model(FLAGS.workdir, FLAGS.model)
     if is_export(folder):
-        predictor = open_model(*chosen)
+        predictor = open_model(**chosen)
         if any(key.startswith("distribute.") for key, _ in pairs):
             raise UserError(
                 "an exported model runs on one device: give --strategy and --devices with a run "
@@ -114,7 +128,7 @@ def _load(
     experiment = config.override(saved, pairs)
     strategy = make_strategy(experiment.distribute)
     with strategy.scope():
-        return open_model(*chosen), experiment, strategy
+        return open_model(**chosen), experiment, strategy
 
 
 def open_split(data: Any, split: str, spec: "Spec", keys: Sequence[str]) -> "Source":
@@ -202,13 +216,21 @@ def _unordered_predictions(
     task = predictor.task
     for raw in _batches(source, lambda raw, training: align(raw), batch_size):
         outputs = predictor.outputs(raw)
-        index, label = raw["index"].numpy(), raw["label"].numpy()
+        index = raw["index"].numpy()
         for i in np.flatnonzero(index >= 0):
             served = {name: value[i] for name, value in outputs.items()}
+            row, answer = {"id": str(source.ids[index[i]])}, task.answer(served)
+            if source.references is not None:
+                given = raw["text"][i].numpy().decode(errors="replace")
+                references = list(source.references[index[i]])
+                yield index[i], {**row, "source": given, "references": references, **answer}
+                continue
             # Of classes for each step, the answer has all that a line can show.
             scores = {k: v.tolist() for k, v in served.items() if k == "scores" and v.ndim == 1}
-            row = {"id": str(source.ids[index[i]]), "label": task.truth(label[i])}
-            yield index[i], {**row, **task.answer(served), **scores}
+            yield (
+                index[i],
+                {**row, "label": task.truth(raw["label"][i].numpy()), **answer, **scores},
+            )
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -228,10 +250,13 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def table(about: dict[str, Any], scores: dict[str, Any]) -> str:
     """The scores for a person to read."""
+    from modelzoo.train.progress import signature_lines
+
     rows = {key: f"{value:.4f}" for key, value in scores.items() if isinstance(value, float)}
     rows = {key: str(value) for key, value in about.items() if value} | rows
     width = max(map(len, rows))
     lines = [f"{key:{width}}  {value}" for key, value in rows.items()]
+    lines += [f"  {words}" for words in signature_lines(scores)]
     for key, each in scores.items():
         if key.startswith("per_"):
             lines += ["", *_rows(key.removeprefix("per_"), each)]

@@ -26,8 +26,7 @@ def main(argv: Sequence[str]) -> None:
 
     if FLAGS.model is not None and FLAGS.export_dir is None:
         raise UserError("name the folder to write to: --export_dir=FOLDER")
-    chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights, FLAGS.test_views)
-    predictor = open_model(*chosen)
+    predictor = open_model(**shared.chosen_model(FLAGS))
     folder = predictor.export(FLAGS.export_dir or Path(FLAGS.workdir, "export"))
     print(f"exported {predictor.origin}\nto {folder}\n")
     for name, function in predictor.signatures.items():

@@ -203,10 +203,21 @@ def test_views(command: Flags) -> None:
     )
 
 
+def decoding(command: Flags) -> None:
+    """Defines `--decoding`, for a model of a `--workdir` that makes texts."""
+    flags.DEFINE_string(
+        "decoding",
+        None,
+        "How texts are searched for, such as beams=5,length_penalty=1; what it leaves out is as "
+        "config.task.decoding says.",
+        flag_values=command,
+    )
+
+
 def trained_model(command: Flags) -> None:
     """Defines `--workdir` and `--model`, of which one is to be given, and what chooses in a run.
 
-    That is `checkpoint`'s flags and `test_views`.
+    That is `checkpoint`'s flags, `test_views` and `decoding`.
     """
     workdir(command, required=False, or_export=True)
     path(
@@ -216,6 +227,13 @@ def trained_model(command: Flags) -> None:
     )
     checkpoint(command)
     test_views(command)
+    decoding(command)
+
+
+def chosen_model(command: Flags) -> dict[str, str | None]:
+    """The values of `trained_model`'s flags, by the names that `open_model` has for them."""
+    names = ("workdir", "model", "checkpoint", "weights", "test_views", "decoding")
+    return {name: command[name].value for name in names}
 
 
 def distribute(command: Flags) -> None:

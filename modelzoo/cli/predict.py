@@ -1,4 +1,4 @@
-"""Predicts the classes, tags or values of images, texts or series: one JSON line for each.
+"""Predicts classes, tags or values of images, texts or series, or other texts: one JSON line each.
 
 A model of images takes files of them and folders; one of texts takes files of UTF-8 text, of which
 each line is a text ("-" is the standard input), or --text; one of series takes CSV files.
@@ -30,7 +30,7 @@ shared.trained_model(FLAGS)
 flags.DEFINE_integer(
     "top",
     None,
-    "Also give that many of the best classes or tags, with their probabilities.",
+    "Also give that many of the best classes, tags or texts, with their probabilities or scores.",
     lower_bound=1,
     flag_values=FLAGS,
 )
@@ -46,11 +46,11 @@ def main(argv: Sequence[str]) -> int:
     """Prints the predictions; 1 where a file or line could not be read, which stderr names."""
     paths = check_paths(argv[1:])
 
-    from modelzoo.predictor import open_model
+    from modelzoo.predictor import TEXTUAL, open_model
 
-    chosen = (FLAGS.workdir, FLAGS.model, FLAGS.checkpoint, FLAGS.weights, FLAGS.test_views)
-    predictor = open_model(*chosen)
+    predictor = open_model(**shared.chosen_model(FLAGS))
     kind = predictor.spec.kind
+    textual = kind in TEXTUAL
     good = bad = 0
 
     def failed(message: str) -> None:
@@ -58,8 +58,12 @@ def main(argv: Sequence[str]) -> int:
         bad += 1
         print(message, file=sys.stderr)
 
-    if kind == "text":
-        named = _predicted_texts(predictor, _lines(paths, failed) if paths else _given_texts())
+    if textual:
+        # What is made of a text is called so, too.
+        given = (
+            _lines(paths, failed) if paths else _given_texts("source" if kind == "pair" else "text")
+        )
+        named = _predicted_texts(predictor, given)
     elif FLAGS.text:
         raise UserError(f"--text is for a model of texts, {predictor.origin} takes {kind} data")
     else:
@@ -73,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
         answer = predictor.task.answer(prediction.outputs, FLAGS.top)
         print(json.dumps({**name, **answer}, ensure_ascii=False), flush=True)
     if bad and good + bad > 1:
-        unit = "lines" if kind == "text" else "files"
+        unit = "lines" if textual else "files"
         print(f"{bad} of {good + bad} {unit} could not be predicted", file=sys.stderr)
     return 1 if bad else 0
 
@@ -112,10 +116,11 @@ def find_images(paths: Sequence[str]) -> list[str]:
     return files
 
 
-def _given_texts() -> Iterator[tuple[dict[str, Any], bytes]]:
+def _given_texts(name: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """The texts of --text, each under this name."""
     for text in FLAGS.text:
         try:
-            yield {"text": text}, text.encode()
+            yield {name: text}, text.encode()
         except UnicodeEncodeError:
             raise UserError(f"--text={text!r} is not UTF-8") from None
 

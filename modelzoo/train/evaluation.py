@@ -1,11 +1,13 @@
 """Evaluation over a strategy: every example once, whatever the number of replicas."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.data.source import Source
 from modelzoo.tasks.task import Task, Tensors
 
 SUM = tf.distribute.ReduceOp.SUM
@@ -39,6 +41,19 @@ class Counts:
         index = arrays.pop("index")
         order = np.argsort(index, kind="stable")[np.count_nonzero(index < 0) :]
         return {name: array[order] for name, array in arrays.items()}
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The indices, int64, of the examples that something was collected of."""
+        index = np.concatenate([np.zeros(0, np.int64), *(part["index"] for part in self._parts)])
+        return np.sort(index[index >= 0])
+
+    def compared_with(self, source: Source) -> dict[str, Any]:
+        """What was collected, and where the source has them the examples' `reference` texts."""
+        collected = self.collected
+        if not collected or source.references is None:
+            return collected
+        return {**collected, "reference": [source.references[row] for row in self.rows]}
 
 
 class Evaluator:

@@ -30,6 +30,17 @@ def score_words(scores: Mapping[str, Any], names: Iterable[str]) -> str:
     )
 
 
+def text_line(text: str, most: int = 200) -> str:
+    """A text as the rest of a line: without line breaks and what a terminal obeys, cut if long."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def signature_lines(scores: Mapping[str, Any]) -> list[str]:
+    """How scores were counted that have a signature, such as `bleu: nrefs:1|case:mixed|...`."""
+    return [f"{metric}: {text}" for metric, text in scores.get("signatures", {}).items()]
+
+
 def in_notebook() -> bool:
     """Whether a Jupyter kernel shows standard output: there, too, a line can be written over."""
     # A kernel has imported it long before.

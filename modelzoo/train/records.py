@@ -12,7 +12,7 @@ import tensorflow as tf
 from modelzoo.data.batches import Batch
 from modelzoo.data.source import Source
 from modelzoo.tasks.task import Task
-from modelzoo.train.progress import Progress, duration, score_words
+from modelzoo.train.progress import Progress, duration, score_words, signature_lines
 from modelzoo.train.run_folder import MetricsLog, refused
 
 # What `tf.summary.scalar` writes too, which is there only where TensorBoard is installed.
@@ -92,6 +92,7 @@ class Records:
         self.steps = steps
         self.source = source
         self.traced: set[int] = set()
+        self._signed = False
         self._reset()
         self.totals = dict(pending)
 
@@ -165,13 +166,21 @@ class Records:
             ]
         return [*fields, f"lr {values['learning_rate']:.3g}", f"epoch {values['epoch']:.2f}"]
 
-    def eval(self, step: int, scores: dict[str, Any]) -> None:
-        """Writes and shows the scores of the validation split."""
+    def eval(self, step: int, scores: dict[str, Any], samples: Sequence[str] = ()) -> None:
+        """Writes and shows the scores of the validation split; shows the samples, lines, too.
+
+        The first time also how those scores were counted that have a signature.
+        """
         values = {k: v for k, v in scores.items() if isinstance(v, float)}
         raw = scores.get("raw", {})
         values |= {f"raw_{k}": v for k, v in raw.items() if isinstance(v, float)}
         self._write(step, "eval", values)
         self.progress.say(f"step {step}  validation: {score_words(scores, self.task.headline)}")
+        if not self._signed:
+            samples = [*(f"  {words}" for words in signature_lines(scores)), *samples]
+            self._signed = True
+        for line in samples:
+            self.progress.say(line)
 
     def _write(self, step: int, kind: str, values: dict[str, float]) -> None:
         self.log.write(step, kind, **values)

@@ -13,9 +13,11 @@ from modelzoo.distribute.strategy import distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.tasks.task import Task
 from modelzoo.train.evaluation import Counts, Evaluator
-from modelzoo.train.progress import Progress
+from modelzoo.train.progress import Progress, text_line
 from modelzoo.train.settings import Evaluation
 from modelzoo.train.state import TrainState
+
+_SAMPLES = 3
 
 
 class Scoring:
@@ -59,22 +61,50 @@ class Scoring:
         scores, *raw = (self._scores(split, counts) for counts in counted)
         return {**scores, "raw": raw[0]} if raw else scores
 
+    def samples(self, split: str) -> list[str]:
+        """What was last made of a few examples of a split, always the same, as lines to be read.
+
+        None where the task makes no texts.
+        """
+        source, counts = self.splits[split], self.counts[split]
+        known, rows = counts.compared_with(source), counts.rows
+        if "reference" not in known:
+            return []
+        chosen = np.unique(np.linspace(0, len(rows) - 1, _SAMPLES).astype(int))
+        made = self.task.texts(
+            {name: [values[k] for k in chosen] for name, values in known.items()}
+        )
+        given = source.gather(rows[chosen])["text"].numpy()
+        lines = []
+        for k, text, own in zip(chosen, made, given, strict=True):
+            lines += [
+                f"  source     {text_line(own.decode(errors='replace'))}",
+                f"  reference  {text_line(known['reference'][k][0])}",
+                f"  output     {text_line(text)}",
+            ]
+        return lines
+
     def check_metric(self) -> None:
-        """Raises UserError where `best_metric` is no score of the task: not hours later."""
+        """Raises UserError where `best_metric` is no score of the task: not hours later.
+
+        Also where a score cannot be counted here.
+        """
+        self.task.check_metrics()
         name = self.settings.best_metric
         if name is None:
             return
         (counts,) = self._counts("validation", (self.settings.weights,), batches=1)
-        ones = (
+        sums, collected = (
             {k: np.ones_like(v) for k, v in of.items()} for of in (counts.sums, counts.collected)
         )
-        scores = self.task.scores(*ones)
+        known = counts.compared_with(self.splits["validation"])
+        scores = self.task.scores(sums, {**known, **collected})
         if not isinstance(scores.get(name), float):
             there = ", ".join(k for k, v in scores.items() if isinstance(v, float))
             raise UserError(f"config.eval.best_metric must be one of {there}; got {name!r}")
 
     def _scores(self, split: str, counts: Counts) -> dict[str, Any]:
-        scores = self.task.scores(counts.sums, counts.collected)
+        scores = self.task.scores(counts.sums, counts.compared_with(self.splits[split]))
         for name, value in scores.items():
             if isinstance(value, float) and not np.isfinite(value):
                 raise UserError(

@@ -18,7 +18,7 @@ import modelzoo
 from modelzoo.data.batches import TrainingBatches
 from modelzoo.data.pipeline import naming_bad_images, training_dataset
 from modelzoo.data.source import Source
-from modelzoo.data.spec import ImageSpec, TextSpec
+from modelzoo.data.spec import ImageSpec, PairSpec, TextSpec
 from modelzoo.distribute.strategy import device_names, distribute_batches
 from modelzoo.errors import UserError
 from modelzoo.train import averaging, checkpoint, run_folder
@@ -178,7 +178,8 @@ class Trainer:
 
     def restore(self, other_data: bool = False) -> None:
         """Sets the state and the position in the data; see `modelzoo.train.restore`."""
-        words = self.spec.tokenizer.vocabulary if isinstance(self.spec, TextSpec) else ()
+        textual = isinstance(self.spec, (TextSpec, PairSpec))
+        words = self.spec.tokenizer.vocabulary if textual else ()
         with self.strategy.scope():
             self.meta, self.started = restore(
                 self.state, self.experiment, self.workdir, self.fingerprint, other_data, words
@@ -304,7 +305,7 @@ class Trainer:
         if plan.eval_every and (end or step % plan.eval_every == 0):
             scores = self.score("validation")
             self.validated = (step, scores)
-            self.records.eval(step, scores)
+            self.records.eval(step, scores, self.score.samples("validation"))
             metric = self.evaluation.best_metric
             if metric is not None:
                 self.meta = self.meta.judged(metric, scores, self.task.lower_is_better)
@@ -387,9 +388,12 @@ class Trainer:
 def _fingerprint(source: Source) -> str:
     """Tells data of other examples, classes or tokens apart."""
     digest = hashlib.sha256("\0".join([*map(str, source.ids), *source.spec.class_names]).encode())
-    if isinstance(source.spec, TextSpec):
+    if isinstance(source.spec, (TextSpec, PairSpec)):
         digest.update("\0".join(source.spec.tokenizer.vocabulary).encode())
         digest.update(np.asarray(source.lengths, np.int64).tobytes())
+    if isinstance(source.spec, PairSpec):
+        digest.update("\0".join(source.spec.target_tokenizer.vocabulary).encode())
+        digest.update(np.asarray(source.tokens, np.int64).tobytes())
     return digest.hexdigest()[:16]
 
 
