@@ -1,0 +1,44 @@
+"""A Transformer that answers questions on a text, from JSON lines of yours as of SQuAD.
+
+modelzoo train --config=answers_transformer --workdir=runs/answers_transformer
+
+Each line has `question`, `context`, a list `answers`, of which the first is trained on and any
+counts as right, and `title`, the same for all questions that must stay on one side of a split.
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.pair_table import PairTable
+from modelzoo.data.tokenizers import Subwords
+from modelzoo.models.transformer import Transformer
+from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import InverseSqrt
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=Transformer.small(norm="pre", dropout=0.2),
+        task=TextToText(label_smoothing=0.1, metrics=("exact_match", "f1")),
+        data=PairTable(
+            path="questions.jsonl",
+            source_columns=("question", "context"),
+            target_column="answers",
+            group_column="title",
+            train_split="train[:90%]",
+            validation_split="train[90%:95%]",
+            test_split="train[95%:]",
+            tokenizer=Subwords(size=16_000),
+            lengths=(128, 256, 384),
+            target_lengths=(16, 16, 32),
+            tokens_per_batch=8192,
+        ),
+        optimizer=Adam(
+            learning_rate=1e-3,
+            beta_2=0.98,
+            schedule=InverseSqrt(warmup="1 epoch", timescale="1 epoch"),
+        ),
+        train=Train(steps="20 epochs", clip_global_norm=1.0),
+        eval=Evaluation(best_metric="f1"),
+    )

@@ -1,0 +1,46 @@
+"""A Transformer that shortens texts of yours, from JSON lines with `document` and `summary`.
+
+modelzoo train --config=summary_transformer --workdir=runs/summary_transformer
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.pair_table import PairTable
+from modelzoo.data.tokenizers import Subwords
+from modelzoo.decode.config import Decoding
+from modelzoo.models.transformer import Transformer
+from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.schedule import InverseSqrt
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=Transformer.small(norm="pre", dropout=0.2),
+        task=TextToText(
+            label_smoothing=0.1,
+            decoding=Decoding(beams=4, length_penalty=1.0),
+            metrics=("rouge", "chrf"),
+        ),
+        data=PairTable(
+            path="summaries.jsonl",
+            source_columns=("document",),
+            target_column="summary",
+            train_split="train[:90%]",
+            validation_split="train[90%:95%]",
+            test_split="train[95%:]",
+            tokenizer=Subwords(size=16_000),
+            lengths=(128, 256, 512),
+            target_lengths=(32, 64, 128),
+            tokens_per_batch=8192,
+            on_bad_line="skip",
+        ),
+        optimizer=Adam(
+            learning_rate=1e-3,
+            beta_2=0.98,
+            schedule=InverseSqrt(warmup="1 epoch", timescale="1 epoch"),
+        ),
+        train=Train(steps="20 epochs", clip_global_norm=1.0),
+        eval=Evaluation(best_metric="rougeL"),
+    )

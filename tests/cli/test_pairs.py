@@ -1,0 +1,238 @@
+"""Pairs of texts through all commands: a run, its export, and a process of TensorFlow alone."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pairs
+import pytest
+import sacrebleu
+from texts import ODD, WORDS
+
+import modelzoo
+from modelzoo import run as runs
+from modelzoo.cli import evaluate, export, predict
+from modelzoo.cli.main import run
+from modelzoo.config import Experiment
+from modelzoo.decode.config import Decoding
+from modelzoo.errors import UserError
+from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.train import run_folder
+from modelzoo.train.optimizer import Adam
+from modelzoo.train.progress import Progress
+from modelzoo.train.settings import Evaluation, Train
+
+METRICS = ("bleu", "chrf", "exact_match", "f1")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The run's folder, the exported one, the run's result and what was printed."""
+    workdir = tmp_path_factory.mktemp("pairs")
+    experiment = Experiment(
+        model=pairs.TINY,
+        task=TextToText(decoding=Decoding(beams=2, n_best=2), metrics=METRICS),
+        data=pairs.data(most=4, number=60, lengths=(8,)),
+        optimizer=Adam(0.02),
+        train=Train(steps=80, log_every=40),
+        eval=Evaluation(every=40, best_metric="exact_match"),
+    )
+    stream = io.StringIO()
+    result = runs.train(experiment, workdir, progress=Progress(stream))
+    served = workdir / "served"
+    assert run(export, [f"--workdir={workdir}", f"--export_dir={served}"]) == 0
+    return types.SimpleNamespace(
+        workdir=workdir, served=served, result=result, out=stream.getvalue(), data=experiment.data
+    )
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def predicted(capsys, *words):
+    code = run(predict, list(words))
+    out, err = capsys.readouterr()
+    return code, lines(out), err
+
+
+def test_training_shows_scores_their_signatures_and_samples(trained):
+    shown = trained.out.split("step 40  validation: ")[1].splitlines()
+    scores, *rest = shown[: shown.index(next(k for k in shown if k.startswith("step ")))]
+    for name in ("loss", "token_accuracy", "bleu", "chrf", "exact_match", "f1"):
+        assert re.search(rf"\b{name} \d", scores), scores
+    signature = f"nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
+    assert rest[0] == f"  bleu: {signature}"
+    assert rest[1].startswith("  chrf: nrefs:var")
+    names, texts = zip(*(line.split(maxsplit=1) for line in rest[2:]), strict=True)
+    assert names == ("source", "reference", "output") * 3
+    source = trained.data.open("validation")
+    assert texts[1] == source.references[0][0] and texts[-2] == source.references[-1][0]
+    # Signatures are shown once and at the end; samples each time.
+    assert trained.out.count("tok:13a") == 2
+    assert trained.out.count("  output ") == 6
+    records = [r for r in run_folder.records(trained.workdir) if r["kind"] == "eval"]
+    assert {"bleu", "chrf", "exact_match", "f1", "perplexity"} <= set(records[0])
+    saved = json.loads((trained.workdir / "result.json").read_text())
+    assert saved["eval"]["test"]["signatures"]["bleu"] == signature
+    assert saved["eval"]["test"]["exact_match"] > 0.2
+
+
+def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
+    capsys.readouterr()
+    expected = trained.result["eval"]["test"]
+    files = []
+    for words in (
+        [f"--workdir={trained.workdir}", "--devices=cpu:2", "--config.eval.batch_size=8"],
+        [f"--model={trained.served}"],
+    ):
+        files.append(tmp_path / f"{len(files)}.jsonl")
+        assert run(evaluate, [*words, f"--predictions={files[-1]}", "--format=json"]) == 0
+        scores = json.loads(capsys.readouterr().out)
+        # An exported model tells nothing of tokens that it has not chosen.
+        names = {"bleu", "chrf", "exact_match", "f1", "squad_exact_match"}
+        if words[0].startswith("--workdir"):
+            names |= {"loss", "perplexity", "token_accuracy"}
+        assert {name for name, value in scores.items() if isinstance(value, float)} == names
+        for name in names:
+            assert scores[name] == pytest.approx(expected[name], rel=1e-5), name
+        assert scores["signatures"] == expected["signatures"]
+        rows = lines(files[-1].read_text())
+        assert [row["id"] for row in rows] == [f"test/{k}" for k in range(60)]
+        source = trained.data.open("test")
+        assert [tuple(row["references"]) for row in rows] == source.references
+        streams = [[r[0] for r in source.references]]
+        streams.append([r[1] if r[1:] else None for r in source.references])
+        bleu = sacrebleu.corpus_bleu([row["text"] for row in rows], streams)
+        assert bleu.score == pytest.approx(expected["bleu"])
+        hits = [row["text"] in row["references"] for row in rows]
+        assert np.mean(hits) == pytest.approx(expected["exact_match"])
+    texts = [[row["text"] for row in lines(file.read_text())] for file in files]
+    assert texts[0] == texts[1]
+
+
+_ALONE = """
+import json, sys
+for name in ("keras", "tf_keras", "modelzoo"):
+    sys.modules[name] = None
+import tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+serve = loaded.signatures["serving_default"]
+texts = [bytes(text) for text in json.load(open(sys.argv[2]))]
+for part in (texts, []):
+    got = serve(text=tf.constant(part, tf.string))
+    rows = [[text.decode() for text in row] for row in got["texts"].numpy()]
+    print(json.dumps([rows, got["scores"].numpy().tolist()]))
+"""
+
+
+def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    many = [" ".join(rng.choice(WORDS, rng.integers(10))) for _ in range(1000 - len(ODD) - 3)]
+    given = [*many, "  bee\t\u00a0 ant ", "\u202eant bee\u202c", "\n", *ODD]
+    texts = [text if isinstance(text, bytes) else text.encode() for text in given]
+    (tmp_path / "texts.json").write_text(json.dumps([list(text) for text in texts]))
+    command = [sys.executable, "-c", _ALONE, trained.served / "1", tmp_path / "texts.json"]
+    alone = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert alone.returncode == 0, alone.stderr
+    (answers, scores), none = lines(alone.stdout)
+    assert none == [[], []]
+    # One that is not UTF-8 the command refuses, the model does not.
+    *_, last = modelzoo.load(trained.workdir).predict_texts(texts)
+    words = [f"--workdir={trained.workdir}", "--top=2", *(f"--text={text}" for text in given[:-1])]
+    code, rows, _ = predicted(capsys, *words)
+    assert code == 0
+    assert [row.pop("source") for row in rows] == given[:-1]
+    assert last.text == answers[-1][0]
+    assert len({row["text"] for row in rows}) > 50
+    for row, texts_found, scores_found in zip(rows, answers[:-1], scores[:-1], strict=True):
+        assert row["text"] == texts_found[0]
+        assert row["score"] == pytest.approx(scores_found[0], abs=1e-5)
+        assert [found["text"] for found in row["top"]] == texts_found[: len(row["top"])]
+
+
+def test_each_line_is_made_a_text_from_files_and_standard_input(
+    trained, tmp_path, capsys, monkeypatch
+):
+    file = tmp_path / "texts.txt"
+    file.write_text("ant\n\nbee ant\n")
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"gnu\nhen\n")))
+    code, rows, err = predicted(capsys, f"--model={trained.served}", str(file), "-")
+    assert (code, err) == (0, "")
+    assert [(row["file"], row["line"]) for row in rows] == [
+        *((str(file), k) for k in (1, 2, 3)),
+        ("-", 1),
+        ("-", 2),
+    ]
+    expected = modelzoo.load(trained.served).predict_texts(["ant", "", "bee ant", "gnu", "hen"])
+    for row, prediction in zip(rows, expected, strict=True):
+        assert row["text"] == prediction.text
+        assert set(row) == {"file", "line", "text", "score"}
+        assert row["score"] == pytest.approx(prediction.outputs["scores"][0], abs=1e-5)
+
+
+def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, capsys):
+    place = f"--workdir={trained.workdir}"
+    _, (plain,), _ = predicted(capsys, place, "--text=ant bee gnu")
+    wide = "--decoding=beams=4,n_best=4,length_penalty=2"
+    _, (row,), _ = predicted(capsys, place, wide, "--top=4", "--text=ant bee gnu")
+    assert len(row["top"]) == 4
+    assert row["score"] != plain["score"]
+    assert [r["score"] for r in row["top"]] == sorted(r["score"] for r in row["top"])[::-1]
+    assert run(export, [place, wide, f"--export_dir={tmp_path / 'wide'}"]) == 0
+    assert "texts: string [n, 4], scores: float32 [n, 4]" in capsys.readouterr().out
+    _, (again,), _ = predicted(capsys, f"--model={tmp_path / 'wide'}", "--text=ant bee gnu")
+    assert again["text"] == row["text"]
+    assert again["score"] == pytest.approx(row["score"], abs=1e-5)
+    _, (short,), _ = predicted(capsys, place, "--decoding=max_length=1", "--text=ant bee gnu")
+    assert len(short["text"].split()) == 1
+    assert run(evaluate, [place, "--config.task.decoding.max_length=1"]) == 0
+    out = capsys.readouterr().out
+    assert "  bleu: nrefs:var|" in out
+    found = float(re.search(r"^chrf +([\d.]+)$", out, re.MULTILINE)[1])
+    assert found < 0.9 * trained.result["eval"]["test"]["chrf"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        (predict, ["--decoding=beams", "--text=a"], "--decoding must be like beams=5,length_penal"),
+        (predict, ["--decoding=beems=2", "--text=a"], r"task\.decoding\.beems.*nearest.*beams"),
+        (predict, ["--decoding=n_best=9", "--text=a"], "task.decoding.n_best must be at most beam"),
+        (predict, ["--top=3", "--text=a"], "--top=3 is more .* --decoding=beams=3,n_best=3"),
+        (predict, ["absent.txt"], "no file or folder absent.txt"),
+        (evaluate, ["--decoding=beams"], "--decoding must be like beams=5,length_penalty=1"),
+        (evaluate, ["--config.task.label_smoothing=0.1"], "config.task.decoding.* do"),
+    ],
+)
+def test_mistakes_are_one_line(trained, capsys, command, words, message):
+    capsys.readouterr()
+    assert run(command, [f"--workdir={trained.workdir}", *words]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert re.search(message, err), err
+
+
+@pytest.mark.parametrize("command", [predict, evaluate])
+def test_an_export_keeps_its_decoding(trained, capsys, command):
+    capsys.readouterr()
+    words = ["--text=a"] if command is predict else []
+    assert run(command, [f"--model={trained.served}", "--decoding=beams=3,n_best=1", *words]) == 1
+    err = capsys.readouterr().err
+    assert "has its decoding in its graph: export with --decoding" in err and err.count("\n") == 1
+
+
+def test_a_model_of_images_searches_for_no_texts(image_run, capsys):
+    file = next((image_run.data_dir / "test").rglob("*.png"))
+    assert run(predict, [f"--workdir={image_run.workdir}", "--decoding=beams=2", str(file)]) == 1
+    err = capsys.readouterr().err
+    assert "--decoding is of pairs of texts" in err and err.count("\n") == 1
+
+
+def test_files_are_for_other_models(trained):
+    with pytest.raises(UserError, match="takes texts, which are no files"):
+        modelzoo.load(trained.workdir).predict_files(["x.png"])
