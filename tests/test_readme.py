@@ -1,6 +1,7 @@
 """What README and the recipe books in docs/ say is done here as it is said, only smaller."""
 
 import importlib
+import json
 import os
 import pathlib
 import re
@@ -23,6 +24,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 TEXTS = (ROOT / "docs" / "texts.md").read_text()
+TRANSLATION = (ROOT / "docs" / "translation.md").read_text()
+PAGES = (README, RECIPES, TEXTS, TRANSLATION)
 TINY = {"train.steps": "2", "train.batch_size": "18", "optimizer.schedule.warmup": "1"}
 
 MLP_TEST = """
@@ -81,7 +84,10 @@ def command(*start):
     return found
 
 
-@pytest.mark.parametrize("words", commands() + commands(RECIPES) + commands(TEXTS), ids=" ".join)
+ALL = [words for page in PAGES for words in commands(page)]
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_commands_and_their_overrides_exist(words):
     if words[-1] == "--help":
         assert dispatch([word for word in words if word != "COMMAND"]) == 0
@@ -159,6 +165,46 @@ def test_the_recipes_for_texts(tmp_path, monkeypatch, capsys):
     assert out.count('"probability"') == 4
     result = run_folder.read_json(tmp_path / "runs" / "reviews" / "result.json")
     assert result["skipped"] == {"train": 1, "validation": 1, "test": 1}
+
+
+def test_the_recipes_for_texts_made_of_texts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "german.py").write_text(code("Translation of your own sentences", TRANSLATION))
+    (tmp_path / "data").mkdir()
+    numbers = {"train": 24, "val": 3, "test": 3}
+    for split, number in numbers.items():
+        for side, word in (("en", "house"), ("de", "Haus")):
+            rows = [f"{word} {k % 10}" for k in range(number)]
+            (tmp_path / "data" / f"{split}.{side}").write_text("\n".join(rows))
+    (tmp_path / "sentences.txt").write_text("house 3\nhouse 4\n")
+    questions = [
+        {"question": "?", "context": f"No {k}", "answers": [str(k)], "title": str(k)}
+        for k in range(200)
+    ]
+    summaries = [{"document": f"{k} of {k}", "summary": str(k)} for k in range(200)]
+    for name, rows in (("questions", questions), ("summaries", summaries)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    small = ["--config.train.steps=2", "--config.data.lengths=(8,)", "--config.model.dim=8"]
+    small += ["--config.train.checkpoint_every=1", "--config.data.target_lengths=(8,)"]
+    small += ["--config.data.tokens_per_batch=64", "--config.model.encoder_layers=1"]
+    small += ["--config.model.decoder_layers=1", "--config.model.ffn_dim=8"]
+    # Checkpoints to be averaged there are as many as steps.
+    small += ["--config.data.tokenizer.size=60", "--config.optimizer.schedule.warmup=1"]
+    done = []
+    for words in commands(TRANSLATION):
+        if words[0] == "train":
+            mean = (
+                []
+                if "summary" in words[1] or "answers" in words[1]
+                else ["--config.eval.average_checkpoints=2"]
+            )
+            words = [*words, *small, *mean, f"--workdir=runs/{len(done) or 'german'}"]
+        assert dispatch(words) == 0, words
+        done.append(words[0])
+    assert done == ["train", *["predict"] * 2, "evaluate", "export", "vocab", *["train"] * 3]
+    out = capsys.readouterr().out
+    assert out.count('"score"') == 3
+    assert "rougeL" in out and "squad_exact_match" in out
 
 
 def test_in_python_and_serving(tmp_path, monkeypatch, capsys, digits_dir):

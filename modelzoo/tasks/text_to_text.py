@@ -71,6 +71,18 @@ class TextToTextTask(BoundTask):
             target_length=spec.target_lengths[-1],
         )
 
+    def build_model(self, model_config: Any) -> keras.Model:
+        """As of all tasks; a UserError too where the model has no room for `max_length` tokens."""
+        model = super().build_model(model_config)
+        if self.capacity > self.spec.target_lengths[-1]:
+            try:
+                model.start(tf.ones([1, 1], tf.int32), rows=1, capacity=self.capacity)
+            except ValueError as error:
+                raise UserError(
+                    f"config.task.decoding.max_length is {self.capacity - 1}: config.model.{error}"
+                ) from None
+        return model
+
     def features(self, raw: Tensors, training: bool, seeds: tf.Tensor | None = None) -> Tensors:
         """`source` int32 `[n, Ls]`, and of what has a target also `target` and `label` `[n, Lt]`.
 
@@ -230,8 +242,11 @@ class TextToTextTask(BoundTask):
 
     def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
         """`text` and `score` of the best; `top` is a list of these, the best first."""
-        rows = zip(served["texts"].tolist(), served["scores"].tolist(), strict=True)
-        found = [{"text": text, "score": score} for text, score in rows if score > -np.inf]
+        texts, scores = served["texts"].tolist(), served["scores"].tolist()
+        # What the search has not found has no score.
+        number = max(1, sum(score > -np.inf for score in scores))
+        best = list(zip(texts, scores, strict=True))[:number]
+        found = [{"text": text, "score": score} for text, score in best]
         if top is None:
             return found[0]
         if top > len(served["texts"]):

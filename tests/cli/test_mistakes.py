@@ -32,9 +32,11 @@ from modelzoo.data.tfds_text import TfdsText
 from modelzoo.data.tokenizers import Subwords, Words
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
+from modelzoo.models.transformer import Transformer
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging
+from modelzoo.tasks.text_to_text import TextToText
 from modelzoo.train.optimizer import SGD
 from modelzoo.train.schedule import Cosine
 from modelzoo.train.settings import Train
@@ -72,6 +74,11 @@ CONFIGS = {
     "pairs.py": CONFIG.format(
         model=CNN, task=CLASSES, data="PairFiles('pairs.en', 'pairs.de', tokenizer=Words())"
     ),
+    "translate.py": CONFIG.format(
+        model="Transformer(dim=4, ffn_dim=4, heads=2)",
+        task="TextToText()",
+        data="PairFiles('pairs.en', 'pairs.de', tokenizer=Words())",
+    ),
     "pair_table.py": CONFIG.format(
         model=CNN,
         task=CLASSES,
@@ -88,6 +95,7 @@ WORDS = {
     "TABLE": "train --config=table.py --workdir=new",
     "TEXTS": "vocab --config=text.py --output=new",
     "PAIRS": "vocab --config=pairs.py --output=new",
+    "TRANSLATE": "train --config=translate.py --workdir=new --config.data.test_split=none",
     "COLUMNS": "vocab --config=pair_table.py --output=new --side=source",
     "SERIES": "train --config=series.py --workdir=new",
     "AGAIN": "train --config=cnn.py --workdir=run",

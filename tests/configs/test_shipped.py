@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from modelzoo import config, configs
-from modelzoo.models.inputs import TokenSpec
+from modelzoo.models.inputs import PairTokens, TokenSpec
 from modelzoo.train.length import to_steps
 
 
@@ -26,9 +26,23 @@ def lstm(inputs, *units, directions=1):
     return total
 
 
-# What the model takes, an image's shape or how many tokens there are, and its parameters: sums of
-# kernels, biases, gains and offsets.
+def pair(vocabulary, length):
+    """Two texts of one vocabulary, with its end token, and of one longest length."""
+    return PairTokens(vocabulary, vocabulary, True, length, length)
+
+
+def transformer(vocabulary, dim, ffn_dim, encoder, decoder):
+    """Parameters of so many pre-norm blocks each, and of one matrix of tokens' vectors."""
+    ffn, norm = 2 * dim * ffn_dim + ffn_dim + dim, 2 * dim
+    total = encoder * (4 * dim * dim + ffn + 2 * norm)
+    total += decoder * (8 * dim * dim + ffn + 3 * norm)
+    return total + 2 * norm + vocabulary * dim
+
+
+# What the model takes, an image's shape, how many tokens there are or two texts, and its
+# parameters: sums of kernels, biases, gains and offsets.
 SHIPPED = {
+    "answers_transformer": (pair(16_001, 384), transformer(16_001, 256, 1024, 4, 4)),
     "cifar10_cnn": ((32, 32, 3), 1_792 + 73_856 + (36 * 128 + 1) * 1000 + 10_010),
     "cifar10_recurrent_cnn": (
         (32, 32, 3),
@@ -54,6 +68,7 @@ SHIPPED = {
     "reviews_lstm": (20_000, 20_000 * 100 + lstm(100, 256, 256) + 257 * 10),
     "splice_lstm": (10, 160 + lstm(16, 48, directions=2) + (96 + 2) * 96 + 97 * 10),
     "sst2_lstm": (15_000, 15_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
+    "summary_transformer": (pair(16_001, 512), transformer(16_001, 256, 1024, 4, 4)),
 }
 
 
@@ -75,11 +90,14 @@ def test_docstring_says_what_it_is_and_the_command(name):
 def test_parts_fit_each_other(name):
     experiment = configs.get(name)
     given, parameters = SHIPPED[name]
-    if isinstance(given, int):
+    outputs = 10
+    if isinstance(given, PairTokens):
+        inputs, outputs = given, given.target_vocab
+    elif isinstance(given, int):
         inputs = TokenSpec(shape=(None, None), dtype="int32", vocab_size=given)
     else:
         inputs = keras.InputSpec(shape=(None, *given))
-    model = experiment.model.build(inputs, 10)
+    model = experiment.model.build(inputs, outputs)
     assert sum(v.shape.num_elements() for v in model.trainable_variables) == parameters
     batch_size, examples = experiment.train.batch_size or 32, 1257 if "digits" in name else 45_000
     total = to_steps(experiment.train.steps, batch_size, examples)

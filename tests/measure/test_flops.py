@@ -5,7 +5,9 @@ from keras import layers
 
 from modelzoo.measure.flops import forward_flops
 from modelzoo.models.cnn import CNN
+from modelzoo.models.inputs import PairTokens
 from modelzoo.models.resnet import ResNet
+from modelzoo.models.transformer import Transformer
 
 
 def model_of(layer, *shape):
@@ -70,6 +72,18 @@ def test_nested_functions_count_each_time_they_are_called():
 def test_sequential_model():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
     assert forward_flops(model) == 2 * (4 * 3 + 3 * 2)
+
+
+def test_a_transformer_counts_encoder_and_decoder():
+    dim, ffn, vocabulary = 6, 10, 9
+    sizes = {"dim": dim, "ffn_dim": ffn, "heads": 2}
+    model = Transformer(encoder_layers=2, decoder_layers=3, **sizes).build(
+        PairTokens(vocabulary, vocabulary, True, 8, 8), vocabulary
+    )
+    # Of one token each: four matrices an attention, and each key and value by a weight.
+    attention = 4 * dim * dim + 2 * dim
+    blocks = 2 * (attention + 2 * dim * ffn) + 3 * (2 * attention + 2 * dim * ffn)
+    assert forward_flops(model) == 2 * (blocks + dim * vocabulary)
 
 
 def test_several_named_inputs():

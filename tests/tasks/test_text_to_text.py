@@ -238,4 +238,8 @@ def test_what_cannot_be_is_told_by_its_field():
         TextToText(label_smoothing=1.0)
     with pytest.raises(UserError, match="decoding.min_length must be at most 7, .* got 8"):
         bound(decoding=Decoding(min_length=8))
-    assert bound(decoding=Decoding(min_length=8, max_length=20)).capacity == 21
+    longer = bound(decoding=Decoding(min_length=8, max_length=20))
+    assert longer.capacity == 21
+    model_of(longer)
+    with pytest.raises(UserError, match="max_length is 20: config.model.positions must be"):
+        model_of(longer, dataclasses.replace(pairs.TINY, positions="learned"))
