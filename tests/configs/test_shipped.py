@@ -64,6 +64,10 @@ SHIPPED = {
     "features_lstm": ((10, 1), lstm(1, 8, 8) + 9 * 10),
     # Published for 1,000 classes: here are ten.
     "imagenet_resnet50": ((224, 224, 3), 25_557_032 - 990 * 2_049),
+    "imdb_encoder": (
+        20_000,
+        20_000 * 64 + 2 * (4 * 64 * 64 + 2 * 64 * 256 + 256 + 64 + 4 * 64) + 2 * 64 + 129 * 10,
+    ),
     "imdb_lstm": (30_000, 30_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
     "reviews_lstm": (20_000, 20_000 * 100 + lstm(100, 256, 256) + 257 * 10),
     "splice_lstm": (10, 160 + lstm(16, 48, directions=2) + (96 + 2) * 96 + 97 * 10),
