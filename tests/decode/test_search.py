@@ -1,9 +1,10 @@
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from toy_decoder import Toy, find, lists
+from toy_decoder import Toy, beam_search, find, lists
 
 from modelzoo.decode.config import Decoding
 from modelzoo.decode.search import search
@@ -65,7 +66,8 @@ def test_a_beam_search_is_the_one_over_lists(beams, n_best, length_penalty):
     found = find(toy, sources, decoding, 8)
     assert len(np.unique(found.lengths)) > 1
     for number, source in enumerate(sources):
-        expected = toy.beam_search(source, beams, n_best, 8, length_penalty, least=1)
+        log_probs = functools.partial(toy.log_probs, source)
+        expected = beam_search(log_probs, toy.end, beams, n_best, 8, length_penalty, least=1)
         assert lists(found)[number] == [tokens for _, tokens in expected]
         scores = [score for score, _ in expected]
         np.testing.assert_allclose(found.scores[number], scores, rtol=1e-5)

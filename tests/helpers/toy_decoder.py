@@ -88,31 +88,34 @@ class Toy:
             for tokens in itertools.product(body, repeat=length)
         ]
 
-    def beam_search(self, source, beams, n_best, capacity, length_penalty=0.0, least=0):
-        """Scores and tokens, the best first: a search step by step over Python lists."""
-        alive, kept, ended = [(0.0, ())], [], 0
-        for position in range(capacity):
-            going, all_ = [], []
-            for total, tokens in alive:
-                for token, log_prob in enumerate(self.log_probs(source, tokens)):
-                    candidate = (total + log_prob, (*tokens, token))
-                    if token == self.end:
-                        all_ += [candidate] * (position >= least)
-                    elif token != 0 and position < capacity - 1:
-                        going.append(candidate)
-            all_ = sorted(all_ + going, reverse=True)[:beams]
-            for total, tokens in all_:
-                if tokens[-1] == self.end:
-                    kept.append((total / ((5 + len(tokens)) / 6) ** length_penalty, tokens))
-                    ended += 1
-            kept = sorted(kept, reverse=True)[:n_best]
-            alive = sorted(going, reverse=True)[:beams]
-            if ended >= beams or not alive:
-                break
-            bound = alive[0][0] / ((5 + capacity) / 6) ** length_penalty
-            if len(kept) == n_best and kept[-1][0] >= bound:
-                break
-        return kept
+
+def beam_search(log_probs, end, beams, n_best, capacity, length_penalty=0.0, least=0):
+    """Scores and tokens, the best first: a search over Python lists.
+
+    log_probs: gives those of the next token after a tuple of tokens.
+    """
+    alive, kept, ended = [(0.0, ())], [], 0
+    for position in range(capacity):
+        going, every = [], []
+        for total, tokens in alive:
+            for token, log_prob in enumerate(log_probs(tokens)):
+                candidate = (total + log_prob, (*tokens, token))
+                if token == end:
+                    every += [candidate] * (position >= least)
+                elif token != 0 and position < capacity - 1:
+                    going.append(candidate)
+        for total, tokens in sorted(every + going, reverse=True)[:beams]:
+            if tokens[-1] == end:
+                kept.append((total / ((5 + len(tokens)) / 6) ** length_penalty, tokens))
+                ended += 1
+        kept = sorted(kept, reverse=True)[:n_best]
+        alive = sorted(going, reverse=True)[:beams]
+        if ended >= beams or not alive:
+            break
+        bound = alive[0][0] / ((5 + capacity) / 6) ** length_penalty
+        if len(kept) == n_best and kept[-1][0] >= bound:
+            break
+    return kept
 
 
 def lists(found: Found) -> list[list[tuple[int, ...]]]:
