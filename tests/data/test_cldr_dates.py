@@ -1,0 +1,183 @@
+import collections
+import datetime
+import hashlib
+import re
+import unicodedata
+
+import numpy as np
+import pytest
+from babel.dates import format_date
+
+from modelzoo.data import cldr_dates
+from modelzoo.data.cldr_dates import LANGUAGES, LENGTHS, CldrDates
+from modelzoo.data.tokenizers import Characters
+from modelzoo.errors import UserError
+
+PARTS = ("train", "validation", "test")
+SIZES = {"train": 131_000, "validation": 1_950, "test": 1_950}
+
+# How the languages write dates in numbers, of which babel knows nothing here.
+NUMBERS = ("%-m/%-d/%y", "%-d/%-m/%y", "%d/%m/%y", "%d/%m/%Y", "%d.%m.%y", "%d.%m.%Y", "%-d.%m.%Y")
+NUMBERS += ("%d-%m-%Y", "%Y-%m-%d", "%Y. %m. %d.", "%Y/%m/%d")
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Date, length, languages, source and target of each row of each split."""
+    found = {}
+    for part in PARTS:
+        read = CldrDates()._read(part)
+        rows = zip(read.ids, read.sources, read.references, strict=True)
+        found[part] = [(*name.split("/"), text, *same) for name, text, same in rows]
+    return found
+
+
+def test_no_date_stands_in_two_parts(parts):
+    dates = [{date for date, *_ in parts[part]} for part in PARTS]
+    assert not dates[0] & dates[1] and not dates[0] & dates[2] and not dates[1] & dates[2]
+    texts = [{text for *_, text, _ in parts[part]} for part in PARTS]
+    assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
+    first, last = min(map(min, dates)), max(map(max, dates))
+    assert "1969-01-01" <= first < "1969-02" and "2068-12" <= last <= "2068-12-31"
+
+
+def test_the_part_hangs_on_the_date_alone(parts):
+    for part, rows in parts.items():
+        for date, *_ in rows[:300]:
+            tenth = int(hashlib.sha256(date.encode()).hexdigest()[:16], 16) % 10
+            assert part == {0: "test", 1: "validation"}.get(tenth, "train")
+
+
+def test_every_part_has_every_pair_of_languages_and_length(parts):
+    assert len(LANGUAGES) >= 10
+    unread = {("ja", "short"), ("ru", "short")}
+    for part, rows in parts.items():
+        assert SIZES[part] < len(rows) < 1.02 * SIZES[part]
+        found = collections.Counter((length, *both.split("-")) for _, length, both, *_ in rows)
+        for source in LANGUAGES:
+            targets = set(LANGUAGES) - {source}
+            for length in LENGTHS:
+                read = {target for target in targets if found[length, source, target]}
+                if part == "train":
+                    assert read == (set() if (source, length) in unread else targets)
+                each = 200 if part == "train" else 3
+                assert all(found[length, source, target] <= each for target in targets)
+        assert {source for _, source, _ in found} == {target for *_, target in found}
+        assert {(source, target) for _, source, target in found} == {
+            (source, target) for source in LANGUAGES for target in LANGUAGES if source != target
+        }
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_texts_are_those_of_babel(parts, part):
+    rows = parts[part]
+    for date, length, both, text, same in rows[:: len(rows) // 400]:
+        source, target = both.split("-")
+        day = datetime.date.fromisoformat(date)
+        written = [format_date(day, length, locale) for locale in (source, target)]
+        written = [unicodedata.normalize("NFKC", each) for each in written]
+        assert [text, same] == [f"<{target}>{written[0]}", written[1]]
+
+
+@pytest.mark.parametrize(
+    ("language", "length", "text"),
+    [
+        ("de", "long", "7. März 2009"),
+        ("en", "full", "Saturday, March 7, 2009"),
+        ("en", "short", "3/7/09"),
+        ("fr", "medium", "7 mars 2009"),
+        ("hu", "full", "2009. március 7., szombat"),
+        ("ja", "full", "2009年3月7日土曜日"),
+        ("ru", "long", "7 марта 2009 г."),  # noqa: RUF001
+        ("sv", "short", "2009-03-07"),
+        ("tr", "full", "7 Mart 2009 Cumartesi"),
+        ("el", "long", "7 Μαρτίου 2009"),
+    ],
+)
+def test_dates_are_written_as_their_language_does(language, length, text):
+    assert cldr_dates._writer(language, length)([datetime.date(2009, 3, 7)]) == [text]
+
+
+def test_a_text_means_one_date_and_one_length(parts):
+    meanings = collections.defaultdict(set)
+    for rows in parts.values():
+        for date, length, _, text, _ in rows:
+            meanings[text.partition(">")[2]].add((date, length))
+    assert all(len(each) == 1 for each in meanings.values())
+    numbers = [text for text in meanings if not any(map(str.isalpha, text))]
+    assert len(numbers) > 10_000
+    for text in numbers[::5]:
+        assert _readings(text) == {date for date, _ in meanings[text]}, text
+
+
+def _readings(text):
+    """Dates as which the languages read a text in numbers."""
+    found = set()
+    for form in NUMBERS:
+        try:
+            day = datetime.datetime.strptime(text, form.replace("%-", "%"))
+        except ValueError:
+            continue
+        if day.strftime(form) == text:
+            found.add(f"{day:%Y-%m-%d}")
+    return found
+
+
+def test_what_is_read_in_two_ways_is_left_out(parts):
+    texts = {text.partition(">")[2] for rows in parts.values() for *_, text, _ in rows}
+    short = {text for text in texts if text.count("/") == 2 and len(text) <= 8}
+    days = [tuple(map(int, text.split("/")[:2])) for text in short]
+    # Only the Italian has a zero before a day and a month, only the American the month first.
+    apart = [
+        text for text, (a, b) in zip(short, days, strict=True) if a <= 12 and b <= 12 and a != b
+    ]
+    assert apart and all("0" in (text[0], text[3]) for text in apart)
+
+
+def test_the_longer_of_two_lengths_counts(parts):
+    of = {text: length for rows in parts.values() for _, length, _, text, _ in rows}
+    assert {of[text] for text in of if re.fullmatch(r"<fr>\d\d\.\d\d\.\d{4}", text)} == {"medium"}
+    french = {of[text] for text in of if " mars " in text and text[-4:].isdigit()}
+    assert french == {"long", "full"}
+
+
+def test_every_opening_is_the_same(parts):
+    assert cldr_dates._rows.__wrapped__("validation") == cldr_dates._rows("validation")
+    again = CldrDates()._read("validation")
+    assert list(again.sources) == [text for *_, text, _ in parts["validation"]]
+
+
+def test_slices_take_all_languages_and_lengths(parts):
+    tenth = CldrDates()._read("train[:5%]")
+    rows = parts["train"][: len(tenth.ids)]
+    assert list(tenth.sources) == [text for *_, text, _ in rows]
+    assert len({(length, both) for _, length, both, *_ in rows}) > 14 * 13 * 4 * 0.9
+
+
+@pytest.mark.field("CldrDates.tokenizer", "CldrDates.lengths", "CldrDates.validation_split")
+def test_tokens_are_languages_and_characters_that_no_length_cuts(parts):
+    data = CldrDates(train_split="train[:5%]")
+    train = data.open("train[:5%]")
+    source = data.open("validation", spec=train.spec)
+    tokenizer = train.spec.tokenizer
+    assert train.spec.shared
+    assert set(map(cldr_dates.language_token, LANGUAGES)) < set(tokenizer.vocabulary)
+    raw = source.gather(np.arange(5))
+    for row, (*_, text, same) in enumerate(parts["validation"][:5]):
+        end = tokenizer.vocab_size
+        ids = [k for k in raw["source"][row].numpy() if k]
+        assert len(ids) == len(text) - len("<de>") + 2 and ids[-1] == end
+        assert tokenizer.vocabulary[ids[0]] == text[:4]
+        ids = [k for k in raw["target"][row].numpy() if k]
+        assert "".join(tokenizer.vocabulary[k] for k in ids[:-1]) == same
+    for rows in parts.values():
+        longest = max(max(len(text) - 3, len(same)) for *_, text, same in rows)
+        assert longest + 1 <= train.spec.lengths[-1]
+    assert CldrDates(lengths=(8,)).open("test", spec=train.spec).lengths.max() == 8
+    words = CldrDates(train_split="train[:5%]", tokenizer=Characters()).open("train[:5%]")
+    assert "<de>" not in words.spec.tokenizer.vocabulary
+
+
+def test_other_splits_are_told():
+    with pytest.raises(UserError, match="no split 'dev'; it has train, validation, test"):
+        CldrDates(validation_split="dev").open("validation")
