@@ -50,6 +50,7 @@ SHIPPED = {
     ),
     "cifar10_resnet20": ((32, 32, 3), resnet(3, 16, 3)),
     "cifar10_wide_resnet": ((32, 32, 3), 2_748_890),
+    "cldr_dates_transformer": (pair(160, 40), transformer(160, 128, 256, 2, 2)),
     "cldr_language_lstm": (291, 291 * 64 + lstm(64, 256, directions=2) + 513 * 10),
     "digits_cnn": ((8, 8, 1), 320 + 18_496 + (4 * 64 + 1) * 128 + 1_290),
     "digits_resnet": ((8, 8, 1), resnet(1, 32, 1)),

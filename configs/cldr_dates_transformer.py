@@ -1,0 +1,36 @@
+"""A Transformer translates dates between 14 languages; needs no network, trains in minutes.
+
+modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transformer
+
+3 minutes on 2 cores of AMD EPYC; exact match 0.99 on unseen dates (one seed).
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.cldr_dates import CldrDates
+from modelzoo.models.transformer import Transformer
+from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.train.optimizer import AdamW
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=Transformer(
+            encoder_layers=2,
+            decoder_layers=2,
+            dim=128,
+            ffn_dim=256,
+            heads=4,
+            norm="pre",
+            positions="rotary",
+            activation="gelu",
+            dropout=0.0,
+        ),
+        task=TextToText(metrics=("exact_match",)),
+        data=CldrDates(tokens_per_batch=2048),
+        optimizer=AdamW(learning_rate=2e-3, beta_2=0.98, schedule=Cosine(warmup=100)),
+        train=Train(steps=2000, clip_global_norm=1.0),
+        eval=Evaluation(every=1000),
+    )
