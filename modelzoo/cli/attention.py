@@ -1,0 +1,59 @@
+"""Draws where a model that makes texts of texts looks in a text: a picture of its attention."""
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from modelzoo.cli import flags as shared
+from modelzoo.cli.main import run
+
+FLAGS = shared.Flags()
+shared.trained_model(FLAGS)
+flags.DEFINE_string("text", None, "The text that is decoded.", flag_values=FLAGS, required=True)
+shared.path(
+    FLAGS, "output", "The picture's file, PNG or SVG by its suffix, such as map.svg.", required=True
+)
+
+
+class _ChoiceParser(flags.ArgumentParser):
+    syntactic_help = "a number from 1, mean or all"
+
+    def parse(self, argument: str | int) -> str | int:
+        if argument in ("mean", "all"):
+            return argument
+        try:
+            return int(argument)
+        except ValueError:
+            raise ValueError(f"must be {self.syntactic_help}") from None
+
+
+for _name in ("layer", "head"):
+    flags.DEFINE(
+        _ChoiceParser(),
+        _name,
+        "mean",
+        f"A {_name}'s number, from 1; the mean over all; or all, a panel each.",
+        flag_values=FLAGS,
+    )
+
+
+def main(argv: Sequence[str]) -> None:
+    """Draws the picture, and prints its path."""
+    del argv
+    from modelzoo.explain.attention import attention_map, check_output, draw
+    from modelzoo.predictor import open_model
+
+    check_output(FLAGS.output)
+    shown = attention_map(open_model(**shared.chosen_model(FLAGS)), FLAGS.text)
+    missing = draw(shown, FLAGS.output, FLAGS.layer, FLAGS.head)
+    if missing:
+        print(
+            f"no installed font has {missing}: an SVG is shown in the fonts of whoever looks at it",
+            file=sys.stderr,
+        )
+    print(FLAGS.output)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.modules[__name__]))

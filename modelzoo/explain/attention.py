@@ -1,0 +1,199 @@
+"""Where a decoder looks in its source, token by token, and a picture of it."""
+
+import dataclasses
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from modelzoo.predictor import Predictor
+
+Choice = int | Literal["mean", "all"]
+"""A number from 1, the mean over all, or each."""
+
+SUFFIXES = (".png", ".svg")
+END = "</s>"
+
+_FONT = "DejaVu Sans"  # Comes with matplotlib.
+_CELL, _LETTER = 0.28, 0.1  # Inches of a token's cell and of a letter beside it.
+_VISIBLE = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionMap:
+    """The attention on a source of what was made of it.
+
+    source, output: the tokens as the vocabularies have them, the end tokens too.
+    weights: float `[layers, heads, output, source]`; each row sums to 1.
+    """
+
+    source: tuple[str, ...]
+    output: tuple[str, ...]
+    weights: np.ndarray
+
+    def panels(self, layer: Choice = "mean", head: Choice = "mean") -> dict[str, np.ndarray]:
+        """Weights `[output, source]` by a title such as "layer 1, head 2"; UserError beyond."""
+        found = {"": self.weights}
+        for name, choice in (("layer", layer), ("head", head)):
+            parts = {}
+            for title, weights in found.items():
+                count = len(weights)
+                if isinstance(choice, int) and not 1 <= choice <= count:
+                    raise UserError(
+                        f"--{name}={choice} is out of range: the attention has {count} {name}"
+                        f"{'s' * (count > 1)}, counted from 1"
+                    )
+                own = {f"{name} {k}": part for k, part in enumerate(weights, 1)}
+                if isinstance(choice, int):
+                    own = {f"{name} {choice}": weights[choice - 1]}
+                elif choice == "mean":
+                    own = {f"mean of {count} {name}s" * (count > 1): weights.mean(axis=0)}
+                parts |= {", ".join(filter(None, (title, words))): w for words, w in own.items()}
+            found = parts
+        return found
+
+
+def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
+    """Decodes the text as `modelzoo predict` does, and tells what each token of it looked at.
+
+    Raises UserError where the model makes no texts of texts, or is an exported graph.
+    """
+    task, model, spec = predictor.task, predictor.model, predictor.spec
+    if spec.kind != "pair":
+        raise UserError(
+            f"{predictor.origin} has no attention on a source: it takes {spec.kind} data, and only "
+            "models that make texts of texts have one"
+        )
+    if model is None:
+        raise UserError(
+            f"{predictor.origin} does not give its attention: name the run's folder by --workdir"
+        )
+    try:
+        source = task.features({"text": tf.constant([text])}, training=False)["source"]
+    except UnicodeEncodeError:
+        raise UserError(f"--text={text!r} is not UTF-8") from None
+    found = task.outputs(model, {"source": source})["tokens"][0, 0].numpy()
+    output = found[found != 0]
+    # The decoder read all but the last, after the end token that begins it.
+    target = np.concatenate([[spec.target_end], output[:-1]])[None].astype("int32")
+    weights = model.attention(source, tf.constant(target))["cross"][0]
+    return AttentionMap(
+        source=_tokens(source[0].numpy(), spec.tokenizer.vocabulary),
+        output=_tokens(output, spec.target_tokenizer.vocabulary),
+        weights=np.asarray(weights),
+    )
+
+
+def _tokens(ids: np.ndarray, vocabulary: tuple[str, ...]) -> tuple[str, ...]:
+    """The end token is the id after the vocabulary."""
+    return tuple((*vocabulary, END)[number] for number in ids)
+
+
+def check_output(path: str | Path) -> None:
+    """Raises UserError where no picture can be drawn and written to the path."""
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--output must end with {' or '.join(SUFFIXES)}, got {path}")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"pictures need matplotlib ({error}): pip install 'modelzoo[plots]'"
+        ) from None
+
+
+def draw(
+    shown: AttentionMap, path: str | Path, layer: Choice = "mean", head: Choice = "mean"
+) -> str:
+    """Draws the map to a PNG or SVG file: source tokens above, output tokens at the left.
+
+    The texts of an SVG stay texts, in the fonts of whoever looks at it; a PNG has those that are
+    installed here. Returns the characters that a PNG lacks as none of these has them. Raises
+    UserError as `panels` and `check_output` do, and where the file cannot be written.
+    """
+    check_output(path)
+    import matplotlib
+
+    panels, path = shown.panels(layer, head), Path(path)
+    kind = path.suffix.lower()[1:]
+    fonts, missing = _fonts("".join(shown.source + shown.output))
+    options = {"svg.fonttype": "none", "svg.hashsalt": "modelzoo", "font.family": fonts}
+    metadata = {"Date": None} if kind == "svg" else None  # The same map, the same bytes.
+    partial = path.with_name(path.name + ".partial")
+    with matplotlib.rc_context(options), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        try:
+            _figure(shown, panels).savefig(
+                partial, format=kind, dpi=144, metadata=metadata, bbox_inches="tight"
+            )
+            os.replace(partial, path)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from None
+        finally:
+            partial.unlink(missing_ok=True)
+    return missing if kind == "png" else ""
+
+
+def _figure(shown: AttentionMap, panels: dict[str, np.ndarray]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    heads = shown.weights.shape[1]
+    columns = min(len(panels), heads if len(panels) > heads else 4)
+    rows = -(-len(panels) // columns)
+    source, output = (list(map(_shown, tokens)) for tokens in (shown.source, shown.output))
+    # Beside the cells, room for the longest labels.
+    width, height = (
+        _CELL * max(len(tokens), 6) + _LETTER * max(map(len, labels))
+        for tokens, labels in ((source, output), (output, source))
+    )
+    figure = Figure(figsize=(columns * width + 1, rows * (height + 0.4)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    most = max(weights.max() for weights in panels.values())
+    for axis, (title, weights) in zip(axes, panels.items(), strict=False):
+        image = axis.imshow(weights, cmap="Blues", vmin=0.0, vmax=most)
+        axis.set_xticks(range(len(source)), source, rotation=90, parse_math=False)
+        axis.set_yticks(range(len(output)), output, parse_math=False)
+        axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=2)
+        axis.set_xlabel(title)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    figure.colorbar(image, ax=list(axes), fraction=0.05, pad=0.02, shrink=0.7, aspect=15 * rows)
+    return figure
+
+
+def _shown(token: str) -> str:
+    """A token with what cannot be seen in it made visible."""
+    return "".join(
+        _VISIBLE.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode())
+        for c in token
+    )
+
+
+def _fonts(text: str) -> tuple[list[str], str]:
+    """Names of installed fonts for the characters of a text, and those that none of them has."""
+    from matplotlib import font_manager, ft2font
+
+    # The last resort draws no character, but what kind it is of.
+    listed = (f for f in font_manager.fontManager.ttflist if not f.name.startswith("Last Resort"))
+    files = {font.name: font.fname for font in listed}
+    names, missing = [_FONT], set(map(ord, _shown(text)))
+    for name in (_FONT, *sorted(files)):
+        if not missing:
+            break
+        try:
+            has = missing & ft2font.FT2Font(files[name]).get_charmap().keys()
+        except (KeyError, OSError, RuntimeError):  # Gone since it was listed, or of no use.
+            continue
+        names += [name] * (bool(has) and name != _FONT)
+        missing -= has
+    return names, "".join(map(chr, sorted(missing)))
