@@ -70,6 +70,17 @@ SHIPPED = {
         20_000 * 64 + 2 * (4 * 64 * 64 + 2 * 64 * 256 + 256 + 64 + 4 * 64) + 2 * 64 + 129 * 10,
     ),
     "imdb_lstm": (30_000, 30_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
+    # Both encoders, the matrices of attention, of the first states and of the output; the decoder.
+    "multi30k_lstm": (
+        pair(10_001, 48),
+        10_001 * 128
+        + lstm(128, 192, directions=2)
+        + 384 * 192
+        + 2 * (385 * 192)
+        + lstm(128, 192)
+        + (384 + 192) * 128,
+    ),
+    "multi30k_transformer": (pair(10_001, 48), transformer(10_001, 128, 256, 4, 4)),
     "reviews_lstm": (20_000, 20_000 * 100 + lstm(100, 256, 256) + 257 * 10),
     "splice_lstm": (10, 160 + lstm(16, 48, directions=2) + (96 + 2) * 96 + 97 * 10),
     "sst2_lstm": (15_000, 15_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),

@@ -1,0 +1,43 @@
+"""A recurrent encoder-decoder with attention translates Multi30k from English into German.
+
+modelzoo train --config=multi30k_lstm --workdir=runs/multi30k_lstm
+
+The files are Multi30k's, tokenized and lowered by benchmarks/moses.py; elsewhere than in multi30k/
+they are named by --config.data.source_path and --config.data.target_path.
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.pair_files import PairFiles
+from modelzoo.data.tokenizers import Subwords
+from modelzoo.decode.config import Decoding
+from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
+from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.train.optimizer import AdamW
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=LSTMSeq2Seq(embedding_dim=128, units=192, dropout=0.4),
+        task=TextToText(
+            label_smoothing=0.1,
+            decoding=Decoding(beams=5, length_penalty=1.0),
+            metrics=("bleu_tokenized", "bleu", "chrf"),
+        ),
+        data=PairFiles(
+            source_path="multi30k/{split}.en",
+            target_path="multi30k/{split}.de",
+            validation_split="val",
+            test_split="test_2016_flickr",
+            tokenizer=Subwords(size=10_000),
+            lengths=(12, 16, 20, 24, 32, 48),
+            tokens_per_batch=2048,
+        ),
+        optimizer=AdamW(
+            learning_rate=2e-3, beta_2=0.98, schedule=Cosine(warmup="1 epoch"), weight_decay=0.05
+        ),
+        train=Train(steps="25 epochs", ema_decay=0.998, clip_global_norm=1.0),
+        eval=Evaluation(every="5 epochs", best_metric="bleu_tokenized"),
+    )

@@ -1,0 +1,45 @@
+"""A small Transformer translates Multi30k, captions of pictures, from English into German.
+
+modelzoo train --config=multi30k_transformer --workdir=runs/multi30k_transformer
+
+The files are Multi30k's, tokenized and lowered by benchmarks/moses.py; elsewhere than in multi30k/
+they are named by --config.data.source_path and --config.data.target_path.
+"""
+
+from modelzoo.config import Experiment
+from modelzoo.data.pair_files import PairFiles
+from modelzoo.data.tokenizers import Subwords
+from modelzoo.decode.config import Decoding
+from modelzoo.models.transformer import Transformer
+from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.train.optimizer import AdamW
+from modelzoo.train.schedule import Cosine
+from modelzoo.train.settings import Evaluation, Train
+
+
+def get_config() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        model=Transformer.tiny(norm="pre"),
+        task=TextToText(
+            label_smoothing=0.1,
+            decoding=Decoding(beams=5, length_penalty=1.0),
+            metrics=("bleu_tokenized", "bleu", "chrf"),
+        ),
+        data=PairFiles(
+            source_path="multi30k/{split}.en",
+            target_path="multi30k/{split}.de",
+            validation_split="val",
+            test_split="test_2016_flickr",
+            tokenizer=Subwords(size=10_000),
+            lengths=(12, 16, 20, 24, 32, 48),
+            tokens_per_batch=4096,
+        ),
+        optimizer=AdamW(
+            learning_rate=4e-3, beta_2=0.98, schedule=Cosine(warmup="10 epochs"), weight_decay=0.01
+        ),
+        train=Train(
+            steps="60 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
+        ),
+        eval=Evaluation(every="5 epochs", best_metric="bleu_tokenized"),
+    )
