@@ -84,12 +84,12 @@ def load_batches(path: str) -> tuple[list[Batch], int]:
 def ours(batches: list[Batch], vocabulary: int, precision: str) -> Run:
     """The product's own step."""
     import tensorflow as tf
-    from modelzoo.tasks.text_to_text import TextToText
 
     from modelzoo.data.spec import PairSpec
     from modelzoo.data.tokenizers import Words
     from modelzoo.distribute.strategy import Distribute, make_strategy
     from modelzoo.models.transformer import Transformer
+    from modelzoo.tasks.text_to_text import TextToText
     from modelzoo.train.optimizer import Adam
     from modelzoo.train.precision import dtype_policy
     from modelzoo.train.settings import Train
