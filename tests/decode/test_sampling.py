@@ -34,6 +34,9 @@ def shares(log_probs, decoding):
     ],
     ids=["all", "top_k", "top_p", "both", "no bounds"],
 )
+@pytest.mark.field("Decoding.temperature")
+@pytest.mark.field("Decoding.top_k")
+@pytest.mark.field("Decoding.top_p")
 def test_sequences_are_drawn_as_likely_as_they_are(decoding):
     toy = Toy(5, scale=1.0)
     source = toy.sources(1)
@@ -72,6 +75,7 @@ def test_without_heat_the_best_is_drawn():
         assert lists(cold) == lists(find(toy, sources, Decoding(), 8))
 
 
+@pytest.mark.field("Decoding.seed")
 def test_draws_follow_the_seed():
     toy = Toy(7)
     sources = np.repeat(toy.sources(1), 20, axis=0)

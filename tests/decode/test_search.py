@@ -36,6 +36,8 @@ def test_a_beam_of_one_is_greedy(length_penalty):
 
 @pytest.mark.parametrize("length_penalty", [0.0, 2.0])
 @pytest.mark.parametrize("coverage_penalty", [0.0, 0.7])
+@pytest.mark.field("Decoding.length_penalty")
+@pytest.mark.field("Decoding.coverage_penalty")
 def test_a_beam_as_wide_as_the_space_finds_the_best(length_penalty, coverage_penalty):
     toy = Toy(5)
     sources = toy.sources(6)
@@ -59,6 +61,8 @@ def test_a_beam_as_wide_as_the_space_finds_the_best(length_penalty, coverage_pen
 
 @pytest.mark.parametrize("beams, n_best", [(2, 1), (3, 2), (4, 4)])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.field("Decoding.beams")
+@pytest.mark.field("Decoding.n_best")
 def test_a_beam_search_is_the_one_over_lists(beams, n_best, length_penalty):
     toy = Toy(7, scale=1.0)
     sources = toy.sources(8)
@@ -124,6 +128,8 @@ def test_examples_leave():
 
 
 @pytest.mark.parametrize("leave", [True, False])
+@pytest.mark.field("Decoding.min_length")
+@pytest.mark.field("Decoding.max_length")
 def test_lengths_are_kept_within_bounds(leave):
     toy = Toy(6)
     sources = toy.sources(10)

@@ -134,7 +134,6 @@ def test_padding_rows_count_nowhere():
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
 
 
-@pytest.mark.field("TextToText.decoding")
 def test_what_is_decoded_is_what_the_search_finds():
     decoding = Decoding(beams=3, n_best=2, length_penalty=1.0, coverage_penalty=0.1, min_length=1)
     task = bound(decoding=decoding)
