@@ -248,6 +248,7 @@ def keras_fit(
     tokens = tf.TensorSpec([None, None], tf.int32)
     signature = ((tokens, tokens), tokens, tf.TensorSpec([None, None], tf.float32))
     stored = tf.data.Dataset.from_generator(stream, output_signature=signature).cache()
+    stored = stored.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
     def run() -> None:
         model.fit(stored, verbose=0)
