@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from modelzoo.models.layers.dropout import Dropout
 from modelzoo.models.layers.linear import linear, sizes
 from modelzoo.models.layers.positions import rotate
 from modelzoo.models.layers.precision import at_least_float32
@@ -45,7 +46,7 @@ class Attention(keras.layers.Layer):
         self.causal = causal
         self.rotary = rotary
         self.use_bias = use_bias
-        self.dropout = keras.layers.Dropout(dropout, name="dropout") if dropout else None
+        self.dropout = Dropout(dropout, name="dropout") if dropout else None
 
     def build(self, input_shape):
         dim = input_shape[-1]

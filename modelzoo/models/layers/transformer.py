@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from modelzoo.models.layers.attention import Attention, Cache
+from modelzoo.models.layers.dropout import Dropout
 from modelzoo.models.layers.layer_norm import LayerNorm
 from modelzoo.models.layers.linear import linear, sizes
 from modelzoo.models.layers.positions import Positions
@@ -29,7 +30,7 @@ class FeedForward(keras.layers.Layer):
         super().__init__(**kwargs)
         self.ffn_dim = ffn_dim
         self.activation = activation
-        self.dropout = keras.layers.Dropout(dropout, name="dropout") if dropout else None
+        self.dropout = Dropout(dropout, name="dropout") if dropout else None
 
     def build(self, input_shape):
         dim, gated = input_shape[-1], self.activation == "swiglu"
@@ -94,7 +95,7 @@ class Block(keras.layers.Layer):
         self.ffn = FeedForward(ffn_dim, activation, ffn_dropout, name="ffn")
         self.parts = [self.self_attention, *([self.cross_attention] if cross else []), self.ffn]
         self.norms = [LayerNorm(epsilon, name=f"{part.name}_norm") for part in self.parts]
-        self.dropout = keras.layers.Dropout(dropout, name="dropout") if dropout else None
+        self.dropout = Dropout(dropout, name="dropout") if dropout else None
 
     def build(self, input_shape):
         for layer in [*self.parts, *self.norms]:
@@ -198,7 +199,7 @@ class Stack(keras.layers.Layer):
         ]
         self.norm = LayerNorm(name="norm") if block["norm"] == "pre" else None
         rate = block["dropout"]
-        self.dropout = keras.layers.Dropout(rate, name="dropout") if rate else None
+        self.dropout = Dropout(rate, name="dropout") if rate else None
 
     def build(self, input_shape):
         for layer in (self.positions, *self.blocks, self.norm):
