@@ -88,7 +88,7 @@ def completed(trainer: Trainer) -> dict[str, Any]:
         progress.say(f"best by {result['best_metric']}: step {result['evaluated_step']}")
     for split, scores in result["eval"].items():
         progress.say(f"{split}: {score_words(scores, trainer.task.headline)}")
-    for line in signature_lines(*list(result["eval"].values())[-1:] or [{}]):
+    for line in signature_lines(result["eval"].get("test", {})):
         progress.say(f"  {line}")
     discarded = result.get("discarded_steps")
     overflow = f", {discarded:,} of them discarded for an overflow" if discarded else ""

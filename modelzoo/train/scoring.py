@@ -64,7 +64,7 @@ class Scoring:
     def samples(self, split: str) -> list[str]:
         """What was last made of a few examples of a split, always the same, as lines to be read.
 
-        None where the task makes no texts.
+        Nothing where the task makes no texts.
         """
         source, counts = self.splits[split], self.counts[split]
         known, rows = counts.compared_with(source), counts.rows
