@@ -38,8 +38,6 @@ def get_config() -> Experiment:
         optimizer=AdamW(
             learning_rate=4e-3, beta_2=0.98, schedule=Cosine(warmup="10 epochs"), weight_decay=0.01
         ),
-        train=Train(
-            steps="60 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
-        ),
+        train=Train(steps="60 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0),
         eval=Evaluation(every="5 epochs", best_metric="bleu_tokenized"),
     )
