@@ -236,7 +236,7 @@ def main() -> None:
         "machine": machine(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "sentences": args.sentences,
-        "tokens_per_second": medians,
+        "decoded_tokens_per_second": medians,
         "core_seconds": {
             kind: {name: round(statistics.median(values), 3) for name, values in busy[kind].items()}
             for kind in busy
@@ -253,7 +253,7 @@ def main() -> None:
     }
     print(json.dumps(record, indent=2))
     if args.record:
-        target = ROOT / "results" / f"speed_decode_{args.sentences}.json"
+        target = ROOT / "results" / f"speed_decoding_{args.sentences}.json"
         target.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -35,9 +35,10 @@ def split(record: dict[str, Any]) -> str:
 
 
 def headline(record: dict[str, Any]) -> str:
-    """The score that counts: the first that is not the loss."""
+    """The score that counts: the first that is not of how likely the targets were."""
     names = list(record["scores"][split(record)])
-    return next((name for name in names if name != "loss"), "loss")
+    likely = ("loss", "perplexity", "token_accuracy")
+    return next((name for name in names if name not in likely), names[0])
 
 
 def score(record: dict[str, Any]) -> str:

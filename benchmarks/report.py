@@ -107,19 +107,36 @@ def scores(trained: dict[str, dict[str, Any]], baselines: dict[str, dict[str, An
     return markdown(rows)
 
 
+UNITS = {
+    "images_per_second": ("images a second", "precision"),
+    "tokens_per_second": ("tokens a second", "precision"),
+    "target_tokens_per_second": ("target tokens a second", "precision"),
+    "decoded_tokens_per_second": ("decoded tokens a second", "search"),
+}
+"""Heads of the first two columns by the key of a record that holds the rates."""
+
+
 def speeds(records: dict[str, dict[str, Any]]) -> str:
-    """A table for images and one for tokens: what each contestant trains on in a second."""
+    """A table for each unit: of what each contestant trains on, or gives, how much in a second."""
     tables = []
-    for unit in ("images", "tokens"):
-        key = f"{unit}_per_second"
-        chosen = {name: record for name, record in records.items() if key in record}
-        names = list(dict.fromkeys(n for record in chosen.values() for n in record[key]))
-        rows = [[f"{unit} a second", "precision", *names, "machine"]]
-        for name, record in chosen.items():
-            model = name.removeprefix("speed_").replace(f"_{record['precision']}", "")
-            cells = [f"{record[key][n]:,.0f}" if n in record[key] else "" for n in names]
-            rows.append([model, record["precision"], *cells, recorded.machine(record)])
-        tables += [markdown(rows)] if chosen else []
+    for key, heads in UNITS.items():
+        rows = []
+        for name, record in records.items():
+            if key not in record:
+                continue
+            # Of a search the rates are by its kind.
+            precision = record.get("precision")
+            cases = {precision: record[key]} if precision else record[key]
+            model = name.removeprefix("speed_").removesuffix(f"_{precision}")
+            rows += [
+                (model, case, rates, recorded.machine(record)) for case, rates in cases.items()
+            ]
+        names = list(dict.fromkeys(name for _, _, rates, _ in rows for name in rates))
+        cells = [
+            [model, case, *(f"{rates[n]:,.0f}" if n in rates else "" for n in names), where]
+            for model, case, rates, where in rows
+        ]
+        tables += [markdown([[*heads, *names, "machine"], *cells])] if rows else []
     return "\n\n".join(tables)
 
 

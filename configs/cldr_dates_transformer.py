@@ -2,7 +2,7 @@
 
 modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transformer
 
-3 minutes on 2 cores of AMD EPYC; exact match 0.99 on unseen dates (one seed).
+3 minutes on 2 cores of AMD EPYC; test exact match 0.9995 (one seed).
 """
 
 from modelzoo.config import Experiment

@@ -67,6 +67,21 @@ def test_speeds_of_images_and_of_tokens_are_apart():
     assert tokens.splitlines()[2] == "| lstm | float32 | 20,000 | 10,000 | a machine |"
 
 
+def test_speeds_of_searches_have_a_line_for_each():
+    rates = {"beam 4": {"modelzoo": 2e3, "Other": 1e3}, "beam 1": {"modelzoo": 4e3}}
+    record = {"decoded_tokens_per_second": rates, "machine": "a machine"}
+    lines = benchmark("report").speeds({"speed_decoding": record}).splitlines()
+    assert lines[0] == "| decoded tokens a second | search | modelzoo | Other | machine |"
+    assert lines[2] == "| decoding | beam 4 | 2,000 | 1,000 | a machine |"
+    assert lines[3] == "| decoding | beam 1 | 4,000 |  | a machine |"
+
+
+def test_of_decoded_texts_what_was_decoded_counts():
+    scores = dict.fromkeys(("loss", "perplexity", "token_accuracy", "bleu"), {"mean": 31.0})
+    record = {"scores": {"test": scores}, "seeds": [0]}
+    assert benchmark("recorded").score(record) == "bleu 31.0000 (one seed)"
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_is_of_the_config_as_it_is(name):
     _, now = benchmark("recorded").trained_config(RECORDS[name])
