@@ -30,7 +30,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         "Model": f"`{recorded.short(experiment.model)}`, {record['parameters']:,} parameters, "
         f"{megabytes:.1f} MB in float32",
         "Takes": takes(spec),
-        "Gives": "a probability for each of " + ", ".join(spec["class_names"]),
+        "Gives": gives(spec),
         "Data": words["data"],
         "Licence of the data": words["licence"],
         "Command": f"`{record['command']}`",
@@ -65,7 +65,14 @@ def card(name: str, record: dict[str, Any]) -> str:
 
 def takes(spec: dict[str, Any]) -> str:
     """What a model is given, in words."""
-    if spec.get("kind") == "text":
+    if spec.get("kind") in ("text", "pair"):
         return f"texts, of which up to {spec['lengths'][-1]} tokens are read"
     size = f"{spec['height']}x{spec['width']}, {spec['channels']} channel(s)"
     return f"images of {size}; files of other sizes are brought to it"
+
+
+def gives(spec: dict[str, Any]) -> str:
+    """What a model answers with, in words."""
+    if spec.get("kind") == "pair":
+        return f"texts of up to {spec['target_lengths'][-1] - 1} tokens, and their scores"
+    return "a probability for each of " + ", ".join(spec["class_names"])

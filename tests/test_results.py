@@ -77,7 +77,7 @@ def test_speeds_of_searches_have_a_line_for_each():
 
 
 def test_of_decoded_texts_what_was_decoded_counts():
-    scores = dict.fromkeys(("loss", "perplexity", "token_accuracy", "bleu"), {"mean": 31.0})
+    scores = {name: {"mean": 31.0} for name in ("loss", "perplexity", "token_accuracy", "bleu")}
     record = {"scores": {"test": scores}, "seeds": [0]}
     assert benchmark("recorded").score(record) == "bleu 31.0000 (one seed)"
 
