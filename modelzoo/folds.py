@@ -24,7 +24,7 @@ from modelzoo.data.source import Source
 from modelzoo.distribute.strategy import make_strategy
 from modelzoo.errors import UserError
 from modelzoo.measure import intervals
-from modelzoo.predictor import read_run
+from modelzoo.stored import read_run
 from modelzoo.train import checkpoint, run_folder
 from modelzoo.train.progress import Progress
 

@@ -11,14 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modelzoo import config, zoo
-from modelzoo.data import spec as specs
+from modelzoo import config, stored, zoo
 from modelzoo.data.series_file import read_series
-from modelzoo.data.spec import Spec
 from modelzoo.errors import UserError
 from modelzoo.export import saved_model
 from modelzoo.tasks.task import Task
-from modelzoo.train import averaging, run_folder
+from modelzoo.train import averaging
 from modelzoo.train import checkpoint as checkpoints
 from modelzoo.train.evaluation import Counts
 from modelzoo.train.precision import dtype_policy, inference_precision
@@ -119,7 +117,7 @@ class Predictor:
         of its own. Raises UserError where there is no such checkpoint, no such set in it or no such
         field.
         """
-        experiment, spec = _read_with(workdir, test_views, decoding)
+        experiment, spec = stored.read_changed(workdir, test_views, decoding)
         if checkpoint is None:
             paths = averaging.served(workdir, experiment.eval)
         else:
@@ -154,7 +152,7 @@ class Predictor:
         none of that name and no folder.
         """
         folder = zoo.find(name_or_folder)
-        experiment, spec = _read_with(folder, test_views, decoding)
+        experiment, spec = stored.read_changed(folder, test_views, decoding)
         task = experiment.task.bind(spec)
         with dtype_policy(inference_precision(experiment.train.precision)):
             model = task.build_model(experiment.model)
@@ -167,8 +165,8 @@ class Predictor:
 
         Raises UserError where there is none.
         """
-        experiment, spec = read_export(folder)
-        version = _exported(Path(folder))
+        experiment, spec = stored.read_export(folder)
+        version = stored.exported(folder)
         try:
             loaded = tf.saved_model.load(str(version))
         except (OSError, ValueError, tf.errors.OpError) as error:
@@ -283,7 +281,8 @@ def load(name_or_folder: str | Path) -> Predictor:
     folder = zoo.find(name_or_folder)
     if zoo.is_trained(folder):
         return Predictor.from_zoo(folder)
-    return Predictor.from_export(folder) if is_export(folder) else Predictor.from_workdir(folder)
+    of_export = stored.is_export(folder)
+    return Predictor.from_export(folder) if of_export else Predictor.from_workdir(folder)
 
 
 def open_model(
@@ -298,12 +297,12 @@ def open_model(
 
     `workdir` may be an exported folder as well.
     """
-    folder = find_model(workdir, model)
-    if not is_export(folder) and not zoo.is_trained(folder):
+    folder = stored.find_model(workdir, model)
+    if not stored.is_export(folder) and not zoo.is_trained(folder):
         return Predictor.from_workdir(folder, checkpoint, weights, test_views, decoding)
-    if test_views is not None and is_export(folder):
+    if test_views is not None and stored.is_export(folder):
         raise UserError("an exported model has its views in its graph: export with --test_views")
-    if decoding is not None and is_export(folder):
+    if decoding is not None and stored.is_export(folder):
         raise UserError("an exported model has its decoding in its graph: export with --decoding")
     if checkpoint is not None or weights is not None:
         raise UserError(
@@ -312,95 +311,9 @@ def open_model(
         )
     return (
         Predictor.from_export(folder)
-        if is_export(folder)
+        if stored.is_export(folder)
         else Predictor.from_zoo(folder, test_views, decoding)
     )
-
-
-def find_model(workdir: str | None, model: str | None) -> Path:
-    """The folder that a command's flags of these names mean; UserError where they clash.
-
-    `model` is an exported folder or the name of a trained model that ships.
-    """
-    if (workdir is None) == (model is None):
-        raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
-    if model is None:
-        if workdir in zoo.names() and not Path(workdir).exists():
-            raise UserError(
-                f"there is no folder {workdir}: the trained model of that name is --model={workdir}"
-            )
-        return Path(workdir)
-    folder = zoo.find(model)
-    if not zoo.is_trained(folder):
-        read_export(folder)  # Says that it is none.
-    return folder
-
-
-def is_export(folder: str | Path) -> bool:
-    """Whether the folder is an exported model or holds versions of one."""
-    return _exported(Path(folder)) is not None
-
-
-def read_run(workdir: str | Path) -> tuple[config.Experiment, Spec]:
-    """The experiment and the data's spec of a run's folder, or of a trained model's that ships.
-
-    Raises UserError where it is neither.
-    """
-    workdir = Path(workdir)
-    run_folder.check_no_folds(workdir)
-    assets = workdir if zoo.is_trained(workdir) else workdir / "assets"
-    return _read(workdir / "config.json", assets / "spec.json")
-
-
-def decoding_pairs(text: str) -> list[tuple[str, str]]:
-    """The overrides that such as "beams=5,n_best=2" means; UserError where it means none."""
-    pairs = []
-    for part in text.split(","):
-        key, assigned, value = (word.strip() for word in part.partition("="))
-        if not (key.isidentifier() and assigned and value):
-            raise UserError(
-                f"--decoding must be like beams=5,length_penalty=1, fields of config.task.decoding "
-                f"and their values, got {text!r}"
-            )
-        pairs.append((f"task.decoding.{key}", value))
-    return pairs
-
-
-def _read_with(
-    folder: str | Path, test_views: str | None, decoding: str | None
-) -> tuple[config.Experiment, Spec]:
-    """As `read_run`, with these of the task's fields changed."""
-    experiment, spec = read_run(folder)
-    if test_views is not None:
-        if spec.kind != "image":
-            raise UserError(f"--test_views is of images, {folder} takes {spec.kind} data")
-        experiment = config.override(experiment, [("task.test_views", test_views)])
-    if decoding is not None:
-        if spec.kind != "pair":
-            raise UserError(f"--decoding is of pairs of texts, {folder} takes {spec.kind} data")
-        experiment = config.override(experiment, decoding_pairs(decoding))
-    return experiment, spec
-
-
-def read_export(folder: str | Path) -> tuple[config.Experiment, Spec]:
-    """The experiment and the data's spec of an exported folder; UserError where it is none."""
-    version = _exported(Path(folder))
-    if version is None:
-        raise UserError(f"no exported model in {folder}: no version, no saved_model.pb")
-    sidecar = version / saved_model.SIDECAR
-    return _read(sidecar / "config.json", sidecar / "spec.json")
-
-
-def _read(config_file: Path, spec_file: Path) -> tuple[config.Experiment, Spec]:
-    saved, spec = run_folder.read_json(config_file), run_folder.read_json(spec_file)
-    try:
-        spec = specs.load(spec, spec_file.parent)
-    except (TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{spec_file} does not describe data: {error}") from None
-    try:
-        return config.from_dict(saved), spec
-    except UserError as error:
-        raise UserError(f"{config_file}: {error}") from None
 
 
 class _Signature:
@@ -421,12 +334,6 @@ def _as_text(array: np.ndarray) -> np.ndarray:
         return array
     texts = [text.decode() for text in array.ravel()]
     return np.array(texts, dtype=str).reshape(array.shape)
-
-
-def _exported(folder: Path) -> Path | None:
-    """The folder of the graph that `folder` is or whose newest version it holds."""
-    newest = folder / str(max(saved_model.versions(folder), default=""))
-    return newest if (newest / "saved_model.pb").is_file() else None
 
 
 def one_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from modelzoo.data.npz import NpzImages
 from modelzoo.data.series_table import SeriesTable
 from modelzoo.errors import UserError
 from modelzoo.models.cnn import CNN
-from modelzoo.predictor import read_run
+from modelzoo.stored import read_run
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.series import SeriesRegression
 from modelzoo.tasks.text import TextClassification

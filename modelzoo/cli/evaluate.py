@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     pairs = shared.config_overrides(FLAGS)
     if FLAGS.decoding is not None:
-        from modelzoo.predictor import decoding_pairs
+        from modelzoo.stored import decoding_pairs
 
         pairs += decoding_pairs(FLAGS.decoding)
     for key, _ in pairs:
@@ -103,7 +103,8 @@ def _load(
 ) -> "tuple[Predictor, Experiment, tf.distribute.Strategy | None]":
     from modelzoo import config
     from modelzoo.distribute.strategy import Distribute, make_strategy
-    from modelzoo.predictor import find_model, is_export, open_model, read_run
+    from modelzoo.predictor import open_model
+    from modelzoo.stored import find_model, is_export, read_run
 
     said = dict(pairs)
     decoding = [
