@@ -4,6 +4,8 @@ import pytest
 import tensorflow as tf
 import torch
 
+from modelzoo.decode.config import Decoding
+from modelzoo.decode.search import search
 from modelzoo.models.inputs import PairTokens
 from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
 
@@ -267,6 +269,32 @@ def test_runs_in_a_loop_of_any_lengths(model):
         for k in range(2):
             got = last(SOURCE, TARGET[:, :length])[:, k]
             np.testing.assert_allclose(got, whole[:, -1], rtol=0, atol=1e-5)
+
+
+def test_is_searched(model):
+    def found(leave, **fields):
+        decoding = Decoding(**fields)
+        state = model.start(tf.constant(SOURCE), decoding.beams, 6, coverage=True)
+        real = tf.constant(SOURCE != 0)
+        return search(
+            model, state, decoding, start=8, end=8, capacity=6, source_real=real, leave=leave
+        )
+
+    # Greedy: what the whole says is best, token by token, but never padding.
+    tokens = np.full((3, 1), 8)
+    for _ in range(5):
+        last = model({"source": SOURCE, "target": tokens})[:, -1, 1:]
+        tokens = np.concatenate([tokens, 1 + np.argmax(last, axis=-1)[:, None]], axis=1)
+    for row, got in zip(tokens[:, 1:], found(leave=False).tokens[:, 0].numpy(), strict=True):
+        ended = np.flatnonzero(row == 8)
+        length = ended[0] + 1 if len(ended) else 5
+        np.testing.assert_array_equal(got[:length], row[:length])
+    fields = {"beams": 3, "n_best": 2, "length_penalty": 0.6, "coverage_penalty": 0.4}
+    static = tf.function(lambda: found(leave=False, **fields))()
+    moving = tf.function(lambda: found(leave=True, **fields))()
+    np.testing.assert_allclose(moving.scores, static.scores, rtol=0, atol=1e-5)
+    longest = moving.tokens.shape[2]
+    np.testing.assert_array_equal(moving.tokens, static.tokens[:, :, :longest])
 
 
 def test_weights_are_those_of_the_scope(model):
