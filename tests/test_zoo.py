@@ -35,7 +35,8 @@ def test_every_model_is_small_and_whole_and_answers(name):
     files = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     whole = {"config.json", "spec.json", "weights.npz", "card.md"}
     predictor = modelzoo.load(name)
-    texts = predictor.spec.kind == "text"
+    kind = predictor.spec.kind
+    texts = kind in ("text", "pair")
     assert set(files) == whole | ({"tokenizer.json"} if texts else set())
     assert sum(files.values()) < 10e6
     arrays = checkpoint.read(folder)
@@ -43,12 +44,16 @@ def test_every_model_is_small_and_whole_and_answers(name):
     assert json.loads((folder / "config.json").read_text())["data"].get("data_dir") is None
     assert {f"model/{v.path}" for v in predictor.model.weights} == set(arrays)
     assert f"{predictor.model.count_params():,}"  # Builds.
-    raw = {"text": ["Österreich", ""]}
+    raw = {"text": ["<de>September 2, 1970" if kind == "pair" else "Österreich", ""]}
     if not texts:
         shape = (2, *predictor.spec.shape)
         raw = {"image": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
-    scores = predictor.outputs(raw)["scores"]
-    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    outputs = predictor.outputs(raw)
+    scores = outputs["scores"]
+    if kind == "pair":
+        assert outputs["texts"][0].tolist() == ["2. September 1970"]
+        scores = np.exp(scores[:1])  # Sure of it.
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=0.01 if kind == "pair" else 1e-5)
 
 
 def test_the_digits_score_what_was_recorded(evaluated):

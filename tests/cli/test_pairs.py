@@ -194,7 +194,8 @@ def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, ca
     out = capsys.readouterr().out
     assert "  bleu: nrefs:var|" in out
     found = float(re.search(r"^chrf +([\d.]+)$", out, re.MULTILINE)[1])
-    assert found < 0.9 * trained.result["eval"]["test"]["chrf"]
+    # Outputs of one word are others.
+    assert found != pytest.approx(trained.result["eval"]["test"]["chrf"], abs=0.1)
 
 
 @pytest.mark.parametrize(
