@@ -29,7 +29,7 @@ class Dropout(keras.layers.Layer):
             [(number + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32
         )
         bits = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:number]
-        dropped = round(self.rate * _RANGE)
+        dropped = min(round(self.rate * _RANGE), _RANGE - 1)
         kept = tf.cast(bits >= tf.constant(dropped, tf.uint16), inputs.dtype)
         scale = tf.cast(_RANGE / (_RANGE - dropped), inputs.dtype)
         return inputs * tf.reshape(kept * scale, tf.shape(inputs))
