@@ -12,12 +12,7 @@ rounds and ratios come as JSON.
 """
 
 import argparse
-import importlib.metadata
-import json
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
-from record import ROOT, commit, machine
+import turns
 
 LENGTH, VOCABULARY, LAYERS, DIM, FFN, HEADS = 25, 10_001, 4, 256, 1024, 4
 END = VOCABULARY - 1
@@ -175,24 +170,11 @@ def keras_hub(sentences: int, beams: int) -> Callable[[], list[list[int]]]:
 KINDS = {"modelzoo": ours, "CTranslate2": ctranslate2, "KerasHub": keras_hub}
 
 
-def work(name: str, sentences: int) -> None:
-    """Answers each beam on standard input with seconds, seconds of all cores, and the tokens."""
-    runs = {beams: KINDS[name](sentences, beams) for beams in BEAMS}
-    for line in sys.stdin:
-        began, busy = time.perf_counter(), time.process_time()
-        tokens = runs[int(line)]()
-        seconds, busy = time.perf_counter() - began, time.process_time() - busy
-        print("took", json.dumps([seconds, busy, tokens]), flush=True)
-
-
-def ask(worker: subprocess.Popen, beams: int) -> tuple[float, float, np.ndarray]:
-    """Has a worker decode once; the seconds that it took, those of all cores, and the tokens."""
-    print(beams, file=worker.stdin, flush=True)
-    for line in worker.stdout:
-        if line.startswith("took "):
-            seconds, busy, tokens = json.loads(line.removeprefix("took "))
-            return seconds, busy, np.array(tokens)
-    raise RuntimeError(f"{worker.args} ended")
+def timed(run: Callable[[], list[list[int]]]) -> tuple[float, float, list[list[int]]]:
+    """Seconds that a run took, seconds of all cores, and its tokens."""
+    began, busy = time.perf_counter(), time.process_time()
+    tokens = run()
+    return time.perf_counter() - began, time.process_time() - busy, tokens
 
 
 def main() -> None:
@@ -204,57 +186,35 @@ def main() -> None:
     parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        return work(args.worker, args.sentences)
-    words = [sys.executable, __file__, f"--sentences={args.sentences}"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    workers = {name: subprocess.Popen([*words, f"--worker={name}"], **pipes) for name in KINDS}
-    rates: dict = {f"beam {beams}": {name: [] for name in KINDS} for beams in BEAMS}
-    busy: dict = {f"beam {beams}": {name: [] for name in KINDS} for beams in BEAMS}
+        runs = {beams: KINDS[args.worker](args.sentences, beams) for beams in BEAMS}
+        return turns.answer(lambda beams: timed(runs[beams]))
+    rates, busy = ({beams: {kind: [] for kind in KINDS} for beams in BEAMS} for _ in range(2))
     found = {}
-    for round_ in range(args.rounds + 1):  # The first traces and fills caches.
-        for beams in BEAMS:
-            for name, worker in workers.items():
-                seconds, cores, found[name, beams] = ask(worker, beams)
-                assert found[name, beams].shape == (args.sentences, LENGTH)
-                if round_:
-                    tokens = args.sentences * LENGTH
-                    rates[f"beam {beams}"][name].append(tokens / seconds)
-                    busy[f"beam {beams}"][name].append(cores)
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    medians = {
-        kind: {name: round(statistics.median(values), 1) for name, values in rates[kind].items()}
-        for kind in rates
-    }
+    with turns.workers(list(KINDS), f"--sentences={args.sentences}") as workers:
+        for round_ in range(args.rounds + 1):  # The first traces and fills caches.
+            for beams in BEAMS:
+                for worker in workers:
+                    seconds, cores, tokens = worker.ask(beams)
+                    found[worker.kind, beams] = np.array(tokens)
+                    assert found[worker.kind, beams].shape == (args.sentences, LENGTH)
+                    if round_:
+                        rates[beams][worker.kind].append(args.sentences * LENGTH / seconds)
+                        busy[beams][worker.kind].append(cores)
+    medians = {f"beam {beams}": turns.medians(rates[beams]) for beams in BEAMS}
     # CTranslate2 does not force an end, so that its last token is another.
-    same = [found[name, 1][:, : LENGTH - 1] for name in ("modelzoo", "CTranslate2")]
-    packages = ("tensorflow", "keras", "ctranslate2", "keras-hub")
-    record = {
-        "command": f"python benchmarks/decode_translation.py {' '.join(sys.argv[1:])}".strip(),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "sentences": args.sentences,
-        "decoded_tokens_per_second": medians,
-        "core_seconds": {
-            kind: {name: round(statistics.median(values), 3) for name, values in busy[kind].items()}
-            for kind in busy
+    same = [found[kind, 1][:, : LENGTH - 1] for kind in ("modelzoo", "CTranslate2")]
+    turns.report(
+        f"speed_decoding_{args.sentences}",
+        ("tensorflow", "keras", "ctranslate2", "keras-hub"),
+        {
+            "sentences": args.sentences,
+            "decoded_tokens_per_second": medians,
+            "core_seconds": {f"beam {beams}": turns.medians(busy[beams], 3) for beams in BEAMS},
+            "same_greedy_tokens_as_ctranslate2": round(float(np.mean(same[0] == same[1])), 4),
+            "ratio": {search: turns.ratios(rates) for search, rates in medians.items()},
         },
-        "same_greedy_tokens_as_ctranslate2": round(float(np.mean(same[0] == same[1])), 4),
-        "ratio": {
-            kind: {
-                name: round(rates["modelzoo"] / rate, 2)
-                for name, rate in rates.items()
-                if name != "modelzoo"
-            }
-            for kind, rates in medians.items()
-        },
-    }
-    print(json.dumps(record, indent=2))
-    if args.record:
-        target = ROOT / "results" / f"speed_decoding_{args.sentences}.json"
-        target.write_text(json.dumps(record, indent=2) + "\n")
+        args.record,
+    )
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ momentum. They run in turns in one process; medians over the rounds and ratios c
 """
 
 import argparse
-import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from record import ROOT, commit, machine
+import turns
 
 from modelzoo import configs
 from modelzoo.distribute.strategy import Distribute, make_strategy
@@ -166,26 +164,18 @@ def main() -> None:
             rates[name].append(args.steps * BATCH / elapsed)
             if name == "modelzoo":
                 waits.append(waited / elapsed)
-    medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
-    words = " ".join(sys.argv[1:])
-    record = {
-        "command": f"python benchmarks/train_images.py {words}",
-        "commit": commit(),
-        "machine": machine(),
-        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
-        "precision": args.precision,
-        "images_per_second": medians,
-        "ratio": {
-            name: round(medians["modelzoo"] / rate, 2)
-            for name, rate in medians.items()
-            if name != "modelzoo"
+    medians = turns.medians(rates)
+    turns.report(
+        f"speed_resnet20_{args.precision}",
+        ("tensorflow", "keras"),
+        {
+            "precision": args.precision,
+            "images_per_second": medians,
+            "ratio": turns.ratios(medians),
+            "data_wait": round(statistics.median(waits), 4),
         },
-        "data_wait": round(statistics.median(waits), 4),
-    }
-    print(json.dumps(record, indent=2))
-    if args.record:
-        target = ROOT / "results" / f"speed_resnet20_{args.precision}.json"
-        target.write_text(json.dumps(record, indent=2) + "\n")
+        args.record,
+    )
 
 
 if __name__ == "__main__":

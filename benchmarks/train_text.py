@@ -9,19 +9,14 @@ the machine's threads; they run in turns. Medians over the rounds and ratios com
 """
 
 import argparse
-import importlib.metadata
-import json
+import importlib
 import os
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from record import ROOT, commit, machine
+import turns
 
 BATCH, LENGTH, VOCABULARY, EMBEDDING, UNITS = 64, 200, 10_000, 128, 256
 LOOP = 4  # Steps for each call of ours from Python.
@@ -146,24 +141,6 @@ KINDS = {
 }
 
 
-def work(name: str, precision: str) -> None:
-    """Answers each number of steps on standard input with the seconds that they took."""
-    run = KINDS[name](precision)
-    for line in sys.stdin:
-        began = time.perf_counter()
-        run(int(line))
-        print(f"seconds {time.perf_counter() - began}", flush=True)
-
-
-def ask(worker: subprocess.Popen, steps: int) -> float:
-    """Has a worker run so many steps; the seconds that they took."""
-    print(steps, file=worker.stdin, flush=True)
-    for line in worker.stdout:
-        if line.startswith("seconds "):
-            return float(line.split()[1])
-    raise RuntimeError(f"{worker.args} ended")
-
-
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -174,38 +151,27 @@ def main() -> None:
     parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        return work(args.worker, args.precision)
-    words = [sys.executable, __file__, f"--precision={args.precision}"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    workers = {name: subprocess.Popen([*words, f"--worker={name}"], **pipes) for name in KINDS}
-    for worker in workers.values():
-        ask(worker, 2 * LOOP)  # Traces, fills caches.
-    rates = {name: [] for name in workers}
-    for _ in range(args.rounds):
-        for name, worker in workers.items():
-            rates[name].append(args.steps * BATCH * LENGTH / ask(worker, args.steps))
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
-    packages = ("tensorflow", "keras", "torch", "tf_keras")
-    record = {
-        "command": f"python benchmarks/train_text.py {' '.join(sys.argv[1:])}".strip(),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "precision": args.precision,
-        "tokens_per_second": medians,
-        "ratio": {
-            name: round(medians["modelzoo"] / rate, 2)
-            for name, rate in medians.items()
-            if name != "modelzoo"
+        run = KINDS[args.worker](args.precision)
+        return turns.answer(lambda steps: turns.seconds(lambda: run(steps)))
+    with turns.workers(list(KINDS), f"--precision={args.precision}") as workers:
+        for worker in workers:
+            worker.ask(2 * LOOP)  # Traces, fills caches.
+        rates = {name: [] for name in KINDS}
+        for _ in range(args.rounds):
+            for worker in workers:
+                tokens = args.steps * BATCH * LENGTH
+                rates[worker.kind].append(tokens / worker.ask(args.steps))
+    medians = turns.medians(rates)
+    turns.report(
+        f"speed_lstm_{args.precision}",
+        ("tensorflow", "keras", "torch", "tf_keras"),
+        {
+            "precision": args.precision,
+            "tokens_per_second": medians,
+            "ratio": turns.ratios(medians),
         },
-    }
-    print(json.dumps(record, indent=2))
-    if args.record:
-        target = ROOT / "results" / f"speed_lstm_{args.precision}.json"
-        target.write_text(json.dumps(record, indent=2) + "\n")
+        args.record,
+    )
 
 
 if __name__ == "__main__":

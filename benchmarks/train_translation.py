@@ -13,21 +13,15 @@ as JSON.
 """
 
 import argparse
-import importlib.metadata
-import json
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from record import ROOT, commit, machine
+import turns
 
 VOCABULARY, DIM, FFN, HEADS, LAYERS = 10_000, 256, 1024, 4, 4
 DROPOUT, SMOOTHING, RATE = 0.1, 0.1, 0.0003
@@ -265,24 +259,6 @@ KINDS = {
 }
 
 
-def work(name: str, path: str, precision: str) -> None:
-    """Answers each line on standard input with the seconds that all batches took."""
-    run = KINDS[name](*load_batches(path), precision)
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        run()
-        print(f"seconds {time.perf_counter() - began}", flush=True)
-
-
-def ask(worker: subprocess.Popen) -> float:
-    """Has a worker run over all batches; the seconds that it took."""
-    print(file=worker.stdin, flush=True)
-    for line in worker.stdout:
-        if line.startswith("seconds "):
-            return float(line.split()[1])
-    raise RuntimeError(f"{worker.args} ended")
-
-
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -292,10 +268,12 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=12)
     parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--record", action="store_true", help="keep the figures in results/")
-    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--file", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        return work(*args.worker, args.precision)
+        run = KINDS[args.worker](*load_batches(args.file), args.precision)
+        return turns.answer(lambda _: turns.seconds(run))
     if not args.data:
         parser.error("--data is missing")
     with tempfile.TemporaryDirectory() as folder:
@@ -303,39 +281,27 @@ def main() -> None:
         make_batches(args.data, args.batches, path)
         batches, _ = load_batches(path)
         tokens = sum(np.count_nonzero(batch["label"]) for batch in batches)
-        words = [sys.executable, __file__, f"--precision={args.precision}", "--worker"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        workers = {name: subprocess.Popen([*words, name, path], **pipes) for name in args.only}
-        for worker in workers.values():
-            ask(worker)  # Traces and compiles,
-            ask(worker)  # the second time for lengths that are not fixed.
-        rates = {name: [] for name in workers}
-        for _ in range(args.rounds):
-            for name, worker in workers.items():
-                rates[name].append(tokens / ask(worker))
-        for worker in workers.values():
-            worker.stdin.close()
-            worker.wait()
-    medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
-    packages = ("tensorflow", "keras", "torch")
-    record = {
-        "command": f"python benchmarks/train_translation.py {' '.join(sys.argv[1:])}",
-        "commit": commit(),
-        "machine": machine(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "precision": args.precision,
-        "shapes": [batch["label"].shape for batch in batches],
-        "target_tokens_per_second": medians,
-        "ratio": {
-            name: round(medians["modelzoo"] / rate, 2)
-            for name, rate in medians.items()
-            if "modelzoo" in medians and name != "modelzoo"
+        words = (f"--precision={args.precision}", f"--file={path}")
+        with turns.workers(args.only, *words) as workers:
+            for worker in workers:
+                worker.ask()  # Traces and compiles,
+                worker.ask()  # the second time for lengths that are not fixed.
+            rates = {name: [] for name in args.only}
+            for _ in range(args.rounds):
+                for worker in workers:
+                    rates[worker.kind].append(tokens / worker.ask())
+    medians = turns.medians(rates)
+    turns.report(
+        f"speed_translation_{args.precision}",
+        ("tensorflow", "keras", "torch"),
+        {
+            "precision": args.precision,
+            "shapes": [batch["label"].shape for batch in batches],
+            "target_tokens_per_second": medians,
+            "ratio": turns.ratios(medians),
         },
-    }
-    print(json.dumps(record, indent=2))
-    if args.record:
-        target = ROOT / "results" / f"speed_translation_{args.precision}.json"
-        target.write_text(json.dumps(record, indent=2) + "\n")
+        args.record,
+    )
 
 
 if __name__ == "__main__":
