@@ -22,7 +22,7 @@ from modelzoo.train.settings import Evaluation, Train
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
-        model=Transformer.tiny(norm="pre"),
+        model=Transformer.tiny(),
         task=TextToText(
             label_smoothing=0.1,
             decoding=Decoding(beams=5, length_penalty=1.0),
@@ -38,7 +38,7 @@ def get_config() -> Experiment:
             tokens_per_batch=4096,
         ),
         optimizer=AdamW(
-            learning_rate=4e-3, beta_2=0.98, schedule=Cosine(warmup="10 epochs"), weight_decay=0.01
+            learning_rate=4e-3, beta_2=0.98, schedule=Cosine(warmup="16 epochs"), weight_decay=0.01
         ),
         train=Train(steps="60 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0),
         eval=Evaluation(every="5 epochs", best_metric="bleu_tokenized"),
