@@ -166,7 +166,8 @@ def search(
         return (position < steps) & ~tf.reduce_all(batch.done)
 
     last = _Loop(*tf.while_loop(goes_on, step, first, shapes))
-    kept, ends = _settled(last) if leave else (last.batch.kept, last.batch.ends)
+    # At the last step no sequence goes on: in the end all examples have left.
+    kept, ends = (last.kept, last.ends) if leave else (last.batch.kept, last.batch.ends)
     # No examples need no step, of which nothing could be stacked.
     length = tf.maximum(last.position, 1) if leave else capacity
     tokens = _tokens(last.choices, ends, length, end)

@@ -90,6 +90,25 @@ CASES = {
 }
 
 
+class Patient:
+    """Ends at once about as likely as not, and else surely after five tokens more."""
+
+    def step(self, tokens, state):
+        later = tf.where(state["position"] < 5, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0])
+        shares = tf.where(state["position"] == 0, [0.0, 0.45, 0.55], later)
+        logits = tf.tile(tf.math.log(shares)[None, None], [*tokens.shape, 1])
+        return logits, {**state, "position": state["position"] + 1}
+
+
+def test_what_can_become_better_by_its_length_goes_on():
+    state = {"shared": {}, "rows": {"none": tf.zeros([1, 2])}, "position": tf.constant(0)}
+    decoding = Decoding(beams=2, length_penalty=1.0)
+    found = search(Patient(), state, decoding, start=2, end=2, capacity=9, leave=False)
+    # log(0.55) / 1 is less than log(0.45) / (11 / 6).
+    assert found.tokens.numpy().tolist() == [[[1, 1, 1, 1, 1, 2, 0, 0, 0]]]
+    np.testing.assert_allclose(found.scores, [[np.log(0.45) * 6 / 11]], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_leaving_static_shapes_and_xla_find_the_same(name):
     toy = Toy(7)
