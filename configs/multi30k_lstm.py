@@ -22,7 +22,7 @@ from modelzoo.train.settings import Evaluation, Train
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
-        model=LSTMSeq2Seq(embedding_dim=128, units=192, dropout=0.4),
+        model=LSTMSeq2Seq(embedding_dim=128, units=192, dropout=0.2),
         task=TextToText(
             label_smoothing=0.1,
             decoding=Decoding(beams=5, length_penalty=1.0),
