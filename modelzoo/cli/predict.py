@@ -49,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
     from modelzoo.predictor import TEXTUAL, open_model
 
     predictor = open_model(**shared.chosen_model(FLAGS))
+    if FLAGS.top is not None:
+        predictor.task.check_top(FLAGS.top, exported=predictor.model is None)
     kind = predictor.spec.kind
     textual = kind in TEXTUAL
     good = bad = 0

@@ -75,6 +75,14 @@ def main(argv: Sequence[str]) -> None:
     print(report(tokenizer, names, texts, folder, FLAGS.samples))
     field = "target_vocabulary" if side == "target" else "vocabulary"
     print(f"\nuse it: --config.data.{field}={folder}")
+    if side is not None:
+        other, its = ("source", "vocabulary")
+        if side == "source":
+            other, its = ("target", "target_vocabulary")
+        print(
+            f"it is of one side: the other is --side={other}, used as --config.data.{its}, and "
+            'config.model.share_embeddings is "target" or "none" then'
+        )
 
 
 def _check(folder: Path) -> None:

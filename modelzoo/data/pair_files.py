@@ -1,7 +1,6 @@
 """Two parallel text files: line by line a source and its target."""
 
 import dataclasses
-import itertools
 import os
 
 import numpy as np
@@ -20,6 +19,9 @@ class PairFiles(EncodedPairData):
     of a hash of their sources, so that it is a random part, the same each time; a percentage is one
     of the range of hashes, see `ImageFolder`, and does not part pairs of one source. Within a
     split the order is that of the files. A bad pair counts in every slice of its split.
+
+    Raises UserError where one file has more lines than the other, whatever `on_bad_pair` says: what
+    is missing may be missing in the middle.
 
     Attributes:
         source_path: the file of the sources, such as "data/{split}.en", where `{split}` stands for
@@ -56,7 +58,12 @@ class PairFiles(EncodedPairData):
             return f"{paths[side]}, line {row + 1}"
 
         sources, targets = map(_lines, paths.values())
-        pairs = itertools.zip_longest(sources, ([line] for line in targets), fillvalue=None)
+        if len(sources) != len(targets):
+            raise UserError(
+                f"{paths['source']} has {len(sources):,} lines, {paths['target']} has "
+                f"{len(targets):,}: as many are needed, for the lines of one number are a pair"
+            )
+        pairs = zip(sources, ([line] for line in targets), strict=True)
         good, sources, references, skipped = self._decoded(pairs, place)
         part = np.sort(part_by_hash(split, sources)).tolist()
         base = os.path.basename(paths["source"])

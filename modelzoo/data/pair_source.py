@@ -9,16 +9,23 @@ import tensorflow as tf
 from modelzoo.data.source import Source
 from modelzoo.data.spec import PairSpec
 from modelzoo.data.tokenizers import Tokenizer
+from modelzoo.data.tokenizers.tokenizer import UNKNOWN
+
+_MANY_UNKNOWN = 0.1  # From this share on it is told.
 
 
 class _Side(NamedTuple):
-    """One side of all pairs: tokens on end, each row's first, their number, and what was cut."""
+    """One side of all pairs: tokens on end, each row's first, their number, and what was cut.
+
+    unknown: the share of its tokens that the vocabulary lacks.
+    """
 
     flat: tf.Tensor
     first: tf.Tensor
     count: tf.Tensor
     counts: np.ndarray
     cut: np.ndarray
+    unknown: float
 
     def read(self, rows: tf.Tensor, length: int | tf.Tensor) -> tf.Tensor:
         """Tokens int32 `[n, length]` of rows, padded with 0."""
@@ -48,7 +55,8 @@ def pair_source(
     `lengths[k]`, its tokens those of the target with the end. What exceeds the longest length is
     cut so that the end token stays; with `skip_long` such a pair is left out and counted.
     `references` are the texts that an output is compared with, whole; None for the targets.
-    `weights` is float32 `[n]`.
+    `weights` is float32 `[n]`. The source remarks how many pairs were cut, and where the vocabulary
+    lacks many of a side's tokens.
     """
     if references is None:
         references = [(target,) for target in targets]
@@ -75,6 +83,16 @@ def pair_source(
             raw["weight"] = tf.gather(weights, rows)
         return {**raw, "text": tf.gather(whole, rows)}
 
+    remarks = [
+        f"the vocabulary lacks {side.unknown:.0%} of the tokens of the {name} texts"
+        for name, side in (("source", source), ("target", target))
+        if side.unknown >= _MANY_UNKNOWN
+    ]
+    long = source.cut | target.cut
+    longest = f"{spec.lengths[-1]} and {spec.target_lengths[-1]} tokens"
+    skip_long = skip_long and bool(long.any())
+    if long.any() and not skip_long:
+        remarks.append(f"{long.sum():,} of {len(long):,} pairs are cut to {longest}")
     found = Source(
         spec,
         ids,
@@ -84,11 +102,11 @@ def pair_source(
         groups=groups,
         tokens=target.counts,
         references=references,
+        remarks=remarks,
     )
-    long = source.cut | target.cut
-    if not skip_long or not long.any():
+    if not skip_long:
         return found
-    reason = f"has more than {spec.lengths[-1]} and {spec.target_lengths[-1]} tokens"
+    reason = f"has more than {longest}"
     found = found.subset(np.flatnonzero(~long))
     found.skipped += [(ids[row], reason) for row in np.flatnonzero(long)]
     return found
@@ -108,4 +126,5 @@ def _side(tokenizer: Tokenizer, texts: Sequence[str], end: int, longest: int) ->
         count=tf.constant(count),
         counts=count,
         cut=counts > kept,
+        unknown=float(np.mean(tokens == UNKNOWN)) if len(tokens) else 0.0,
     )

@@ -31,6 +31,7 @@ class Source:
         tokens: of each row, int64 `[n]`, as the speed of training counts them: those of its target
             text where it has one, else its steps; None without lengths.
         references: the target texts of each row, whole, that an output is compared with; or None.
+        remarks: what a person should know of the rows, such as how many were cut.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Source:
         groups: Sequence[str] | None = None,
         tokens: np.ndarray | None = None,
         references: Sequence[tuple[str, ...]] | None = None,
+        remarks: Sequence[str] = (),
     ):
         self.spec = spec
         self.ids = ids
@@ -52,6 +54,7 @@ class Source:
         self.groups = groups
         self.tokens = lengths if tokens is None else tokens
         self.references = references
+        self.remarks = list(remarks)
         self._read = read
         self._examine = examine
 
@@ -103,6 +106,7 @@ class Source:
             None if self.groups is None else [self.groups[row] for row in rows],
             None if self.tokens is None else self.tokens[rows],
             None if self.references is None else [self.references[row] for row in rows],
+            self.remarks,
         )
 
 

@@ -189,6 +189,9 @@ class BoundTask:
         """By the part of a raw example that it takes: a signature's name and its one tensor."""
         raise NotImplementedError
 
+    def check_top(self, top: int, exported: bool = False) -> None:
+        """Any number of the best is fine: there are as many as there are."""
+
     def signatures(self, model: keras.Model) -> dict[str, Callable]:
         """The functions of `serves` by signature name; all give what the head's `served` does."""
 

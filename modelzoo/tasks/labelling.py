@@ -52,12 +52,16 @@ class LabellingHead(ClassificationHead):
     def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
         """`classes` and `probabilities`, one of each for each step."""
         if top is not None:
-            raise UserError("--top is of classes and tags of an example, not of its steps")
+            self.check_top(top)
         real = served["classes"] != ""
         return {
             "classes": served["classes"][real].tolist(),
             "probabilities": served["scores"][real].max(axis=-1, initial=0.0).tolist(),
         }
+
+    def check_top(self, top: int, exported: bool = False) -> None:
+        """Raises UserError."""
+        raise UserError("--top is of classes and tags of an example, not of its steps")
 
     def truth(self, label: np.ndarray) -> list[str | None]:
         """The names of the steps' classes, up to the last one that has a label."""

@@ -179,8 +179,12 @@ class RegressionHead(BoundTask):
     def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
         """`values` by name."""
         if top is not None:
-            raise UserError("--top is of classes and tags, this model gives values")
+            self.check_top(top)
         return {"values": self.truth(served["values"])}
+
+    def check_top(self, top: int, exported: bool = False) -> None:
+        """Raises UserError."""
+        raise UserError("--top is of classes and tags, this model gives values")
 
     def truth(self, label: np.ndarray) -> dict[str, float]:
         """The values by name."""

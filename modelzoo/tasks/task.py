@@ -78,7 +78,13 @@ class Task(Protocol):
     def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
         """What the signatures give for one example, in JSON values for a person to read.
 
-        With `top` also that many of the best. Raises UserError where there is no best.
+        With `top` also that many of the best. Raises UserError as `check_top` does.
+        """
+
+    def check_top(self, top: int, exported: bool = False) -> None:
+        """Raises UserError where `answer` cannot give that many of the best.
+
+        Of an exported model nothing can be changed that would make it.
         """
 
     def truth(self, label: np.ndarray) -> Any:

@@ -249,13 +249,19 @@ class TextToTextTask(BoundTask):
         found = [{"text": text, "score": score} for text, score in best]
         if top is None:
             return found[0]
-        if top > len(served["texts"]):
-            raise UserError(
-                f"--top={top} is more than the {len(served['texts'])} best that "
-                f"config.task.decoding.n_best has found: --decoding=beams={top},n_best={top} finds "
-                "them, unless the model is an exported one"
-            )
+        self.check_top(top)
         return {**found[0], "top": found[:top]}
+
+    def check_top(self, top: int, exported: bool = False) -> None:
+        """Raises UserError where the search does not find so many."""
+        n_best = self.config.decoding.n_best
+        if top <= n_best:
+            return
+        find = f"--decoding=beams={top},n_best={top}"
+        raise UserError(
+            f"--top={top} is more than the {n_best} best that config.task.decoding.n_best finds: "
+            + (f"export again with {find}" if exported else f"{find} finds them")
+        )
 
 
 @dataclasses.dataclass(frozen=True)

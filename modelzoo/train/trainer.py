@@ -89,6 +89,8 @@ class Trainer:
                     f"skipped {len(source.skipped)} bad example(s) of the {role} split, "
                     f"the first: {name}: {reason}"
                 )
+            for remark in source.remarks:
+                self.progress.say(f"of the {role} split {remark}")
         self.task = self.experiment.task.bind(self.spec)
         self.fingerprint = _fingerprint(self.splits["train"])
         self._plan_lengths()

@@ -227,6 +227,14 @@ def test_an_export_keeps_its_decoding(trained, capsys, command):
     assert "has its decoding in its graph: export with --decoding" in err and err.count("\n") == 1
 
 
+def test_an_export_has_as_many_texts_as_it_was_exported_with(trained, capsys):
+    capsys.readouterr()
+    assert run(predict, [f"--model={trained.served}", "--top=3", "--text=a"]) == 1
+    out, err = capsys.readouterr()
+    told = "--top=3 is more than the 2 best .*: export again with --decoding=beams=3,n_best=3\n$"
+    assert out == "" and re.search(told, err)
+
+
 def test_a_model_of_images_searches_for_no_texts(image_run, capsys):
     file = next((image_run.data_dir / "test").rglob("*.png"))
     assert run(predict, [f"--workdir={image_run.workdir}", "--decoding=beams=2", str(file)]) == 1

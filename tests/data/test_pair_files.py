@@ -76,8 +76,6 @@ BAD = [
     ({"train_de": ["ein Haus", "", *DE[2:]]}, r"train\.de, line 2", "is empty"),
     ({"train_en": b"a house\n \nc\nd"}, r"train\.en, line 2", "is empty"),
     ({"train_en": b"a house\ncaf\xe9\nc\nd\n"}, r"train\.en, line 2", "is not UTF-8"),
-    ({"train_de": DE[:3]}, r"train\.de, line 4", "is missing"),
-    ({"train_en": EN[:3]}, r"train\.en, line 4", "is missing"),
 ]
 
 
@@ -93,6 +91,15 @@ def test_a_bad_pair_is_named_or_skipped(folder, files, place, reason):
     assert source.skipped[0][0].endswith(place.replace("\\", ""))
     assert f"train.en:{number}" not in source.ids
     assert len(config(folder, on_bad_pair="skip").open("test").ids) == 1
+
+
+@pytest.mark.parametrize("on_bad_pair", ["error", "skip"])
+@pytest.mark.parametrize("name, numbers", [("train_de", (4, 3)), ("train_en", (3, 4))])
+def test_files_of_other_numbers_of_lines_are_no_pairs(folder, on_bad_pair, name, numbers):
+    write(folder, **{name: {"train_en": EN, "train_de": DE}[name][:3]})
+    told = r"train\.en has {} lines, .*train\.de has {}: as many are needed".format(*numbers)
+    with pytest.raises(UserError, match=told):
+        config(folder, on_bad_pair=on_bad_pair).open("train")
 
 
 def test_only_a_line_feed_ends_a_line(folder):

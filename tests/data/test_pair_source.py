@@ -85,6 +85,21 @@ def test_long_pairs_may_be_left_out_and_counted():
     reason = "has more than 9 and 8 tokens"
     assert source.skipped == [("v", "is empty"), ("y", reason), ("z", reason)]
     assert source.gather([1])["text"].numpy().tolist() == [b"c"]
+    assert source.remarks == []
+
+
+def test_what_was_cut_and_what_the_vocabulary_lacks_is_told():
+    cut = "2 of 4 pairs are cut to 9 and 8 tokens"
+    assert source_of().remarks == source_of().subset(np.array([0])).remarks == [cut]
+    # All of the target's and a third of the source's 3 tokens.
+    source = pair_source(spec_of(), ["v"], ["a a x"], ["x"])
+    assert source.remarks == [
+        "the vocabulary lacks 33% of the tokens of the source texts",
+        "the vocabulary lacks 100% of the tokens of the target texts",
+    ]
+    # One of 10 is told, one of 11 is not.
+    told = [pair_source(spec_of(), ["v"], [f"x{' b' * n}"], ["p"]).remarks for n in (8, 9, 10)]
+    assert list(map(len, told)) == [2, 2, 1]
 
 
 def test_a_subset_keeps_what_belongs_to_its_rows():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -31,6 +32,13 @@ def experiment(dropout=0.0, metrics=METRICS, **data):
         train=Train(steps=6, precision="float64", log_every=3, checkpoint_every=3),
         eval=Evaluation(every=6),
     )
+
+
+def test_a_run_begins_with_what_its_texts_lose(tmp_path):
+    _, out = train(experiment(lengths=(3,), metrics=()), tmp_path)
+    begin, _, _ = out.partition("step 3/6")
+    for split in ("train", "validation", "test"):
+        assert re.search(rf"^of the {split} split [1-9]\d* of \d+ pairs are cut to 3 ", begin, re.M)
 
 
 def test_replicas_and_micro_batches_train_alike(tmp_path):
