@@ -1,6 +1,8 @@
 """Sentiment of film reviews, IMDB, by a small Transformer encoder over words.
 
 modelzoo train --config=imdb_encoder --workdir=runs/imdb_encoder
+
+4 minutes on 2 cores of AMD EPYC; test accuracy 0.8757 (one seed).
 """
 
 from modelzoo.config import Experiment
