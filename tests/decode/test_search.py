@@ -90,23 +90,37 @@ CASES = {
 }
 
 
-class Patient:
-    """Ends at once about as likely as not, and else surely after five tokens more."""
+def scripted(*scripts, **options):
+    """What is found where token 1, else the end token 2, has these shares at the positions."""
 
-    def step(self, tokens, state):
-        later = tf.where(state["position"] < 5, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0])
-        shares = tf.where(state["position"] == 0, [0.0, 0.45, 0.55], later)
-        logits = tf.tile(tf.math.log(shares)[None, None], [*tokens.shape, 1])
-        return logits, {**state, "position": state["position"] + 1}
+    class Scripted:
+        def step(self, tokens, state):
+            share = state["shared"]["shares"][:, state["position"]]
+            logits = tf.math.log(tf.stack([0 * share, share, 1 - share], axis=-1))
+            logits = tf.tile(logits[:, None], [1, tokens.shape[1], 1])
+            return logits, {**state, "position": state["position"] + 1}
 
-
-def test_what_can_become_better_by_its_length_goes_on():
-    state = {"shared": {}, "rows": {"none": tf.zeros([1, 2])}, "position": tf.constant(0)}
     decoding = Decoding(beams=2, length_penalty=1.0)
-    found = search(Patient(), state, decoding, start=2, end=2, capacity=9, leave=False)
+    shared = {"shares": tf.constant(scripts, tf.float32)}
+    rows = {"none": tf.zeros([len(scripts), 2])}
+    state = {"shared": shared, "rows": rows, "position": tf.constant(0)}
+    return search(Scripted(), state, decoding, start=2, end=2, capacity=9, **options)
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_what_can_become_better_by_its_length_goes_on(leave):
+    found = scripted([0.45, 1, 1, 1, 1, 0, 0, 0, 0], leave=leave)
     # log(0.55) / 1 is less than log(0.45) / (11 / 6).
-    assert found.tokens.numpy().tolist() == [[[1, 1, 1, 1, 1, 2, 0, 0, 0]]]
+    assert found.tokens.numpy()[0, 0, :6].tolist() == [1, 1, 1, 1, 1, 2]
     np.testing.assert_allclose(found.scores, [[np.log(0.45) * 6 / 11]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_what_is_done_stays_so_while_others_go_on(leave):
+    # Two have ended after two steps; a third, log(0.25) / (14 / 6), would be better.
+    found = scripted([0.5, 0.5, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1, 0], leave=leave)
+    assert found.lengths.numpy().tolist() == [[1], [9]]
+    np.testing.assert_allclose(found.scores, [[np.log(0.5)], [0]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
