@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import subprocess
 import sys
 import types
 
@@ -11,6 +10,7 @@ import numpy as np
 import pairs
 import pytest
 import sacrebleu
+from alone import served_alone
 from texts import ODD, WORDS
 
 import modelzoo
@@ -115,32 +115,14 @@ def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
     assert texts[0] == texts[1]
 
 
-_ALONE = """
-import json, sys
-for name in ("keras", "tf_keras", "modelzoo"):
-    sys.modules[name] = None
-import tensorflow as tf
-loaded = tf.saved_model.load(sys.argv[1])
-serve = loaded.signatures["serving_default"]
-texts = [bytes(text) for text in json.load(open(sys.argv[2]))]
-for part in (texts, []):
-    got = serve(text=tf.constant(part, tf.string))
-    rows = [[text.decode() for text in row] for row in got["texts"].numpy()]
-    print(json.dumps([rows, got["scores"].numpy().tolist()]))
-"""
-
-
 def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path, capsys):
     rng = np.random.default_rng(0)
     many = [" ".join(rng.choice(WORDS, rng.integers(10))) for _ in range(1000 - len(ODD) - 3)]
     given = [*many, "  bee\t\u00a0 ant ", "\u202eant bee\u202c", "\n", *ODD]
     texts = [text if isinstance(text, bytes) else text.encode() for text in given]
-    (tmp_path / "texts.json").write_text(json.dumps([list(text) for text in texts]))
-    command = [sys.executable, "-c", _ALONE, trained.served / "1", tmp_path / "texts.json"]
-    alone = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert alone.returncode == 0, alone.stderr
-    (answers, scores), none = lines(alone.stdout)
-    assert none == [[], []]
+    served, none = served_alone(trained.served / "1", texts, tmp_path)
+    answers, scores = served["texts"], served["scores"]
+    assert none == {"texts": [], "scores": []}
     # One that is not UTF-8 the command refuses, the model does not.
     *_, last = modelzoo.load(trained.workdir).predict_texts(texts)
     words = [f"--workdir={trained.workdir}", "--top=2", *(f"--text={text}" for text in given[:-1])]

@@ -3,13 +3,13 @@
 import io
 import json
 import re
-import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from alone import served_alone
 from texts import ODD, WORDS, Sentences
 
 import modelzoo
@@ -107,31 +107,14 @@ def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
         assert scores["accuracy"] == pytest.approx(sk.accuracy_score(*zip(*pairs, strict=True)))
 
 
-_ALONE = """
-import json, sys
-for name in ("keras", "tf_keras", "modelzoo"):
-    sys.modules[name] = None
-import tensorflow as tf
-loaded = tf.saved_model.load(sys.argv[1])
-serve = loaded.signatures["serving_default"]
-texts = [bytes(text) for text in json.load(open(sys.argv[2]))]
-for part in (texts, []):
-    got = serve(text=tf.constant(part, tf.string))
-    print(json.dumps([got["classes"].numpy().astype(str).tolist(), got["scores"].numpy().tolist()]))
-"""
-
-
 def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path, capsys):
     rng = np.random.default_rng(0)
     many = [" ".join(rng.choice(WORDS, rng.integers(30))) for _ in range(1000 - len(ODD))]
     given = [*many, *ODD]
     texts = [text if isinstance(text, bytes) else text.encode() for text in given]
-    (tmp_path / "texts.json").write_text(json.dumps([list(text) for text in texts]))
-    command = [sys.executable, "-c", _ALONE, trained.served / "1", tmp_path / "texts.json"]
-    alone = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert alone.returncode == 0, alone.stderr
-    (classes, scores), none = lines(alone.stdout)
-    assert none == [[], []]
+    served, none = served_alone(trained.served / "1", texts, tmp_path)
+    classes, scores = served["classes"], served["scores"]
+    assert none == {"classes": [], "scores": []}
     predictor = modelzoo.load(trained.workdir)
     # One that is not UTF-8 the command refuses, the model does not.
     bytewise = [p.answer for p in predictor.predict_texts(texts)]
