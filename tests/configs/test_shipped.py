@@ -31,12 +31,15 @@ def pair(vocabulary, length):
     return PairTokens(vocabulary, vocabulary, True, length, length)
 
 
-def transformer(vocabulary, dim, ffn_dim, encoder, decoder):
-    """Parameters of so many pre-norm blocks each, and of one matrix of tokens' vectors."""
+def transformer(vocabulary, dim, ffn_dim, encoder, decoder, last_norms=2):
+    """Parameters of so many blocks each, and of one matrix of tokens' vectors.
+
+    Pre-norm blocks have a norm behind the last of each stack.
+    """
     ffn, norm = 2 * dim * ffn_dim + ffn_dim + dim, 2 * dim
     total = encoder * (4 * dim * dim + ffn + 2 * norm)
     total += decoder * (8 * dim * dim + ffn + 3 * norm)
-    return total + 2 * norm + vocabulary * dim
+    return total + last_norms * norm + vocabulary * dim
 
 
 # What the model takes, an image's shape, how many tokens there are or two texts, and its
@@ -80,7 +83,10 @@ SHIPPED = {
         + lstm(128, 192)
         + (384 + 192) * 128,
     ),
-    "multi30k_transformer": (pair(10_001, 48), transformer(10_001, 128, 256, 4, 4)),
+    "multi30k_transformer": (
+        pair(10_001, 48),
+        transformer(10_001, 128, 256, 4, 4, last_norms=0),
+    ),
     "reviews_lstm": (20_000, 20_000 * 100 + lstm(100, 256, 256) + 257 * 10),
     "splice_lstm": (10, 160 + lstm(16, 48, directions=2) + (96 + 2) * 96 + 97 * 10),
     "sst2_lstm": (15_000, 15_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
