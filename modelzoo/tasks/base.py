@@ -190,7 +190,7 @@ class BoundTask:
         raise NotImplementedError
 
     def check_top(self, top: int, exported: bool = False) -> None:
-        """Any number of the best is fine: there are as many as there are."""
+        """Any number will do: an answer has no more than there are."""
 
     def signatures(self, model: keras.Model) -> dict[str, Callable]:
         """The functions of `serves` by signature name; all give what the head's `served` does."""
