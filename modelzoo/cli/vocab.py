@@ -44,6 +44,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("samples", 3, "Texts to show as tokens.", lower_bound=0, flag_values=FLAGS)
 
 _SAMPLE_TOKENS = 20
+_FIELDS = {"source": "vocabulary", "target": "target_vocabulary"}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -73,15 +74,12 @@ def main(argv: Sequence[str]) -> None:
         names, texts, tokenizer = source.ids, _texts(source), source.spec.tokenizer
     _write(tokenizer, folder)
     print(report(tokenizer, names, texts, folder, FLAGS.samples))
-    field = "target_vocabulary" if side == "target" else "vocabulary"
-    print(f"\nuse it: --config.data.{field}={folder}")
+    print(f"\nuse it: --config.data.{_FIELDS[side or 'source']}={folder}")
     if side is not None:
-        other, its = ("source", "vocabulary")
-        if side == "source":
-            other, its = ("target", "target_vocabulary")
+        (other,) = _FIELDS.keys() - {side}
         print(
-            f"it is of one side: the other is --side={other}, used as --config.data.{its}, and "
-            'config.model.share_embeddings is "target" or "none" then'
+            f"it is of one side: the other is --side={other}, used as --config.data."
+            f'{_FIELDS[other]}, and config.model.share_embeddings is "target" or "none" then'
         )
 
 
