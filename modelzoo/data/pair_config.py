@@ -193,13 +193,13 @@ class EncodedPairData(PairData):
 
     def _decoded(
         self,
-        pairs: Iterable[tuple[bytes | None, Sequence[bytes]]],
+        pairs: Iterable[tuple[bytes, Sequence[bytes]]],
         name: Callable[[int, Side], str],
     ) -> tuple[list[int], list[str], list[tuple[str, ...]], list[tuple[str, str]]]:
         """Numbers of the good pairs, their sources, references, and place and reason of bad ones.
 
-        pairs: the source and the references of each; None or no reference is a side that is not
-        there. name: how messages name a side of the pair of a number.
+        pairs: the source and the references of each; without any the target is missing. name: how
+        messages name a side of the pair of a number.
         """
         good, sources, references, skipped = [], [], [], []
         for row, (source, targets) in enumerate(pairs):
