@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
 
 from modelzoo import configs
-from modelzoo.train import run_folder
+from modelzoo.training import run_folder
 
 GRID = {
     "analyzer": ("char_wb", "char"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import recorded
 
-from modelzoo import config, modules, zoo
+from modelzoo import config, zoo
+from modelzoo.fields import introspection as modules
 
 WORDS = tomllib.loads((Path(__file__).parent / "cards.toml").read_text())
 

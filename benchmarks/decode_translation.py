@@ -39,7 +39,7 @@ def build():
     """The model, of random weights."""
     import keras
 
-    from modelzoo.models.inputs import PairTokens
+    from modelzoo.fields.input_specs import PairTokens
     from modelzoo.models.transformer import Transformer
 
     keras.utils.set_random_seed(0)
@@ -53,8 +53,8 @@ def ours(sentences: int, beams: int) -> Callable[[], list[list[int]]]:
     """The function of a SavedModel."""
     import tensorflow as tf
 
-    from modelzoo.decode.config import Decoding
-    from modelzoo.decode.search import search
+    from modelzoo.decoding.config import Decoding
+    from modelzoo.decoding.search import search
 
     model = build()
     decoding = Decoding(beams=beams, min_length=LENGTH - 1)

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo.data.splits import split_name
-from modelzoo.train import run_folder
-from modelzoo.train.curve import curve
+from modelzoo.training import run_folder
+from modelzoo.training.curve import curve
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,7 +18,7 @@ import recorded
 from recorded import ROOT
 
 from modelzoo import config, zoo
-from modelzoo.train.curve import Curve
+from modelzoo.training.curve import Curve
 
 CURVES = ROOT / "docs" / "curves"
 # The last paragraph of a config's docstring, once there are results.

@@ -22,8 +22,8 @@ import report
 
 from modelzoo import config, zoo
 from modelzoo.cli.main import dispatch
-from modelzoo.predictor import Predictor
-from modelzoo.train import run_folder
+from modelzoo.inference.predictor import Predictor
+from modelzoo.training import run_folder
 
 MEGABYTES = 10
 

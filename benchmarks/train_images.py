@@ -21,9 +21,9 @@ import tensorflow_datasets as tfds
 import turns
 
 from modelzoo import configs
-from modelzoo.distribute.strategy import Distribute, make_strategy
-from modelzoo.train.progress import Progress
-from modelzoo.train.trainer import Trainer
+from modelzoo.distribution.strategy import Distribute, make_strategy
+from modelzoo.training.progress import Progress
+from modelzoo.training.trainer import Trainer
 
 BATCH = 128
 LOOP = 4  # Steps for each call of ours from Python.

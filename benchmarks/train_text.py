@@ -36,14 +36,14 @@ def ours(precision: str) -> Callable[[int], None]:
 
     from modelzoo.data.spec import TextSpec
     from modelzoo.data.tokenizers import Words
-    from modelzoo.distribute.strategy import Distribute, make_strategy
+    from modelzoo.distribution.strategy import Distribute, make_strategy
     from modelzoo.models.lstm import LSTM
+    from modelzoo.optimizers.optimizer import Adam
     from modelzoo.tasks.text import TextClassification
-    from modelzoo.train.optimizer import Adam
-    from modelzoo.train.precision import dtype_policy
-    from modelzoo.train.settings import Train
-    from modelzoo.train.state import TrainState
-    from modelzoo.train.step import TrainStep
+    from modelzoo.training.precision import dtype_policy
+    from modelzoo.training.settings import Train
+    from modelzoo.training.state import TrainState
+    from modelzoo.training.step import TrainStep
 
     words = [" ".join(f"w{k}" for k in range(VOCABULARY))]
     tokenizer = Words(size=VOCABULARY).train(words)

@@ -81,14 +81,14 @@ def ours(batches: list[Batch], vocabulary: int, precision: str) -> Run:
 
     from modelzoo.data.spec import PairSpec
     from modelzoo.data.tokenizers import Words
-    from modelzoo.distribute.strategy import Distribute, make_strategy
+    from modelzoo.distribution.strategy import Distribute, make_strategy
     from modelzoo.models.transformer import Transformer
+    from modelzoo.optimizers.optimizer import Adam
     from modelzoo.tasks.text_to_text import TextToText
-    from modelzoo.train.optimizer import Adam
-    from modelzoo.train.precision import dtype_policy
-    from modelzoo.train.settings import Train
-    from modelzoo.train.state import TrainState
-    from modelzoo.train.step import TrainStep
+    from modelzoo.training.precision import dtype_policy
+    from modelzoo.training.settings import Train
+    from modelzoo.training.state import TrainState
+    from modelzoo.training.step import TrainStep
 
     # The step sees numbers alone; any vocabulary of the size will do.
     words = " ".join(f"w{k}" for k in range(vocabulary))

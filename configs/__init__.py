@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelzoo import modules
+from modelzoo.fields import introspection as modules
 
 if TYPE_CHECKING:
     from modelzoo.config import Experiment
@@ -31,7 +31,7 @@ def get(name: str, overrides: Mapping[str, Any] | None = None) -> "Experiment":
     An unknown name or key is a UserError with the nearest.
     """
     # Here, because the classes of an experiment import TensorFlow and the names must not.
-    from modelzoo.quiet import import_tensorflow
+    from modelzoo.fields.tf_import import import_tensorflow
 
     import_tensorflow()
     from modelzoo.config import load

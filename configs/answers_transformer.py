@@ -10,10 +10,10 @@ from modelzoo.config import Experiment
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.models.transformer import Transformer
+from modelzoo.optimizers.optimizer import Adam
+from modelzoo.schedules.schedule import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.train.optimizer import Adam
-from modelzoo.train.schedule import InverseSqrt
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:

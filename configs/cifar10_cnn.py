@@ -7,10 +7,10 @@ from modelzoo.config import Experiment
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.cnn import CNN
+from modelzoo.optimizers.optimizer import AdamW
+from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.train.optimizer import AdamW
-from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Train
+from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:

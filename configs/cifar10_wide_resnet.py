@@ -10,10 +10,10 @@ from modelzoo.config import Experiment
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.resnet import ResNet
+from modelzoo.optimizers.optimizer import SGD
+from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.train.optimizer import SGD
-from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:

@@ -8,10 +8,10 @@ modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transfo
 from modelzoo.config import Experiment
 from modelzoo.data.cldr_dates import CldrDates
 from modelzoo.models.transformer import Transformer
+from modelzoo.optimizers.optimizer import AdamW
+from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.train.optimizer import AdamW
-from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:

@@ -8,10 +8,10 @@ modelzoo train --config=cldr_language_lstm --workdir=runs/cldr_language_lstm
 from modelzoo.config import Experiment
 from modelzoo.data.cldr_names import CldrNames
 from modelzoo.models.lstm import LSTM
+from modelzoo.optimizers.optimizer import AdamW
+from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.train.optimizer import AdamW
-from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:

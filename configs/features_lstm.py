@@ -8,10 +8,10 @@ The columns of `features.csv` are x1 to x10, read one after the other, and `labe
 from modelzoo.config import Experiment
 from modelzoo.data.series_table import SeriesTable
 from modelzoo.models.lstm import LSTM
+from modelzoo.optimizers.optimizer import Adam
+from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.series import SeriesClassification
-from modelzoo.train.optimizer import Adam
-from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:

@@ -11,12 +11,12 @@ they are named by --config.data.source_path and --config.data.target_path.
 from modelzoo.config import Experiment
 from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.tokenizers import Subwords
-from modelzoo.decode.config import Decoding
+from modelzoo.decoding.config import Decoding
 from modelzoo.models.transformer import Transformer
+from modelzoo.optimizers.optimizer import AdamW
+from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.train.optimizer import AdamW
-from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:

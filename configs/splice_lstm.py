@@ -10,10 +10,10 @@ from modelzoo.config import Experiment
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Characters
 from modelzoo.models.lstm import LSTM
+from modelzoo.optimizers.optimizer import Adam
+from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.train.optimizer import Adam
-from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Train
+from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:

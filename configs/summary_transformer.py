@@ -6,12 +6,12 @@ modelzoo train --config=summary_transformer --workdir=runs/summary_transformer
 from modelzoo.config import Experiment
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
-from modelzoo.decode.config import Decoding
+from modelzoo.decoding.config import Decoding
 from modelzoo.models.transformer import Transformer
+from modelzoo.optimizers.optimizer import Adam
+from modelzoo.schedules.schedule import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.train.optimizer import Adam
-from modelzoo.train.schedule import InverseSqrt
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:

@@ -6,10 +6,10 @@ __version__ = "0.1.0"
 
 # Name to its module, and to what in it the name is, if not the module itself.
 _LAZY = {
-    "curve": ("modelzoo.train.curve", "curve"),
+    "curve": ("modelzoo.training.curve", "curve"),
     "configs": ("modelzoo.configs", None),
-    "load": ("modelzoo.predictor", "load"),
-    "train": ("modelzoo.train", None),
+    "load": ("modelzoo.inference.predictor", "load"),
+    "train": ("modelzoo.runs.train", "train"),
 }
 
 
@@ -18,7 +18,7 @@ def __getattr__(name: str):
     if name in _LAZY:
         module_name, attribute = _LAZY[name]
         if name != "configs":
-            from modelzoo.quiet import import_tensorflow
+            from modelzoo.fields.tf_import import import_tensorflow
 
             import_tensorflow()
         module = importlib.import_module(module_name)

@@ -5,7 +5,7 @@ import types
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from modelzoo.quiet import import_tensorflow
+from modelzoo.fields.tf_import import import_tensorflow
 
 # pytest would write the log lines of TensorFlow's start below its own closing line.
 import_tensorflow()
@@ -55,10 +55,10 @@ def image_run(tmp_path_factory):
     from modelzoo import config
     from modelzoo.data.folder import ImageFolder
     from modelzoo.models.resnet import ResNet
+    from modelzoo.optimizers.optimizer import SGD
     from modelzoo.tasks.image_classification import ImageClassification
-    from modelzoo.train import checkpoint, run_folder
-    from modelzoo.train.optimizer import SGD
-    from modelzoo.train.settings import Train
+    from modelzoo.training import checkpoint, run_folder
+    from modelzoo.training.settings import Train
 
     root = tmp_path_factory.mktemp("image_run")
     data_dir, workdir = root / "data", root / "run"

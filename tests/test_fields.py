@@ -18,9 +18,10 @@ import pytest
 import modelzoo.data
 import modelzoo.models
 import modelzoo.tasks
-from modelzoo import overrides, values
 from modelzoo.config import Experiment
-from modelzoo.train.optimizer import Optimizer
+from modelzoo.fields import field_types as values
+from modelzoo.fields import overrides
+from modelzoo.optimizers.optimizer import Optimizer
 
 TESTS = pathlib.Path(__file__).parent
 # What makes a dataclass of a room the config of a variant.

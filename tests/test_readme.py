@@ -18,7 +18,7 @@ import modelzoo
 from modelzoo import config
 from modelzoo.cli.flags import config_overrides
 from modelzoo.cli.main import dispatch
-from modelzoo.train import checkpoint, run_folder
+from modelzoo.training import checkpoint, run_folder
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -101,7 +101,7 @@ def test_commands_and_their_overrides_exist(words):
 def test_the_files_it_names_exist():
     named = set(re.findall(r"`((?:tests|modelzoo|configs|benchmarks)/[\w/.]+)", README))
     added = {"modelzoo/models/mlp.py", "configs/digits_mlp.py", "tests/models/test_mlp.py"}
-    assert "tests/train/test_step.py" in named
+    assert "tests/training/test_step.py" in named
     assert {path for path in named if not (ROOT / path).exists()} == added
 
 

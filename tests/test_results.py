@@ -10,7 +10,7 @@ import pytest
 
 import modelzoo
 from modelzoo import config, configs, zoo
-from modelzoo.predictor import Predictor
+from modelzoo.inference.predictor import Predictor
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -10,9 +10,9 @@ import pytest
 import modelzoo
 from modelzoo import configs, zoo
 from modelzoo.cli.main import dispatch
-from modelzoo.errors import UserError
-from modelzoo.predictor import Predictor
-from modelzoo.train import checkpoint, run_folder
+from modelzoo.fields.errors import UserError
+from modelzoo.inference.predictor import Predictor
+from modelzoo.training import checkpoint, run_folder
 
 ROOT = zoo.folders()["digits_resnet"].parents[2]
 

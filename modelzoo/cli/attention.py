@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     """Draws the picture, and prints its path."""
     del argv
     from modelzoo.explain.attention import attention_map, check_output, draw
-    from modelzoo.predictor import open_model
+    from modelzoo.inference.predictor import open_model
 
     check_output(FLAGS.output)
     shown = attention_map(open_model(**shared.chosen_model(FLAGS)), FLAGS.text)

@@ -14,7 +14,7 @@ from absl import flags
 
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from modelzoo.config import Experiment
     from modelzoo.data.source import Source
     from modelzoo.data.spec import Spec
-    from modelzoo.predictor import Predictor
-    from modelzoo.train.evaluation import Counts
+    from modelzoo.inference.predictor import Predictor
+    from modelzoo.training.evaluation import Counts
 
 FLAGS = shared.Flags()
 shared.trained_model(FLAGS)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     pairs = shared.config_overrides(FLAGS)
     if FLAGS.decoding is not None:
-        from modelzoo.stored import decoding_pairs
+        from modelzoo.inference.artifacts import decoding_pairs
 
         pairs += decoding_pairs(FLAGS.decoding)
     for key, _ in pairs:
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
                 "config.eval.batch_size, config.task.test_views, config.task.decoding.* and "
                 "config.distribute.* do"
             )
-    from modelzoo.train.settings import BATCH_SIZE
+    from modelzoo.training.settings import BATCH_SIZE
 
     predictor, experiment, strategy = _load(pairs)
     source = open_split(experiment.data, FLAGS.split, predictor.spec, [key for key, _ in pairs])
@@ -102,9 +102,9 @@ def _load(
     pairs: Sequence[tuple[str, str]],
 ) -> "tuple[Predictor, Experiment, tf.distribute.Strategy | None]":
     from modelzoo import config
-    from modelzoo.distribute.strategy import Distribute, make_strategy
-    from modelzoo.predictor import open_model
-    from modelzoo.stored import find_model, is_export, read_run
+    from modelzoo.distribution.strategy import Distribute, make_strategy
+    from modelzoo.inference.artifacts import find_model, is_export, read_run
+    from modelzoo.inference.predictor import open_model
 
     said = dict(pairs)
     decoding = [
@@ -170,8 +170,8 @@ def open_split(data: Any, split: str, spec: "Spec", keys: Sequence[str]) -> "Sou
 
 
 def _counts(predictor, strategy, source, align, batch_size) -> "Counts":
-    from modelzoo.distribute.strategy import distribute_batches
-    from modelzoo.train.evaluation import Evaluator
+    from modelzoo.distribution.strategy import distribute_batches
+    from modelzoo.training.evaluation import Evaluator
 
     replicas = strategy.num_replicas_in_sync if strategy else 1
     if batch_size % replicas:
@@ -251,7 +251,7 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def table(about: dict[str, Any], scores: dict[str, Any]) -> str:
     """The scores for a person to read."""
-    from modelzoo.train.progress import signature_lines
+    from modelzoo.training.progress import signature_lines
 
     rows = {key: f"{value:.4f}" for key, value in scores.items() if isinstance(value, float)}
     rows = {key: str(value) for key, value in about.items() if value} | rows

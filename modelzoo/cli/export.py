@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 FLAGS = shared.Flags()
 shared.trained_model(FLAGS)
@@ -22,7 +22,7 @@ shared.path(
 def main(argv: Sequence[str]) -> None:
     """Exports; prints the folder, its signatures and how to serve it."""
     del argv
-    from modelzoo.predictor import open_model
+    from modelzoo.inference.predictor import open_model
 
     if FLAGS.model is not None and FLAGS.export_dir is None:
         raise UserError("name the folder to write to: --export_dir=FOLDER")

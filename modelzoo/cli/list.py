@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 
 import modelzoo
-from modelzoo import configs, modules, zoo
+from modelzoo import configs, zoo
 from modelzoo.cli.flags import Flags
 from modelzoo.cli.main import run
+from modelzoo.fields import introspection as modules
 
 FLAGS = Flags()
 USES_TENSORFLOW = False
@@ -26,10 +27,11 @@ def main(argv: Sequence[str]) -> None:
     _print("trained models (modelzoo predict --model=NAME FILE)", zoo.names(), zoo.first_line)
     print()
     _print("models (modelzoo.models)", models, lambda name: modules.first_line(models[name]))
-    for room in ("optimizer", "schedule"):
-        classes = modules.classes(pathlib.Path(modelzoo.__file__).parent / "train" / f"{room}.py")
+    for kind in ("optimizer", "schedule"):
+        package = pathlib.Path(modelzoo.__file__).parent / f"{kind}s"
+        classes = modules.classes(package / f"{kind}.py")
         print()
-        _print(f"{room}s (modelzoo.train.{room})", classes, classes.get)
+        _print(f"{kind}s (modelzoo.{kind}s)", classes, classes.get)
 
 
 def _print(title: str, names: Iterable[str], first_line: Callable[[str], str]) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 import modelzoo
-from modelzoo import modules
 from modelzoo.cli.flags import FlagError
-from modelzoo.errors import UserError
-from modelzoo.quiet import import_tensorflow
+from modelzoo.fields import introspection as modules
+from modelzoo.fields.errors import UserError
+from modelzoo.fields.tf_import import import_tensorflow
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
 _BROKEN_PIPE = 141  # 128 + SIGPIPE.

@@ -18,10 +18,10 @@ from absl import flags
 
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 if TYPE_CHECKING:
-    from modelzoo.predictor import Prediction, Predictor
+    from modelzoo.inference.predictor import Prediction, Predictor
 
 STDIN = "-"
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     """Prints the predictions; 1 where a file or line could not be read, which stderr names."""
     paths = check_paths(argv[1:])
 
-    from modelzoo.predictor import TEXTUAL, open_model
+    from modelzoo.inference.predictor import TEXTUAL, open_model
 
     predictor = open_model(**shared.chosen_model(FLAGS))
     if FLAGS.top is not None:

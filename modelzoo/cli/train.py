@@ -35,8 +35,9 @@ flags.DEFINE_integer(
 
 def main(argv: Sequence[str]) -> int:
     """Trains; returns 0, or 128 plus the signal's number where one stopped the run."""
-    from modelzoo import config, run
-    from modelzoo.train.signals import Interrupted
+    from modelzoo import config
+    from modelzoo.runs import train as run
+    from modelzoo.training.signals import Interrupted
 
     del argv
     experiment = config.load(FLAGS.config, shared.config_overrides(FLAGS))

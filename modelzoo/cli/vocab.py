@@ -12,7 +12,7 @@ from absl import flags
 
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 if TYPE_CHECKING:
     from modelzoo.data.source import Source

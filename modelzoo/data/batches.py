@@ -14,7 +14,7 @@ import numpy as np
 
 from modelzoo.data.order import Order
 from modelzoo.data.source import Source
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 _MULTIPLE = 8
 

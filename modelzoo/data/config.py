@@ -8,7 +8,7 @@ from modelzoo.data import folds
 from modelzoo.data.source import Source
 from modelzoo.data.spec import ImageSpec, Targets
 from modelzoo.data.splits import MissingSplitError
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 ROLES = ("train", "validation", "test")
 

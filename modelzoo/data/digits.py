@@ -10,7 +10,7 @@ import tempfile
 import numpy as np
 import tensorflow_datasets as tfds
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 _VERSION = "1.0.0"
 

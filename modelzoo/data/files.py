@@ -22,7 +22,7 @@ from modelzoo.data.source import (
     size_mismatch,
 )
 from modelzoo.data.spec import ImageSpec, Targets
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 # A long colour profile or preview picture may stand before what tells the shape.
 _HEADER_BYTES = (2**12, 2**16, -1)

@@ -10,7 +10,7 @@ from modelzoo.data.files import FileImages, Files
 from modelzoo.data.images import SUFFIXES
 from modelzoo.data.source import Source
 from modelzoo.data.splits import MissingSplitError, by_hash, part_by_hash, split_name, split_names
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from modelzoo.data.source import Source
 from modelzoo.data.spec import Targets
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 _PIECE = 4096
 

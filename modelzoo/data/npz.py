@@ -13,7 +13,7 @@ from modelzoo.data.config import ImageData
 from modelzoo.data.images import ImageDecoder
 from modelzoo.data.source import Source, source_from_arrays
 from modelzoo.data.splits import MissingSplitError, split_name, split_slice
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

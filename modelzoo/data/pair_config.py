@@ -12,7 +12,7 @@ from modelzoo.data.pair_source import pair_source
 from modelzoo.data.source import Source
 from modelzoo.data.spec import PairSpec
 from modelzoo.data.tokenizers import Characters, Subwords, Tokenizer, Words
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 Side = Literal["source", "target"]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from modelzoo.data.pair_config import EncodedPairData, Pairs, Side
 from modelzoo.data.splits import SPLIT, MissingSplitError, part_by_hash, split_files, split_name
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

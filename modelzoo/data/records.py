@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 _HEADER, _FOOTER = 12, 4  # length and its checksum; the checksum of the data
 # Opening a file costs more than reading a record.

@@ -14,7 +14,7 @@ from modelzoo.data.splits import (
     split_files,
     split_names,
 )
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 _JSON = (".jsonl", ".json")
 

@@ -9,7 +9,7 @@ import numpy as np
 from modelzoo.data.rows import BadLineError
 from modelzoo.data.spec import SeriesSpec
 from modelzoo.data.table_targets import number_of
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def read_series(path: Path, spec: SeriesSpec) -> Iterator[tuple[str, np.ndarray | UserError]]:

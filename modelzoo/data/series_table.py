@@ -13,7 +13,7 @@ from modelzoo.data.source import Source
 from modelzoo.data.spec import SeriesSpec
 from modelzoo.data.splits import split_name, split_names, split_slice
 from modelzoo.data.table_targets import Table, number_of
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from modelzoo.data.images import PALETTE, ImageDecoder, decode
 from modelzoo.data.spec import ImageSpec, Spec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 Read = Callable[..., dict[str, tf.Tensor]]
 """Makes raw examples of rows (int64 `[n]`); of rows that have lengths, padded to a length."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 SPLIT = "{split}"
 """Stands for the name of a split in a path."""

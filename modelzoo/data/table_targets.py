@@ -10,7 +10,7 @@ import numpy as np
 
 from modelzoo.data.rows import BadLineError, Cells, Lines, Row, Rows, filled, text_of
 from modelzoo.data.spec import Targets
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 _LARGEST = float(np.finfo(np.float32).max)
 

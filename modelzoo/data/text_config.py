@@ -14,7 +14,7 @@ from modelzoo.data.source import Source
 from modelzoo.data.spec import Targets, TextSpec
 from modelzoo.data.text_source import text_source
 from modelzoo.data.tokenizers import Characters, Subwords, Tokenizer, Words
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 class Texts(NamedTuple):

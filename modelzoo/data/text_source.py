@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from modelzoo.data.source import Source
 from modelzoo.data.spec import TextSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def text_source(

@@ -13,7 +13,7 @@ import tensorflow as tf
 from modelzoo.data.records import TFRecords
 from modelzoo.data.splits import MissingSplitError
 from modelzoo.data.tfds_targets import Target, find_target
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 class Prepared(NamedTuple):

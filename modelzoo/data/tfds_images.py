@@ -10,7 +10,7 @@ from modelzoo.data.config import EncodedImageData
 from modelzoo.data.images import decode
 from modelzoo.data.source import EncodedRows, Source, fits_in_memory, open_encoded
 from modelzoo.data.tfds import Tfds
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from modelzoo.data.pair_config import EncodedPairData, Pairs, Side
 from modelzoo.data.tfds import Tfds
 from modelzoo.data.tfds_targets import find_feature
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 _PIECE = 1024
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.spec import Targets
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 class Target(NamedTuple):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from modelzoo.data.text_config import EncodedTextData, Texts
 from modelzoo.data.tfds import Tfds
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 _PIECE = 1024
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from modelzoo.predictor import Predictor
+    from modelzoo.inference.predictor import Predictor
 
 Choice = int | Literal["mean", "all"]
 """A number from 1, the mean over all, or each."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
-from modelzoo.models.inputs import TokenSpec
+from modelzoo.fields.input_specs import TokenSpec
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers, ops
 
-from modelzoo.models.inputs import PairTokens
+from modelzoo.fields.input_specs import PairTokens
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.attending import AttendingLSTM, LuongAttention, advance_lstm
 from modelzoo.models.layers.precision import at_least_float32
@@ -149,7 +149,7 @@ class LSTMSeq2Seq:
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class AttentionDecoder(keras.Model):
-    """The network of `LSTMSeq2Seq`, which is a `modelzoo.decode.decoder.Decoder` too.
+    """The network of `LSTMSeq2Seq`, which is a `modelzoo.decoding.decoder.Decoder` too.
 
     Takes `source` int32 `[batch, source_length]` and `target` int32 `[batch, length]`, and gives
     logits `[batch, length, vocabulary]`.

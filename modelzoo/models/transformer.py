@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 import keras
 from keras import ops
 
-from modelzoo.models.inputs import PairTokens
+from modelzoo.fields.input_specs import PairTokens
 from modelzoo.models.layers.linear import Projection
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding
@@ -92,7 +92,7 @@ class Transformer(Blocks):
 class TransformerModel(keras.Model):
     """What `Transformer.build` gives: a model, and a decoder with a cache.
 
-    See `modelzoo.decode.decoder.Decoder`. Keys and values of all sequences of an example lie in
+    See `modelzoo.decoding.decoder.Decoder`. Keys and values of all sequences of an example lie in
     `shared`; `rows` knows which of them each sequence goes on from.
     """
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.spec import Spec, Targets
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks import names
 from modelzoo.tasks.task import Tensors
 

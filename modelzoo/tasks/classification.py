@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks.base import BoundTask, TaskConfig
 from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.ranking import class_roc_auc, ratio

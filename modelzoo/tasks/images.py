@@ -11,7 +11,7 @@ import tensorflow as tf
 from modelzoo.data.augment import Augment, mixing
 from modelzoo.data.images import ImageDecoder
 from modelzoo.data.spec import ImageSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks.base import BoundTask, TaskConfig, numbers_of
 from modelzoo.tasks.task import Tensors
 from modelzoo.tasks.views import Views, mean, views_of

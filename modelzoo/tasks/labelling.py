@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks.classification import ClassificationHead
 from modelzoo.tasks.task import Tensors
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks.base import BoundTask, TaskConfig, numbers_of
 from modelzoo.tasks.task import Tensors
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks.base import BoundTask, TaskConfig
 from modelzoo.tasks.ranking import average_precision, class_roc_auc, ratio
 from modelzoo.tasks.task import Tensors

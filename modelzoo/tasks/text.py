@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from modelzoo.data.text_source import ends
-from modelzoo.models.inputs import TokenSpec
+from modelzoo.fields.input_specs import TokenSpec
 from modelzoo.tasks.base import BoundTask
 from modelzoo.tasks.classification import ClassificationHead, ClassTargets
 from modelzoo.tasks.labelling import LabellingHead

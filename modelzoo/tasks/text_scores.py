@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 Metric = Literal["bleu", "bleu_tokenized", "chrf", "rouge", "exact_match", "f1"]
 References = Sequence[tuple[str, ...]]

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.spec import PairSpec
-from modelzoo.decode.config import Decoding
-from modelzoo.decode.search import search
-from modelzoo.errors import UserError
-from modelzoo.models.inputs import PairTokens
+from modelzoo.decoding.config import Decoding
+from modelzoo.decoding.search import search
+from modelzoo.fields.errors import UserError
+from modelzoo.fields.input_specs import PairTokens
 from modelzoo.tasks import text_scores
 from modelzoo.tasks.base import BoundTask, TaskConfig
 from modelzoo.tasks.cross_entropy import cross_entropy

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def freeze(model: keras.Model, patterns: Sequence[str]) -> list[keras.Variable]:

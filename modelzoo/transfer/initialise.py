@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def initialise(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 EMBEDDINGS = "embedding/embeddings"
 """Path of the variable of a model of tokens that has a row for each of the vocabulary."""

@@ -7,7 +7,7 @@ arrays `model/PATH`, `card.md` says what the model is, was trained on, scores an
 import difflib
 from pathlib import Path
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 WEIGHTS = "weights.npz"
 

@@ -14,10 +14,10 @@ import sklearn.metrics
 from PIL import Image
 
 import modelzoo
-from modelzoo import run as runs
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
-from modelzoo.predictor import Predictor
+from modelzoo.inference.predictor import Predictor
+from modelzoo.runs import train as runs
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_checkpoint_weights_and_split_are_chosen(image_run, capsys):
 def test_scores_are_those_of_the_end_of_training(image_run, tmp_path, capsys):
     import dataclasses
 
-    from modelzoo.train.settings import Evaluation, Train
+    from modelzoo.training.settings import Evaluation, Train
 
     experiment = dataclasses.replace(
         image_run.experiment,

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from modelzoo.cli import export
 from modelzoo.cli.main import run
-from modelzoo.predictor import Predictor
+from modelzoo.inference.predictor import Predictor
 
 
 def test_prints_the_folder_the_signatures_and_how_to_serve(image_run, tmp_path, capsys):

@@ -13,8 +13,9 @@ from absl import flags as absl_flags
 
 import modelzoo
 from modelzoo.cli import evaluate, flags, main
-from modelzoo.errors import UserError
-from modelzoo.train import optimizer, schedule
+from modelzoo.fields.errors import UserError
+from modelzoo.optimizers import optimizer
+from modelzoo.schedules import schedule
 
 
 def command(work=lambda argv: None, arguments="", **attributes):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from modelzoo.cli import main
-from modelzoo.train import checkpoint, run_folder
+from modelzoo.training import checkpoint, run_folder
 
 CONFIG = """
 from modelzoo.config import Experiment
@@ -37,9 +37,9 @@ from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.train.optimizer import SGD
-from modelzoo.train.schedule import Cosine
-from modelzoo.train.settings import Train
+from modelzoo.optimizers.optimizer import SGD
+from modelzoo.schedules.schedule import Cosine
+from modelzoo.training.settings import Train
 
 
 def get_config():
@@ -338,7 +338,7 @@ def test_two_processes_cannot_train_in_one_folder(place, trained, capsys):
     stop_halfway(place)
     code = """
 import pathlib
-from modelzoo.train import run_folder
+from modelzoo.training import run_folder
 with run_folder.locked(pathlib.Path("run")):
     print("locked", flush=True)
     input()

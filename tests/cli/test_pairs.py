@@ -14,17 +14,17 @@ from alone import served_alone
 from texts import ODD, WORDS
 
 import modelzoo
-from modelzoo import run as runs
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.config import Experiment
-from modelzoo.decode.config import Decoding
-from modelzoo.errors import UserError
+from modelzoo.decoding.config import Decoding
+from modelzoo.fields.errors import UserError
+from modelzoo.optimizers.optimizer import Adam
+from modelzoo.runs import train as runs
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.train import run_folder
-from modelzoo.train.optimizer import Adam
-from modelzoo.train.progress import Progress
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training import run_folder
+from modelzoo.training.progress import Progress
+from modelzoo.training.settings import Evaluation, Train
 
 METRICS = ("bleu", "chrf", "exact_match", "f1")
 

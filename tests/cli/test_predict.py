@@ -8,7 +8,7 @@ from PIL import Image
 
 from modelzoo.cli import predict
 from modelzoo.cli.main import run
-from modelzoo.predictor import Predictor
+from modelzoo.inference.predictor import Predictor
 
 
 def _predict(capsys, *words):

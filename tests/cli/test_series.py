@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import modelzoo
-from modelzoo import run as runs
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.data.series_table import SeriesTable
+from modelzoo.optimizers.optimizer import Adam
+from modelzoo.runs import train as runs
 from modelzoo.tasks.series import SeriesClassification, SeriesRegression
-from modelzoo.train.optimizer import Adam
-from modelzoo.train.settings import Train
+from modelzoo.training.settings import Train
 
 TASKS = {"values": SeriesRegression(target_std=(2.0,)), "class": SeriesClassification()}
 

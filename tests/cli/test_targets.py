@@ -10,17 +10,17 @@ import sklearn.metrics as sk
 from PIL import Image
 
 import modelzoo
-from modelzoo import run as runs
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.data.table import ImageTable
 from modelzoo.models.cnn import CNN
+from modelzoo.optimizers.optimizer import SGD
+from modelzoo.runs import train as runs
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging
-from modelzoo.train import checkpoint
-from modelzoo.train.optimizer import SGD
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training import checkpoint
+from modelzoo.training.settings import Evaluation, Train
 
 TAGS = ("bright", "red", "wide")
 

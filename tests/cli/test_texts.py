@@ -13,15 +13,15 @@ from alone import served_alone
 from texts import ODD, WORDS, Sentences
 
 import modelzoo
-from modelzoo import run as runs
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.config import Experiment
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.models.lstm import LSTM
+from modelzoo.optimizers.optimizer import Adam
+from modelzoo.runs import train as runs
 from modelzoo.tasks.text import SequenceLabelling, TextClassification
-from modelzoo.train.optimizer import Adam
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training.settings import Evaluation, Train
 
 TASKS = {"class": TextClassification(), "labels": SequenceLabelling()}
 

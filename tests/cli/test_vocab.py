@@ -14,7 +14,7 @@ from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Characters, Subwords, Words
 from modelzoo.models.cnn import CNN
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.train.optimizer import SGD
+from modelzoo.optimizers.optimizer import SGD
 
 
 def get_config():
@@ -93,7 +93,7 @@ from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.tokenizers import Characters, Words
 from modelzoo.models.cnn import CNN
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.train.optimizer import SGD
+from modelzoo.optimizers.optimizer import SGD
 
 
 def get_config():

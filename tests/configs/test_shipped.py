@@ -4,8 +4,8 @@ import keras
 import pytest
 
 from modelzoo import config, configs
-from modelzoo.models.inputs import PairTokens, TokenSpec
-from modelzoo.train.length import to_steps
+from modelzoo.fields.duration import to_steps
+from modelzoo.fields.input_specs import PairTokens, TokenSpec
 
 
 def resnet(blocks, width, channels):

@@ -7,7 +7,7 @@ import pytest
 
 from modelzoo.data.batches import TrainingBatches, batch_sizes, evaluation_batches
 from modelzoo.data.order import Order
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 LENGTHS = (4, 8, 16)
 

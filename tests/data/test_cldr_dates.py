@@ -11,7 +11,7 @@ from babel.dates import format_date
 from modelzoo.data import cldr_dates
 from modelzoo.data.cldr_dates import LANGUAGES, LENGTHS, CldrDates
 from modelzoo.data.tokenizers import Characters
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 PARTS = ("train", "validation", "test")
 SIZES = {"train": 131_000, "validation": 1_950, "test": 1_950}

@@ -8,7 +8,7 @@ from babel import Locale
 
 from modelzoo.data import cldr_names
 from modelzoo.data.cldr_names import LANGUAGES, CldrNames
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 PARTS = ("train", "validation", "test")
 

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from modelzoo.data import digits
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def test_splits_are_disjoint_whole_and_stratified():

@@ -9,7 +9,7 @@ from modelzoo.data import folder as folder_module
 from modelzoo.data import source as source_module
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.images import ImageDecoder
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 RNG = np.random.default_rng(0)
 

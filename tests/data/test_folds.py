@@ -9,7 +9,7 @@ from texts import Sentences
 from modelzoo.data import folds
 from modelzoo.data.npz import NpzImages
 from modelzoo.data.series_table import SeriesTable
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 K, SEED = 4, 7
 RNG = np.random.default_rng(0)

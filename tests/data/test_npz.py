@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from modelzoo.data.npz import NpzImages
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 RNG = np.random.default_rng(0)
 

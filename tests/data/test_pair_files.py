@@ -5,7 +5,7 @@ import pytest
 
 from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.tokenizers import Characters, Subwords, Words, load
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 EN = ["a house", "the tree", "a house by the tree", "two trees"]
 DE = ["ein Haus", "der Baum", "ein Haus am Baum", "zwei Bäume"]

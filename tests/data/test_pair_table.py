@@ -6,7 +6,7 @@ import pytest
 
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Words
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def write(path, text):

@@ -15,7 +15,7 @@ from modelzoo.data.pipeline import (
 )
 from modelzoo.data.source import Source, source_from_arrays
 from modelzoo.data.spec import ImageSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def make_source(count=21):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from modelzoo.data import records as records_module
 from modelzoo.data.records import TFRecords
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def write(path, count, seed=0):

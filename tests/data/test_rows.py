@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from modelzoo.data.table import ImageTable
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def write(folder, text, name):

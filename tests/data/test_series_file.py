@@ -2,7 +2,7 @@ import pytest
 
 from modelzoo.data.series_file import read_series
 from modelzoo.data.spec import SeriesSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def spec_of(length, features, columns=()):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modelzoo.data.series_table import SeriesTable
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def write(folder, lines, name="table.csv"):

@@ -9,7 +9,7 @@ from PIL import Image
 from modelzoo.data import source as source_module
 from modelzoo.data.source import EncodedRows, open_encoded, source_from_arrays
 from modelzoo.data.spec import ImageSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 SPEC = ImageSpec(4, 4, 1, ("a", "b"))
 

@@ -2,7 +2,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from modelzoo.data.splits import split_name, split_slice
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 @pytest.mark.parametrize("count", [7, 100, 150])

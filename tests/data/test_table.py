@@ -7,7 +7,7 @@ from PIL import Image
 from modelzoo.data import source as source_module
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.table import ImageTable
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 NAMES = [f"{k}.png" for k in range(12)]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modelzoo.data.text_folder import TextFolder
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 
 def write(root, files):

@@ -7,7 +7,7 @@ import pytest
 
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Characters, Subwords, Words
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 SPACED = Words(split="whitespace")
 

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from modelzoo.data.tfds_pairs import TfdsPairs
 from modelzoo.data.tokenizers import Words
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 COUNT = 11
 

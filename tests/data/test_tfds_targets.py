@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from modelzoo.data import source as source_module
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 KINDS = ["x", "y", "z"]
 TAGS = [[0, 2], [], [1, 1]]

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.data.tfds_text import TfdsText
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 COUNT = 11
 

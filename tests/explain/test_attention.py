@@ -11,9 +11,9 @@ from PIL import Image
 
 from modelzoo.cli import attention as command
 from modelzoo.cli.main import run
-from modelzoo.decode.config import Decoding
-from modelzoo.errors import UserError
+from modelzoo.decoding.config import Decoding
 from modelzoo.explain.attention import AttentionMap, attention_map, check_output, draw
+from modelzoo.fields.errors import UserError
 from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
 from modelzoo.tasks.text_to_text import TextToText
 
@@ -162,7 +162,7 @@ def test_the_command_draws(model, tmp_path, monkeypatch, capsys):
         chosen.update(flags)
         return held
 
-    monkeypatch.setattr("modelzoo.predictor.open_model", open_model)
+    monkeypatch.setattr("modelzoo.inference.predictor.open_model", open_model)
     output = tmp_path / "map.svg"
     words = ["--workdir=run", "--text=ant bee", f"--output={output}", "--layer=1", "--head=all"]
     assert run(command, words) == 0

@@ -6,8 +6,8 @@ import io
 import numpy as np
 
 import modelzoo
-from modelzoo.train import checkpoint, run_folder
-from modelzoo.train.progress import Progress
+from modelzoo.training import checkpoint, run_folder
+from modelzoo.training.progress import Progress
 
 
 def stripes(path, numbers, classes=2, side=6):

@@ -8,11 +8,11 @@ from modelzoo.data.spec import ImageSpec
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.train.loss_scale import LossScale
-from modelzoo.train.precision import dtype_policy
-from modelzoo.train.settings import Train
-from modelzoo.train.state import TrainState
-from modelzoo.train.step import TrainStep
+from modelzoo.training.loss_scale import LossScale
+from modelzoo.training.precision import dtype_policy
+from modelzoo.training.settings import Train
+from modelzoo.training.state import TrainState
+from modelzoo.training.step import TrainStep
 from modelzoo.transfer.freeze import freeze
 
 SPEC = ImageSpec(8, 8, 2, ("a", "b", "c"))

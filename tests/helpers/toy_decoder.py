@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.decode.config import Decoding
-from modelzoo.decode.search import Found, search
+from modelzoo.decoding.config import Decoding
+from modelzoo.decoding.search import Found, search
 
 DIM = 4
 

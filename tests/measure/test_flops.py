@@ -3,9 +3,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from modelzoo.fields.input_specs import PairTokens
 from modelzoo.measure.flops import forward_flops
 from modelzoo.models.cnn import CNN
-from modelzoo.models.inputs import PairTokens
 from modelzoo.models.resnet import ResNet
 from modelzoo.models.transformer import Transformer
 

@@ -5,8 +5,8 @@ import tensorflow as tf
 import torch
 from torch_transformers import copy_block, randomise
 
+from modelzoo.fields.input_specs import TokenSpec
 from modelzoo.models.encoder import Encoder
-from modelzoo.models.inputs import TokenSpec
 from modelzoo.models.layers.positions import sinusoids
 
 TOKENS = TokenSpec(shape=(None, None), dtype="int32", vocab_size=11)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 import torch
 
-from modelzoo.models.inputs import TokenSpec
+from modelzoo.fields.input_specs import TokenSpec
 from modelzoo.models.layers import recurrent
 from modelzoo.models.lstm import LSTM
 

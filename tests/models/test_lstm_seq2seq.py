@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 import torch
 
-from modelzoo.decode.config import Decoding
-from modelzoo.decode.search import search
-from modelzoo.models.inputs import PairTokens
+from modelzoo.decoding.config import Decoding
+from modelzoo.decoding.search import search
+from modelzoo.fields.input_specs import PairTokens
 from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
 
 PAIR = PairTokens(source_vocab=9, target_vocab=9, shared=True, source_length=6, target_length=5)

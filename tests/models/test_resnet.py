@@ -13,10 +13,10 @@ from modelzoo.data.augment import Augment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.resnet import IMAGENET_BLOCKS, ResNet
+from modelzoo.optimizers.optimizer import SGD
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.train import checkpoint
-from modelzoo.train.optimizer import SGD
-from modelzoo.train.settings import Train
+from modelzoo.training import checkpoint
+from modelzoo.training.settings import Train
 
 # Nets for ImageNet that others publish figures of; "" and "V2" are keras.applications' suffixes.
 KNOWN = {

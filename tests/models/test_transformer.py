@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from torch_transformers import randomise
 
-from modelzoo.models.inputs import PairTokens
+from modelzoo.fields.input_specs import PairTokens
 from modelzoo.models.transformer import Transformer
 
 PAIR = PairTokens(11, 11, True, source_length=6, target_length=5)

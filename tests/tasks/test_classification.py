@@ -5,7 +5,7 @@ import pytest
 import sklearn.metrics
 import tensorflow as tf
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks import classification
 
 

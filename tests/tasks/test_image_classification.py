@@ -11,7 +11,7 @@ from PIL import Image
 
 from modelzoo.data.augment import Augment
 from modelzoo.data.spec import ImageSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from modelzoo.data.spec import ImageSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks.image_regression import ImageRegression
 
 SPEC = ImageSpec(4, 6, 3, ("width", "height"), targets="values")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from modelzoo.data.spec import ImageSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks import tagging
 from modelzoo.tasks.image_tagging import ImageTagging
 

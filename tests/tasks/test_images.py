@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from modelzoo.data.augment import Augment
 from modelzoo.data.spec import ImageSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
+from modelzoo.optimizers.optimizer import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging
-from modelzoo.train.optimizer import SGD
-from modelzoo.train.precision import dtype_policy
-from modelzoo.train.settings import Train
-from modelzoo.train.state import TrainState
-from modelzoo.train.step import TrainStep
+from modelzoo.training.precision import dtype_policy
+from modelzoo.training.settings import Train
+from modelzoo.training.state import TrainState
+from modelzoo.training.step import TrainStep
 
 BATCH, STEPS = 16, 4
 CONFIGS = {"class": ImageClassification, "tags": ImageTagging, "values": ImageRegression}

@@ -6,7 +6,7 @@ import sklearn.metrics as sk
 import tensorflow as tf
 from texts import Bag, spec_of
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks.text import SequenceLabelling
 
 NAMES = ("noun", "verb", "other")

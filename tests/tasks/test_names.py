@@ -10,12 +10,12 @@ import modelzoo
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.data.spec import ImageSpec
+from modelzoo.optimizers.optimizer import AdamW
 from modelzoo.tasks import names
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.train import checkpoint
-from modelzoo.train.optimizer import AdamW
-from modelzoo.train.progress import Progress
-from modelzoo.train.settings import Train
+from modelzoo.training import checkpoint
+from modelzoo.training.progress import Progress
+from modelzoo.training.settings import Train
 
 PATHS = [
     f"sequential/{layer}/{weight}"

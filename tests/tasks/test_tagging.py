@@ -5,7 +5,7 @@ import pytest
 import sklearn.metrics as sk
 import tensorflow as tf
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks import tagging
 
 RNG = np.random.default_rng(0)

@@ -8,21 +8,21 @@ import tensorflow as tf
 from texts import ODD, WORDS, Bag, Sentences, spec_of
 
 from modelzoo.data.spec import ImageSpec
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.models.cnn import CNN
 from modelzoo.models.recurrent_cnn import RecurrentCNN
 from modelzoo.models.resnet import ResNet
+from modelzoo.optimizers.optimizer import SGD
 from modelzoo.tasks.text import (
     SequenceLabelling,
     TextClassification,
     TextRegression,
     TextTagging,
 )
-from modelzoo.train.optimizer import SGD
-from modelzoo.train.precision import dtype_policy
-from modelzoo.train.settings import Train
-from modelzoo.train.state import TrainState
-from modelzoo.train.step import TrainStep
+from modelzoo.training.precision import dtype_policy
+from modelzoo.training.settings import Train
+from modelzoo.training.state import TrainState
+from modelzoo.training.step import TrainStep
 
 CONFIGS = {
     "class": TextClassification,

@@ -3,7 +3,7 @@ import builtins
 import pytest
 import sacrebleu
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.tasks import text_scores
 
 OUTPUTS = ["The cat sat on the mat.", "a dog", "", "Ein Haus am See"]

@@ -9,11 +9,11 @@ import texts
 import torch
 
 from modelzoo.data.pair_source import pair_source
-from modelzoo.decode.config import Decoding
-from modelzoo.decode.search import search
-from modelzoo.errors import UserError
+from modelzoo.decoding.config import Decoding
+from modelzoo.decoding.search import search
+from modelzoo.fields.errors import UserError
+from modelzoo.fields.input_specs import PairTokens
 from modelzoo.models.cnn import CNN
-from modelzoo.models.inputs import PairTokens
 from modelzoo.models.lstm import LSTM
 from modelzoo.tasks.text import TextClassification
 from modelzoo.tasks.text_to_text import TextToText

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.transfer.initialise import initialise
 
 

@@ -9,12 +9,12 @@ from runs import change, train
 
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 from modelzoo.models.resnet import ResNet
+from modelzoo.optimizers.optimizer import SGD
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.train import checkpoint
-from modelzoo.train.optimizer import SGD
-from modelzoo.train.settings import Evaluation, Train
+from modelzoo.training import checkpoint
+from modelzoo.training.settings import Evaluation, Train
 
 
 @pytest.fixture(scope="module")

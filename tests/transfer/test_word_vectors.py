@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modelzoo.errors import UserError
-from modelzoo.train.optimizer import AdamW, ScheduleFreeAdamW
-from modelzoo.train.restore import restore
-from modelzoo.train.settings import Evaluation, Train
-from modelzoo.train.state import TrainState
+from modelzoo.fields.errors import UserError
+from modelzoo.optimizers.optimizer import AdamW, ScheduleFreeAdamW
+from modelzoo.training.restore import restore
+from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.state import TrainState
 from modelzoo.transfer.freeze import freeze
 from modelzoo.transfer.word_vectors import read
 

@@ -7,7 +7,7 @@ from modelzoo.data.tokenizers.characters import Characters
 from modelzoo.data.tokenizers.subwords import Subwords
 from modelzoo.data.tokenizers.tokenizer import FILE, Tokenizer
 from modelzoo.data.tokenizers.words import Words
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 __all__ = ["Characters", "Subwords", "Tokenizer", "Words", "load"]
 

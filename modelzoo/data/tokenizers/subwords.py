@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from modelzoo.data.tokenizers.tokenizer import SPECIAL, Tokenizer, TokenizerConfig, chunks, extra
 from modelzoo.data.tokenizers.words import split_punctuation, split_space
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 MODEL = "sentencepiece.model"
 _SPACE, _INNER = "\u2581", "##"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 FILE = "tokenizer.json"
 PADDING, UNKNOWN = 0, 1

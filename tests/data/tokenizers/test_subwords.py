@@ -3,7 +3,7 @@ import sentencepiece
 import tensorflow as tf
 
 from modelzoo.data.tokenizers import Subwords
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 TEXTS = [
     "the lowest of the lower towers was newer than the newest",

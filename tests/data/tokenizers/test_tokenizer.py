@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from modelzoo.data import tokenizers
 from modelzoo.data.tokenizers import Characters, Subwords, Words, tokenizer
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 TEXTS = [
     "The cat isn't here; THE DOG is!",

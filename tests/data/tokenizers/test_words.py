@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from modelzoo.data.tokenizers import Words
 from modelzoo.data.tokenizers.tokenizer import Lookup
-from modelzoo.errors import UserError
+from modelzoo.fields.errors import UserError
 
 ALPHABET = [*"ab1é ,.'\u2019\"-\t\n", "\u0301", "\u05d0", "\u4e2d", "\u00ad", "\u200d", "\u00a0"]
 ALPHABET += [

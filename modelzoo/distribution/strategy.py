@@ -1,0 +1,116 @@
+"""From `--strategy` and `--devices` to a tf.distribute strategy."""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+import tensorflow as tf
+
+from modelzoo.fields.errors import UserError
+
+_DEVICES = re.compile(r"(cpu|gpu|tpu):([1-9][0-9]*)")
+
+_KEYS_APART = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribute:
+    """On what a run computes.
+
+    strategy: "one_device", "mirrored", or "auto": mirrored over every GPU that is there, else
+        over the devices asked for.
+    devices: kind and number, such as "cpu:2" (the CPU cut into two logical devices) or "gpu:8";
+        None takes every accelerator there is, and the CPU where there is none.
+    """
+
+    strategy: Literal["auto", "one_device", "mirrored"] = "auto"
+    devices: str | None = None
+
+    def __post_init__(self):
+        if self.devices is not None and not _DEVICES.fullmatch(self.devices):
+            raise ValueError(f"devices must be like 'cpu:2' or 'gpu:8', got {self.devices!r}")
+        number = int(self.devices.split(":")[1]) if self.devices else 1
+        if self.strategy == "one_device" and number > 1:
+            raise ValueError(
+                f"devices must be a single one under strategy 'one_device', got {self.devices!r}"
+            )
+
+
+def _logical_cpus(number: int) -> None:
+    """Cuts the CPU into `number` logical devices, which is possible once in a process."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if number > 1:
+        # It raises where the runtime runs already: what that has decides, below.
+        with contextlib.suppress(RuntimeError, ValueError):
+            tf.config.set_logical_device_configuration(
+                cpu, [tf.config.LogicalDeviceConfiguration()] * number
+            )
+    there = len(tf.config.list_logical_devices("CPU"))
+    if there < number:
+        raise UserError(
+            f"devices cpu:{number} cannot be made: TensorFlow already runs with {there} logical "
+            "CPU device(s) in this process; start a process of its own for this run"
+        )
+
+
+def make_strategy(config: Distribute) -> tf.distribute.Strategy:
+    """The strategy that `config` asks for; a device that is missing is a UserError.
+
+    Call it before anything else starts the TensorFlow runtime: logical CPU devices are cut then.
+    """
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if config.devices is None:
+        kind, number = ("gpu", gpus) if gpus else ("cpu", 1)
+        if config.strategy == "one_device":
+            number = 1
+    else:
+        kind, number = config.devices.split(":")[0], int(config.devices.split(":")[1])
+    if kind == "tpu":
+        raise UserError(
+            f"no TPU strategy is built in yet, got --devices={config.devices}: use cpu:N or gpu:N"
+        )
+    if kind == "gpu" and number > gpus:
+        raise UserError(
+            f"--devices={config.devices} asks for {number} GPU(s), TensorFlow sees {gpus}: "
+            "leave --devices out to take what is there"
+        )
+    if kind == "cpu":
+        _logical_cpus(number)
+    names = [f"{kind}:{k}" for k in range(number)]
+    if number == 1 and config.strategy != "mirrored":
+        return tf.distribute.OneDeviceStrategy(names[0])
+    # TensorFlow knows a collective by numbers that start anew with each strategy, and keeps what it
+    # learned of them for the whole process: a second model or number of devices would not fit.
+    tf.distribute.MirroredStrategy._collective_key_base += _KEYS_APART
+    return tf.distribute.MirroredStrategy(names)
+
+
+def distribute_batches(
+    strategy: tf.distribute.Strategy, dataset: tf.data.Dataset
+) -> Iterable[dict[str, tf.Tensor]]:
+    """The elements of a dataset, one for each local replica at a time, on its device.
+
+    For one CPU that is the dataset itself: TensorFlow's distributed iterator would only copy, and
+    takes up to a minute to end.
+    """
+    if strategy.num_replicas_in_sync == 1 and "CPU" in device_names(strategy)[0].upper():
+        return dataset
+    return strategy.distribute_datasets_from_function(lambda context: dataset)
+
+
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """The strategy and its devices in words, such as `mirrored over CPU:0, CPU:1`."""
+    name = type(strategy).__name__.removesuffix("V1").removesuffix("Strategy")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    devices = ", ".join(device_names(strategy))
+    return f"{words} {'over' if strategy.num_replicas_in_sync > 1 else 'on'} {devices}"
+
+
+def device_names(strategy: tf.distribute.Strategy) -> list[str]:
+    """Short names of this worker's devices, such as `["CPU:0", "CPU:1"]`."""
+    return [
+        re.sub(r".*device:", "", device, flags=re.IGNORECASE)
+        for device in strategy.extended.worker_devices
+    ]

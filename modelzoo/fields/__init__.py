@@ -1,0 +1,1 @@
+"""Leaves of the package: errors, field types, overrides, durations, input specs."""

@@ -1,0 +1,132 @@
+"""Overrides of config fields by dotted keys, and the checks of a config's types."""
+
+import dataclasses
+import difflib
+import functools
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from modelzoo.fields import field_types as values
+from modelzoo.fields.errors import UserError
+
+
+@functools.cache
+def field_kinds(cls: type) -> dict[str, Any]:
+    """The annotations of a dataclass's fields, resolved."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def nearest(key: str, keys: Iterable[str]) -> str:
+    """The key most like `key` in its last name; a sibling is nearer than a distant cousin."""
+    parent, _, leaf = key.rpartition(".")
+
+    def likeness(other: str) -> tuple[float, float]:
+        other_parent, _, other_leaf = other.rpartition(".")
+        same = difflib.SequenceMatcher(None, leaf, other_leaf).ratio()
+        whole = difflib.SequenceMatcher(None, key, other).ratio()
+        return same + 0.2 * (parent == other_parent), whole
+
+    return max(keys, key=likeness, default="")
+
+
+def leaf_keys(config: Any, prefix: str) -> list[str]:
+    """Dotted keys of all fields that hold no dataclass."""
+    found = []
+    for name in field_kinds(type(config)):
+        value, key = getattr(config, name), f"{prefix}.{name}"
+        found += leaf_keys(value, key) if values.is_config(value) else [key]
+    return found
+
+
+def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
+    """Calls `build`; a ValueError of `cls.__post_init__` becomes a UserError naming the key."""
+    try:
+        return build()
+    except ValueError as error:
+        message = " ".join(str(error).split())
+        names_field = message.partition(" ")[0].rstrip(":,") in field_kinds(cls)
+        raise UserError(f"{key}.{message}" if names_field else f"{key}: {message}") from error
+
+
+def wrong_value(key: str, kind: Any, got: Any) -> UserError:
+    """The error for a value that its field's annotation does not admit."""
+    return UserError(f"{key} must be {values.describe(kind)}, got {got!r}")
+
+
+def check(config: Any, key: str) -> Any:
+    """The config with each value fitted to its field's annotation; UserError where one does not."""
+    changes = {}
+    for name, kind in field_kinds(type(config)).items():
+        value = getattr(config, name)
+        try:
+            fitted = values.fit(value, kind)
+        except ValueError:
+            raise wrong_value(f"{key}.{name}", kind, value) from None
+        changes[name] = check(fitted, f"{key}.{name}") if values.is_config(fitted) else fitted
+    return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
+
+
+def apply(config: Any, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], key: str) -> Any:
+    """The config with fields replaced by `(dotted key, value)` pairs; of one key the last counts.
+
+    Text is read as the field's annotation says; any other value is taken as it is, if it fits.
+
+    The classes validate again, once all pairs are in. Raises UserError with one line that names
+    the full key, which begins with `key`.
+    """
+    texts = dict(pairs)
+    for dotted in texts:
+        inner = next((k for k in texts if k.startswith(dotted + ".")), None)
+        if inner:
+            raise UserError(f"{key}.{dotted} and {key}.{inner} are both given: leave one out")
+    return _apply(config, texts, key, functools.partial(leaf_keys, config, key))
+
+
+def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> Any:
+    kinds = field_kinds(type(config))
+    inner: dict[str, dict[str, Any]] = {}
+    changes = {}
+    for dotted, text in texts.items():
+        name, _, rest = dotted.partition(".")
+        full = f"{key}.{name}"
+        if name not in kinds:
+            unknown = f"{key}.{dotted}"
+            raise UserError(
+                f"unknown key {unknown}, nearest is {nearest(unknown, all_keys())}; "
+                f"{key} has {', '.join(kinds) or 'no fields'}"
+            )
+        value = getattr(config, name)
+        if rest and not values.is_config(value):
+            raise UserError(
+                f"unknown key {full}.{rest}: {full} has no fields, it holds {value!r}; "
+                "what it holds is chosen in the config file"
+            )
+        if rest:
+            inner.setdefault(name, {})[rest] = text
+        else:
+            changes[name] = _parse(text, kinds[name], value, full)
+    for name, rest in inner.items():
+        changes[name] = _apply(getattr(config, name), rest, f"{key}.{name}", all_keys)
+    return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
+
+
+def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
+    if values.is_config(text):
+        return check(_fit(text, kind, key), key)
+    if values.is_config(current) and (kind is Any or dataclasses.is_dataclass(kind)):
+        fields = ", ".join(f"{key}.{name}" for name in field_kinds(type(current)))
+        raise UserError(
+            f"{key} is {type(current).__name__} and cannot be {text!r}: choose another in the "
+            f"config file, or set its fields ({fields})"
+        )
+    return _fit(text, kind, key)
+
+
+def _fit(value: Any, kind: Any, key: str) -> Any:
+    """The value as the annotation wants it, read where it is text."""
+    try:
+        return (values.parse if isinstance(value, str) else values.fit)(value, kind)
+    except ValueError:
+        raise wrong_value(key, kind, value) from None

@@ -1,0 +1,1 @@
+"""Optimizers as configs, and their update rules as pure functions."""

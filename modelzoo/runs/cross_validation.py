@@ -1,0 +1,214 @@
+"""Cross-validation: a run for each fold of the training split, and what they say together.
+
+The rows of `config.data.train_split` are cut into folds, see `modelzoo.data.folds`; each run is
+trained on the others and scores its fold, which nothing has looked at until then, as its test
+split. What is learned of the data beforehand, a vocabulary or a scale, is learned of the rows that
+the run trains on. A checkpoint is chosen by `config.data.validation_split` alone, which must share
+no row with the folds, and no group; `config.data.test_split` is not read.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo import config
+from modelzoo.data.folds import Fold
+from modelzoo.data.source import Source
+from modelzoo.distribution.strategy import make_strategy
+from modelzoo.fields.errors import UserError
+from modelzoo.inference.artifacts import read_run
+from modelzoo.measure import intervals
+from modelzoo.runs import train as run
+from modelzoo.training import checkpoint, run_folder
+from modelzoo.training.progress import Progress
+
+# Written last: the fold that has it is finished.
+_COUNTS = "held_out.npz"
+_REFERENCES = "references"
+
+
+def cross_validate(
+    experiment: config.Experiment, workdir: str | Path, folds: int, progress: Progress
+) -> dict[str, Any]:
+    """Trains a run in `workdir/fold1` and so on for each of the folds; the `result.json` of all.
+
+    Started again it goes on with the first fold that is not finished, where that stopped. The
+    result has `folds` (folder, numbers of rows, steps and scores of each), `over_folds` (name of a
+    score -> `mean`, `std`, `low`, `high`), `pooled` (the scores of all held-out examples together)
+    and `pooled_intervals` (`accuracy` -> `low`, `high`). Raises UserError for what a user can mend
+    and Interrupted where a signal stopped the run.
+    """
+    if folds < 2:
+        raise UserError(f"--folds must be at least 2, got {folds}")
+    if getattr(experiment.data, "fold", None) is not None:
+        raise UserError(
+            f"config.data.fold must be none where --folds sets it, got {experiment.data.fold}"
+        )
+    if not experiment.eval.test_at_end:
+        raise UserError("config.eval.test_at_end must be true: --folds scores what it holds out")
+    with run_folder.made(workdir) as folder, run_folder.locked(folder):
+        if checkpoint.steps(folder):
+            raise UserError(f"{folder} holds a run without --folds: take another --workdir")
+        strategy = make_strategy(experiment.distribute)
+        for number in range(1, folds + 1):
+            _train(experiment, folder, (number, folds, experiment.seed), strategy, progress)
+        result = _result(folder, folds)
+        run_folder.write_json(folder / "result.json", result)
+        for line in table(result):
+            progress.say(line)
+        return result
+
+
+def _train(
+    experiment: config.Experiment,
+    workdir: Path,
+    fold: Fold,
+    strategy: tf.distribute.Strategy,
+    progress: Progress,
+) -> None:
+    """Trains one fold to its end, unless it is there."""
+    number, folds, _ = fold
+    data = {"data.fold": fold, "data.test_split": experiment.data.train_split}
+    changed = config.override(experiment, data)
+    path = run_folder.fold(workdir, number)
+    with run_folder.made(path) as folder, run_folder.locked(folder):
+        if checkpoint.steps(folder):
+            before = read_run(folder)[0].data.fold[1]
+            if before != folds:
+                raise UserError(
+                    f"{workdir} holds {before} folds, --folds is {folds}: take another --workdir"
+                )
+        run.claim(changed, folder)
+        if (folder / _COUNTS).is_file():
+            progress.say(f"fold {number} of {folds} is finished")
+            return
+        progress.say(f"fold {number} of {folds}")
+        trainer = run.prepared(changed, folder, strategy, progress)
+        rows = _check(trainer.splits, experiment.data.validation_split)
+        first = run_folder.fold(workdir, 1) / _COUNTS
+        if number > 1 and _load(first)["rows"] != rows:
+            raise UserError(
+                f"the examples are not those that {first.parent} was trained on: bring them back, "
+                "or take another --workdir"
+            )
+        run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
+        run.completed(trainer)
+        counts, held_out = trainer.score.counts["test"], trainer.splits["test"]
+        arrays = {
+            "rows": rows,
+            "examples": [trainer.splits["train"].num_examples, held_out.num_examples],
+            "grouped": held_out.groups is not None,
+            **{f"sums/{name}": value for name, value in counts.sums.items()},
+        }
+        collected = counts.compared_with(held_out)
+        if "reference" in collected:
+            # Of tuples of several lengths NumPy has no array but one of objects.
+            arrays[_REFERENCES] = [json.dumps(texts) for texts in collected["reference"]]
+            # Tokens are of the fold's own vocabulary.
+            collected = {"texts": trainer.task.texts(collected)}
+        arrays |= {f"collected/{name}": value for name, value in collected.items()}
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        run_folder.write_bytes(folder / _COUNTS, file.getvalue())
+
+
+def _check(splits: Mapping[str, Source], validation_split: str | None) -> str:
+    """Tells the rows of all folds from others; UserError where the validation split has some."""
+
+    def names(role: str) -> list[str]:
+        return list(splits[role].groups or splits[role].ids)
+
+    ours = {*names("train"), *names("test")}
+    shared = sorted(ours.intersection(names("validation"))) if "validation" in splits else []
+    if shared:
+        raise UserError(
+            f"config.data.validation_split={validation_split!r} has {len(shared)} of what the "
+            f"folds are cut from, such as {shared[0]}: set it to none, or both it and "
+            "config.data.train_split to parts, such as 'train[90%:]' and 'train[:90%]'"
+        )
+    ids = sorted(map(str, [*splits["train"].ids, *splits["test"].ids]))
+    return hashlib.sha256("\0".join(ids).encode()).hexdigest()[:16]
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _result(workdir: Path, folds: int) -> dict[str, Any]:
+    folders = [run_folder.fold(workdir, number) for number in range(1, folds + 1)]
+    runs = [run_folder.read_json(folder / "result.json") for folder in folders]
+    counts = [_load(folder / _COUNTS) for folder in folders]
+    experiment, spec = read_run(folders[0])
+    added: dict[str, dict[str, np.ndarray]] = {"sums": {}, "collected": {}}
+    for key in counts[0]:
+        kind, _, name = key.partition("/")
+        values = [of[key] for of in counts]
+        if kind in added:
+            added[kind][name] = sum(values) if kind == "sums" else np.concatenate(values)
+    if _REFERENCES in counts[0]:
+        rows = itertools.chain.from_iterable(of[_REFERENCES] for of in counts)
+        added["collected"]["reference"] = [tuple(json.loads(str(row))) for row in rows]
+    pooled = experiment.task.bind(spec).scores(added["sums"], added["collected"])
+    held_out, ranges = sum(int(of["examples"][1]) for of in counts), {}
+    # Of tokens and of examples with weights or groups it would say too much.
+    alone = not counts[0]["grouped"] and added["sums"].get("weight") == held_out
+    if alone and "accuracy" in pooled and "correct" in added["sums"]:
+        low, high = intervals.of_share(float(added["sums"]["correct"]), held_out)
+        ranges["accuracy"] = {"low": low, "high": high}
+    return {
+        "folds": [
+            {
+                "folder": folder.name,
+                "train": int(of["examples"][0]),
+                "held_out": int(of["examples"][1]),
+                "steps": result["steps"],
+                "evaluated_step": result["evaluated_step"],
+                "seconds": result["seconds"],
+                "scores": result["eval"]["test"],
+            }
+            for folder, of, result in zip(folders, counts, runs, strict=True)
+        ],
+        "over_folds": over_folds([result["eval"]["test"] for result in runs]),
+        "pooled": pooled,
+        "pooled_intervals": ranges,
+        "seconds": round(sum(result["seconds"] for result in runs), 2),
+        **{key: runs[-1][key] for key in ("parameters", "devices", "versions")},
+    }
+
+
+def over_folds(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """`mean`, `std` (of a sample) and the 95 % t-interval `low`, `high` of every float score.
+
+    The interval takes the folds for independent. They are not, for their trainings share rows, and
+    no estimate can tell by how much (Bengio and Grandvalet 2004).
+    """
+    result = {}
+    for name in (name for name, value in scores[0].items() if isinstance(value, float)):
+        values = [of[name] for of in scores]
+        low, high = intervals.of_mean(values)
+        mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
+        result[name] = {"mean": mean, "std": std, "low": low, "high": high}
+    return result
+
+
+def table(result: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of a result for a person to read: a score each."""
+    width = max(map(len, result["over_folds"]))
+    held_out = sum(of["held_out"] for of in result["folds"])
+    yield f"\n{len(result['folds'])} folds of {held_out:,} examples"
+    yield f"{'':{width}}     mean      std  95 % interval         pooled"
+    for name, of in result["over_folds"].items():
+        line = f"{name:{width}}  {of['mean']:7.4f}  {of['std']:7.4f}"
+        line += f"  {of['low']:7.4f} to {of['high']:7.4f}  {result['pooled'][name]:9.4f}"
+        if name in result["pooled_intervals"]:
+            low, high = result["pooled_intervals"][name].values()
+            line += f" ({low:.4f} to {high:.4f})"
+        yield line

@@ -1,0 +1,105 @@
+"""Writes a model as a SavedModel in the versioned folders that TensorFlow Serving reads."""
+
+import dataclasses
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from modelzoo.fields.errors import UserError
+from modelzoo.tasks.task import Task
+
+SIDECAR = "assets.extra"
+"""Folder of the SavedModel in which other programs may keep files; TensorFlow ignores it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What happens to the model when training is done.
+
+    at_end: export it to the `export` folder of the run.
+    """
+
+    at_end: bool = False
+
+
+def export(
+    model: keras.Model,
+    task: Task,
+    experiment: dict[str, Any],
+    export_dir: str | Path,
+    version: int | None = None,
+) -> Path:
+    """Writes `export_dir/VERSION/`, whole or not at all, and returns it.
+
+    The signatures are those of `task`, the next free version is the default. The config
+    `experiment` (JSON values) and the data's spec go with it, so that `evaluate` and `predict`
+    work on the folder alone. `model` must compute in the type of its weights (no mixed precision).
+
+    Raises UserError where the version exists, or the folder cannot be written.
+    """
+    if model.compute_dtype not in ("float32", "float64"):
+        raise ValueError(f"a served model computes in float32, got one of {model.compute_dtype}")
+    export_dir = Path(export_dir)
+    # TensorFlow Serving looks at folders whose name is a number only, so it never sees this one;
+    # what a kill leaves of it is in nobody's way.
+    partial = export_dir / f".partial-{uuid.uuid4().hex}"
+    try:
+        partial.mkdir(parents=True)
+        _write(partial, model, task, experiment)
+        return _publish(partial, export_dir, version)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+        raise UserError(
+            f"cannot write the export to {export_dir}: {' '.join(str(reason).split())}"
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def versions(export_dir: str | Path) -> list[int]:
+    """The versions in a folder, in order; none where it does not exist."""
+    return sorted(
+        int(path.name)
+        for path in Path(export_dir).glob("[0-9]*")
+        if path.name.isdigit() and path.is_dir()
+    )
+
+
+def _write(folder: Path, model: keras.Model, task: Task, experiment: dict[str, Any]) -> None:
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]
+    tf.saved_model.save(
+        module,
+        str(folder),
+        signatures=task.signatures(model),
+        options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+    )
+    sidecar = folder / SIDECAR
+    sidecar.mkdir()
+    for name, values in (("config.json", experiment), ("spec.json", task.spec.to_dict())):
+        (sidecar / name).write_text(json.dumps(values, indent=2) + "\n")
+    task.spec.save_assets(sidecar)
+
+
+def _publish(partial: Path, export_dir: Path, version: int | None) -> Path:
+    """Gives the finished folder its number by one rename; others may export there meanwhile."""
+    while True:
+        target = export_dir / str(max(versions(export_dir), default=0) + 1)
+        if version is not None:
+            target = export_dir / str(version)
+        try:
+            # Renaming onto an empty folder would succeed.
+            if not target.exists():
+                os.rename(partial, target)
+                return target
+        except OSError:
+            if not target.exists():
+                raise
+        if version is not None:
+            raise UserError(f"version {version} exists in {export_dir}: choose another")

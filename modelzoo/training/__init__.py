@@ -1,0 +1,1 @@
+"""Trainer, train step, checkpoints, records and progress."""

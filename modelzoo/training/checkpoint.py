@@ -1,0 +1,260 @@
+"""Checkpoints: folders that appear whole, of plain arrays that NumPy alone can read.
+
+`checkpoints/00000120/state.npz` holds `model/PATH`, `ema/PATH`, `optimizer/PATH` arrays by variable
+path, `meta.json` the step, the position in the data and what the run remembers of its scores.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from modelzoo import zoo
+from modelzoo.fields.errors import UserError
+from modelzoo.training import run_folder
+
+TEMPORARY = ".partial"
+# What NumPy raises on a damaged archive depends on the byte that is wrong.
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, AttributeError, zipfile.BadZipFile)
+
+
+@dataclasses.dataclass(frozen=True)
+class Meta:
+    """What a checkpoint knows besides its arrays.
+
+    step: updates done. examples: examples of the endless training stream consumed.
+    seconds: of training, over all processes that took part. data: fingerprint of the training
+    split. best_metric, best_step, best_score, best_loss: the validation score by which a best
+    checkpoint is kept, where it was reached, what it was and the loss there. stale: evaluations
+    since. skipped: steps whose update was discarded. pending: what the next progress record will
+    be of, besides what comes. interim: the run was stopped here, no checkpoint was due.
+    """
+
+    step: int
+    examples: int
+    seconds: float = 0.0
+    data: str | None = None
+    best_metric: str | None = None
+    best_step: int | None = None
+    best_score: float | None = None
+    best_loss: float | None = None
+    stale: int = 0
+    skipped: int = 0
+    pending: dict[str, float] = dataclasses.field(default_factory=dict)
+    interim: bool = False
+
+    def judged(
+        self, metric: str, scores: Mapping[str, float], lower_is_better: Collection[str] = ("loss",)
+    ) -> "Meta":
+        """With the scores of an evaluation now taken into account.
+
+        Of the scores in `lower_is_better` the lower is better, of any other the higher, and among
+        equals the one with the lower loss.
+        """
+        score, loss = scores[metric], scores.get("loss", 0.0)
+        sign = -1 if metric in lower_is_better else 1
+        best = (sign * self.best_score, -self.best_loss) if self.best_step is not None else None
+        if best is None or (sign * score, -loss) > best:
+            return dataclasses.replace(
+                self,
+                best_metric=metric,
+                best_step=self.step,
+                best_score=score,
+                best_loss=loss,
+                stale=0,
+            )
+        return dataclasses.replace(self, stale=self.stale + 1)
+
+    def forgetting(self, metric: str | None) -> "Meta":
+        """Without the best of another metric than `metric`."""
+        if metric == self.best_metric:
+            return self
+        return dataclasses.replace(
+            self, best_metric=None, best_step=None, best_score=None, best_loss=None, stale=0
+        )
+
+
+def folder(workdir: str | Path) -> Path:
+    """The folder of a run's checkpoints."""
+    return Path(workdir) / "checkpoints"
+
+
+def steps(workdir: str | Path) -> list[int]:
+    """Steps of the checkpoints of a run, in order."""
+    found = folder(workdir).glob("[0-9]*")
+    return sorted(int(p.name) for p in found if p.name.isdigit() and p.is_dir())
+
+
+def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> Path:
+    """Writes one checkpoint, whole or not at all; raises UserError where the disk refuses."""
+    target = folder(workdir) / f"{meta.step:08d}"
+    partial = target.with_name(target.name + TEMPORARY)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with open(partial / "state.npz", "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        with open(partial / "meta.json", "w") as file:
+            json.dump(dataclasses.asdict(meta), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(partial, target)
+        run_folder.sync(target.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        there = steps(workdir)
+        kept = f"the checkpoint of step {there[-1]} is intact" if there else "there is none yet"
+        raise UserError(
+            f"cannot write the checkpoint {target}: {error.strerror}; {kept}, "
+            "make room and run the same command again"
+        ) from None
+    return target
+
+
+def prune(workdir: str | Path, keep: int, best: int | None) -> None:
+    """Deletes all but the newest `keep` due checkpoints and the best, and what a kill left."""
+    kept = {*due(workdir)[-keep:], best}
+    for step in steps(workdir):
+        if step not in kept:
+            shutil.rmtree(folder(workdir) / f"{step:08d}", ignore_errors=True)
+    for leftover in folder(workdir).glob(f"*{TEMPORARY}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def due(workdir: str | Path) -> list[int]:
+    """Steps of the checkpoints that the plan asked for, which no stop changes, and the newest."""
+    there = steps(workdir)
+    return [step for step in there if step == there[-1] or not interim(workdir, step)]
+
+
+def interim(workdir: str | Path, step: int) -> bool:
+    """Whether a stop of the run left the checkpoint of `step`."""
+    try:
+        return read_meta(folder(workdir) / f"{step:08d}").interim
+    except UserError:
+        return False
+
+
+def find(workdir: str | Path, which: str | int = "last") -> Path:
+    """Folder of a run's checkpoint: "last", "best" or a step; UserError where there is none.
+
+    `modelzoo.training.averaging.find` knows "mean:N" besides.
+    """
+    there = steps(workdir)
+    if not there:
+        raise UserError(f"no checkpoint in {folder(workdir)}: train there first")
+    if which == "last":
+        step = there[-1]
+    elif which == "best":
+        step = read_meta(folder(workdir) / f"{there[-1]:08d}").best_step
+        if step is None:
+            raise UserError(
+                f"{workdir} keeps no best checkpoint: set config.eval.best_metric when training, "
+                "or take 'last'"
+            )
+    elif str(which).isdigit():
+        step = int(which)
+    else:
+        raise UserError(f"checkpoint must be 'last', 'best', 'mean:N' or a step, got {which!r}")
+    if step not in there:
+        raise UserError(f"no checkpoint of step {step} in {workdir}; there are {there}")
+    return folder(workdir) / f"{step:08d}"
+
+
+def read_meta(path: str | Path) -> Meta:
+    """The meta data of the checkpoint folder `path`."""
+    try:
+        return Meta(**json.loads((Path(path) / "meta.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is no checkpoint of modelzoo: {error}") from None
+
+
+def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of the checkpoint folder `path` whose names begin with `prefix`, read alone.
+
+    Of a trained model that ships, its weights. Raises UserError where they are missing or damaged.
+    """
+    file = Path(path) / (zoo.WEIGHTS if zoo.is_trained(path) else "state.npz")
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files if name.startswith(prefix)}
+    except FileNotFoundError:
+        raise UserError(f"{path} is no checkpoint of modelzoo: it has no state.npz") from None
+    except _DAMAGE as error:
+        # NumPy's own words on what it cannot read advise to load it as a pickle.
+        reason = "no plain arrays" if "pickle" in str(error) else error
+        raise UserError(
+            f"the checkpoint {file} is damaged ({reason}): delete its folder to go on from the "
+            "checkpoint before it, if there is one"
+        ) from None
+
+
+def resolve(path: str | Path) -> Path:
+    """The folder of arrays that `path` names: itself, or the best or last of a run folder.
+
+    Where there is no folder of that path it is the name of a trained model that ships.
+    """
+    path = zoo.find(path)
+    if (path / "state.npz").is_file() or zoo.is_trained(path):
+        return path
+    there = steps(path)
+    if there:
+        best = read_meta(folder(path) / f"{there[-1]:08d}").best_step
+        return find(path, "last" if best is None else "best")
+    raise UserError(f"{path} is neither a checkpoint nor a run folder with checkpoints")
+
+
+_OTHER = {
+    "model": "is of another model: take the config it was trained with",
+    "optimizer": "is of another optimizer: take the config it was trained with",
+    "ema": "was made with another config.train.ema_decay: none switches the average off",
+    "loss_scale": "was made with another config.train.precision: only float16 scales the loss",
+}
+
+
+def assign(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndarray]) -> None:
+    """Assigns every variable its array of the same name, or none at all.
+
+    Raises UserError naming the first variable that is missing, too many or of another shape.
+    """
+    for name in [*variables, *arrays]:
+        other = _OTHER.get(name.split("/")[0], "is of another kind")
+        if name not in arrays:
+            raise UserError(f"the checkpoint {other}; it has no {name!r}")
+        if name not in variables:
+            raise UserError(f"the checkpoint {other}; nothing here is called {name!r}")
+        shape = tuple(variables[name].shape)
+        if arrays[name].shape != shape:
+            raise UserError(
+                f"the checkpoint {other}; its {name!r} is {arrays[name].shape}, here it is {shape}"
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def restore_model(
+    model: keras.Model, arrays: Mapping[str, np.ndarray], weights: str = "ema"
+) -> None:
+    """Sets the model's weights from a checkpoint's arrays: the average where asked for and there.
+
+    Weights that the checkpoint has as another float type are converted.
+    """
+    assign(
+        {f"model/{v.path}": v for v in model.weights},
+        {f"model/{path}": a for path, a in weights_of(arrays, weights).items()},
+    )
+
+
+def weights_of(arrays: Mapping[str, np.ndarray], weights: str) -> dict[str, np.ndarray]:
+    """The weights in a checkpoint's arrays by path: the average where asked for and there."""
+    averaged = weights == "ema" and any(name.startswith("ema/") for name in arrays)
+    kind = "ema/" if averaged else "model/"
+    return {name.removeprefix(kind): a for name, a in arrays.items() if name.startswith(kind)}

@@ -1,0 +1,47 @@
+"""Dynamic loss scaling, which keeps float16's small gradients from becoming zero.
+
+The loss is multiplied by a scale before the backward pass and the reduced gradient divided by it
+(Micikevicius et al. 2018, section 3.2). An update that is not finite is discarded: the step counter
+and the data go on, the scale halves. So many updates in a row that are finite double it. The scale
+is a power of two, so that it rounds nothing: as long as nothing over- or underflows, the update
+does not depend on it. A sum over fewer examples overflows less, so which steps are discarded may
+depend on how many replicas and micro-batches share a batch.
+"""
+
+import keras
+import tensorflow as tf
+
+from modelzoo.training.settings import Train
+
+INITIAL, GROWTH = 2.0**15, 2000
+LEAST, MOST = 1.0, 2.0**24
+
+
+class LossScale:
+    """The scale as state: `variables` are the scale and the finite updates since it changed.
+
+    initial: the first scale. growth: finite updates in a row that double it.
+    Build it inside `strategy.scope()`.
+    """
+
+    def __init__(self, initial: float, growth: int):
+        self.growth = growth
+        self.variables = [
+            keras.Variable(initial, dtype="float32", trainable=False, name="scale"),
+            keras.Variable(0, dtype="int64", trainable=False, name="good_steps"),
+        ]
+
+    @classmethod
+    def of(cls, settings: Train) -> "LossScale | None":
+        """The scale that the settings ask for: none but under float16."""
+        if settings.precision != "float16":
+            return None
+        return cls(settings.loss_scale or INITIAL, settings.loss_scale_growth or GROWTH)
+
+    def after(self, scale: tf.Tensor, good_steps: tf.Tensor, ok: tf.Tensor) -> list[tf.Tensor]:
+        """The values of `variables` after an update that was finite (`ok`) or discarded."""
+        good_steps = tf.where(ok, good_steps + 1, 0)
+        grown = good_steps >= self.growth
+        bigger = tf.where(grown, tf.minimum(2 * scale, MOST), scale)
+        scale = tf.where(ok, bigger, tf.maximum(scale / 2, LEAST))
+        return [scale, tf.where(grown, tf.zeros_like(good_steps), good_steps)]

@@ -1,0 +1,187 @@
+"""What a run reports as it goes: to the person, to `metrics.jsonl` and to TensorBoard."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.batches import Batch
+from modelzoo.data.source import Source
+from modelzoo.tasks.task import Task
+from modelzoo.training.progress import Progress, duration, score_words, signature_lines
+from modelzoo.training.run_folder import MetricsLog, refused
+
+# What `tf.summary.scalar` writes too, which is there only where TensorBoard is installed.
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
+)
+
+
+# Of a report, what a record shows the last value of; the rest but `_FLAGS` is summed up.
+_LAST = ("learning_rate", "grad_norm")
+_FLAGS = ("ok", "alive", "loss_scale")
+
+
+class Events:
+    """TensorBoard's files of a run that is at `step`, in `tensorboard/`.
+
+    Raises UserError where the disk refuses them.
+    """
+
+    def __init__(self, workdir: Path, step: int = 0):
+        self.path = workdir / "tensorboard"
+        # Has TensorBoard forget what a process before this one wrote of later steps.
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        event = tf.compat.v1.Event(step=step + 1, wall_time=time.time(), session_log=start)
+        with self._told():
+            self._writer = tf.summary.create_file_writer(str(self.path))
+            if step:
+                resource = self._writer._resource
+                tf.raw_ops.ImportEvent(writer=resource, event=event.SerializeToString())
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = error.message.splitlines()[0].rpartition("; ")[2]
+            raise refused(self.path, reason) from None
+
+    def write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        """Adds one scalar for each value; what is buffered is written now and then."""
+        with self._told(), self._writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.write(f"{kind}/{name}", tf.constant(value, tf.float32), metadata=_SCALAR)
+
+    def flush(self) -> None:
+        """Writes what is buffered."""
+        with self._told():
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file, whatever is lost by it."""
+        with contextlib.suppress(tf.errors.OpError):
+            self._writer.close()
+
+
+class Records:
+    """What a run reports between two log points, to the person, the file and TensorBoard.
+
+    `totals` is what the next record will be of, but for times; a checkpoint keeps it, and `pending`
+    brings it back.
+    """
+
+    def __init__(
+        self,
+        log: MetricsLog,
+        events: Events,
+        progress: Progress,
+        task: Task,
+        steps: int,
+        source: Source,
+        pending: Mapping[str, float],
+    ):
+        self.log = log
+        self.events = events
+        self.progress = progress
+        self.task = task
+        self.steps = steps
+        self.source = source
+        self.traced: set[int] = set()
+        self._signed = False
+        self._reset()
+        self.totals = dict(pending)
+
+    def _reset(self) -> None:
+        self.totals: dict[str, float] = {}
+        self.waited = self.worked = 0.0
+        self.timed = dict.fromkeys(("steps", "examples", "tokens"), 0)
+
+    def add(
+        self, report: dict[str, np.ndarray], waited: float, worked: float, batches: Sequence[Batch]
+    ) -> None:
+        """Adds one call's report of its batches; a call that traces and compiles is not timed.
+
+        Of a step whose update was discarded only that it was counts.
+        """
+        taken = report["ok"] > 0
+        totals = self.totals
+        for name, values in report.items():
+            if name in _LAST:
+                finite = values[np.isfinite(values)]
+                totals.update((name, float(value)) for value in finite[-1:])
+            elif name not in _FLAGS:
+                added = values[taken].astype(np.float64).sum()
+                totals[name] = totals.get(name, 0.0) + float(added)
+        if "loss_scale" in report:
+            discarded = totals.get("discarded_steps", 0) + int((~taken).sum())
+            totals |= {"discarded_steps": discarded, "loss_scale": int(report["loss_scale"][-1])}
+        # The first of a shape is traced.
+        if batches[0].length in self.traced:
+            self.waited += waited
+            self.worked += worked
+            self.timed["steps"] += len(batches)
+            self.timed["examples"] += sum(len(batch.rows) for batch in batches)
+            tokens = self.source.tokens
+            if tokens is not None:
+                self.timed["tokens"] += int(sum(tokens[batch.rows].sum() for batch in batches))
+        self.traced.add(batches[0].length)
+
+    def train(self, step: int, examples: int) -> None:
+        """Writes what was added since the last time; so many examples were trained on in all."""
+        totals = dict(self.totals)
+        shown = (*_LAST, "discarded_steps", "loss_scale")
+        last = {name: totals.pop(name) for name in shown if name in totals}
+        values = {}
+        loss_sum, loss_weight = totals.pop("loss_sum"), totals.pop("loss_weight")
+        if loss_weight:
+            values = {"loss": loss_sum / loss_weight, **self.task.scores(totals)}
+        values |= last
+        elapsed = self.waited + self.worked
+        if self.timed["steps"]:
+            values["examples_per_sec"] = self.timed["examples"] / elapsed
+            if self.timed["tokens"]:
+                values["tokens_per_sec"] = self.timed["tokens"] / elapsed
+            values["data_wait"] = self.waited / elapsed
+        values["epoch"] = examples / self.source.num_examples
+        values = {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in values.items()}
+        self._write(step, "train", values)
+        self.progress.update(self._fields(step, values))
+        self._reset()
+
+    def _fields(self, step: int, values: dict[str, float]) -> list[str]:
+        """The words of a line of progress, the most wanted first."""
+        fields = [f"step {step}/{self.steps}", score_words(values, self.task.headline)]
+        if "examples_per_sec" in values:
+            left = (self.steps - step) * (self.waited + self.worked) / self.timed["steps"]
+            fields.insert(1, f"left {duration(left)}")
+            unit = "tokens" if "tokens_per_sec" in values else "examples"
+            fields += [
+                f"{values[f'{unit}_per_sec']:,.0f} {unit}/s",
+                f"data wait {values['data_wait']:.1%}",
+            ]
+        return [*fields, f"lr {values['learning_rate']:.3g}", f"epoch {values['epoch']:.2f}"]
+
+    def eval(self, step: int, scores: dict[str, Any], samples: Sequence[str] = ()) -> None:
+        """Writes and shows the scores of the validation split; shows the samples, lines, too.
+
+        The first time also how those scores were counted that have a signature.
+        """
+        values = {k: v for k, v in scores.items() if isinstance(v, float)}
+        raw = scores.get("raw", {})
+        values |= {f"raw_{k}": v for k, v in raw.items() if isinstance(v, float)}
+        self._write(step, "eval", values)
+        self.progress.say(f"step {step}  validation: {score_words(scores, self.task.headline)}")
+        if not self._signed:
+            samples = [*(f"  {words}" for words in signature_lines(scores)), *samples]
+            self._signed = True
+        for line in samples:
+            self.progress.say(line)
+
+    def _write(self, step: int, kind: str, values: dict[str, float]) -> None:
+        self.log.write(step, kind, **values)
+        self.events.write(step, kind, values)

@@ -1,0 +1,186 @@
+"""The files of a run folder besides its checkpoints; each appears whole by one rename."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from modelzoo.fields.errors import UserError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; raises UserError where the disk refuses."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """`write_text` of what is no text."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        sync(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise refused(path, error.strerror) from None
+
+
+def sync(folder: Path) -> None:
+    """Sees to it that what was renamed in a folder outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refused(path: Path, reason: str) -> UserError:
+    """The error for a file that the machine refuses to write."""
+    return UserError(f"cannot write {path}: {reason}; make room and run the same command again")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON, whole or not at all; lists of numbers stay on a line."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    text = re.sub(r"\[\n([-+.\deE,\s]+)\n\s*\]", lambda m: f"[{' '.join(m[1].split())}]", text)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON; raises UserError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is no run folder: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def fold(workdir: Path, number: int) -> Path:
+    """The folder of a fold's run, in that of a cross-validation."""
+    return workdir / f"fold{number}"
+
+
+def check_no_folds(workdir: Path) -> None:
+    """Raises UserError for the folder of a cross-validation, which holds runs and is none."""
+    if fold(workdir, 1).is_dir():
+        raise UserError(
+            f"{workdir} holds the folds of a cross-validation: name the folder of one, such as "
+            f"{fold(workdir, 1)}, or go on training with --folds"
+        )
+
+
+@contextlib.contextmanager
+def made(workdir: str | Path) -> Iterator[Path]:
+    """The folder of a run, made where it is not there; one that stays empty is taken away again.
+
+    Raises UserError where something else is there.
+    """
+    path = Path(workdir).expanduser()
+    absent = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        _make(path, workdir)
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in absent:
+                folder.rmdir()
+
+
+def _make(path: Path, workdir: str | Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(
+            f"--workdir={workdir} is a file or lies beneath one: name a folder"
+        ) from None
+    except OSError as error:
+        raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keeps every other process from training in a folder until the block or this process ends.
+
+    Raises UserError at once where another trains there.
+    """
+    path = workdir / ".lock"
+    with contextlib.ExitStack() as stack:
+        mine = False
+        while not mine:
+            file = stack.enter_context(open(path, "a+"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise UserError(
+                    f"process {file.read()} trains in {workdir} already: wait for its end, or take "
+                    "another --workdir"
+                ) from None
+            except OSError:
+                # A file system without locks keeps nobody out; that is no reason not to train.
+                break
+            # Whoever held the lock until now has deleted the file that was opened here.
+            with contextlib.suppress(FileNotFoundError):
+                mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        stack.callback(path.unlink, missing_ok=True)
+        # On a full disk the lock holds without the number in it.
+        with contextlib.suppress(OSError):
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
+        yield
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a line, with `step` and `kind` ("train" or "eval").
+
+    Opened after a restore at `step`, it first drops torn lines and those past that step.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        self.path = workdir / "metrics.jsonl"
+        if self.path.exists():
+            kept = [json.dumps(record) for record in records(workdir) if record["step"] <= step]
+            write_text(self.path, "".join(line + "\n" for line in kept))
+        self._file = open(self.path, "a")  # noqa: SIM115 (closed by close)
+
+    def write(self, step: int, kind: str, **values: Any) -> None:
+        """Appends one record; raises UserError where the disk refuses."""
+        try:
+            self._file.write(
+                json.dumps({"step": step, "kind": kind, **values}, allow_nan=False) + "\n"
+            )
+            self._file.flush()
+        except OSError as error:
+            raise refused(self.path, error.strerror) from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        try:
+            self._file.close()
+        except OSError:
+            # What could not be flushed was reported when it was written.
+            return
+
+
+def records(workdir: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of a run's `metrics.jsonl`, without torn lines."""
+    with open(Path(workdir) / "metrics.jsonl", errors="replace") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                yield record

@@ -1,0 +1,118 @@
+"""Everything that a training run is made of at one step, as variables."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.optimizers.optimizer import Optimizer
+from modelzoo.optimizers.pure_optimizer import PureOptimizer
+from modelzoo.training import checkpoint
+from modelzoo.training.loss_scale import LossScale
+from modelzoo.transfer.initialise import initialise
+
+
+def ema_rate(step: tf.Tensor, decay: float) -> tf.Tensor:
+    """Decay of the moving average at `step`: `min(decay, (1 + step) / (10 + step))`.
+
+    The rise keeps the average near the weights from the first step on, not near their start.
+    """
+    step = tf.cast(step, tf.float32)
+    return tf.minimum(decay, (1.0 + step) / (10.0 + step))
+
+
+class TrainState:
+    """Weights, moving statistics, optimizer slots, moving average and step of a run.
+
+    Build it inside `strategy.scope()`. The lists are what the step reads at its start and assigns
+    at its end: `trainable`, `moving` (non-trainable weights, such as BatchNorm's statistics),
+    `slots`, `average` (of `trainable + moving`, empty without `ema`), `step` and `scaling` (of
+    `loss_scale`, empty without). `frozen` weights are read alone: neither slots nor an average
+    belong to them. `seeds` are the states of Keras's seed generators, which the step sets and
+    nobody keeps.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: Optimizer,
+        ema: bool,
+        frozen: Sequence[keras.Variable] = (),
+        loss_scale: LossScale | None = None,
+    ):
+        self.model = model
+        self.frozen = list(frozen)
+        apart = {id(v) for v in frozen}
+        self.trainable = [v for v in model.trainable_variables if id(v) not in apart]
+        self.moving = [v for v in model.non_trainable_weights if id(v) not in apart]
+        weights = {id(v) for v in model.weights}
+        self.seeds = [v for v in model.variables if id(v) not in weights]
+        self.optimizer = PureOptimizer(optimizer, self.trainable)
+        self.slots = self.optimizer.variables
+        self.average = [
+            keras.Variable(v.numpy(), dtype=v.dtype, trainable=False, name=f"ema_{k}")
+            for k, v in enumerate(self.trainable + self.moving if ema else [])
+        ]
+        self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
+        self.loss_scale = loss_scale
+        self.scaling = loss_scale.variables if loss_scale else []
+
+    @property
+    def assigned(self) -> list[keras.Variable]:
+        """All variables that a step assigns, in the order of the lists above."""
+        state = [*self.trainable, *self.moving, *self.slots, *self.average]
+        return [*state, self.step, *self.scaling]
+
+    def served(self, weights: str) -> dict[str, keras.Variable]:
+        """Path of each model weight to the variable that holds it in the set "ema" or "raw"."""
+        sources = self.trainable + self.moving
+        values = self.average if weights == "ema" and self.average else sources
+        served = {v.path: value for v, value in zip(sources, values, strict=True)}
+        return served | {v.path: v for v in self.frozen}
+
+    def named(self) -> dict[str, keras.Variable]:
+        """Every variable of a checkpoint by its name there."""
+        weights = self.trainable + self.moving
+        # An average is one of all weights; of a frozen one it is the weight itself.
+        pairs = [(f"ema/{v.path}", v) for v in self.frozen if self.average]
+        pairs += [(f"model/{v.path}", v) for v in self.frozen + weights]
+        pairs += [(f"ema/{v.path}", a) for v, a in zip(weights, self.average, strict=False)]
+        pairs += [
+            (f"optimizer/{name}", v)
+            for name, v in zip(self.optimizer.names, self.slots, strict=True)
+        ]
+        pairs += [(f"loss_scale/{v.name}", v) for v in self.scaling]
+        names = dict(pairs)
+        if len(names) != len(pairs):
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+            raise ValueError(f"two variables are called {twice!r}: name the layers of the model")
+        return names
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of a checkpoint."""
+        return {name: np.asarray(v.numpy()) for name, v in self.named().items()}
+
+    def restore(self, arrays: dict[str, np.ndarray], step: int) -> None:
+        """Sets everything from a checkpoint's arrays."""
+        checkpoint.assign(self.named(), arrays)
+        self.step.assign(step)
+
+    def start_from(
+        self, arrays: dict[str, np.ndarray], weights: str, skip: Sequence[str] = ()
+    ) -> None:
+        """Sets the weights alone, but for those to `skip`, and the moving average to them."""
+        initialise(self.model, checkpoint.weights_of(arrays, weights), skip)
+        self.follow_weights()
+
+    def follow_weights(self) -> None:
+        """Begins anew what begins as the weights, once these are set from elsewhere."""
+        self.optimizer.restart()
+        for variable, average in zip(self.trainable + self.moving, self.average, strict=False):
+            average.assign(variable.numpy())
+
+
+def read(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
+    """The values of this replica's copies."""
+    return [tf.convert_to_tensor(v) for v in variables]

@@ -1,0 +1,289 @@
+"""The train step: a pure function of the training state, the same over any split of a batch.
+
+Each replica sums losses and gradients over its micro-batches; one all-reduce adds them, the weights
+and the moving statistics of all replicas; the division by the global weight, the finite check,
+clipping, the optimizer and the moving average follow, identical everywhere; new values are selected
+or discarded and assigned once.
+"""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.fields.errors import UserError
+from modelzoo.tasks.task import Task, Tensors
+from modelzoo.training.clip import clip, global_norm
+from modelzoo.training.loss_scale import LEAST
+from modelzoo.training.settings import Train
+from modelzoo.training.state import TrainState, ema_rate, read
+
+SUM = tf.distribute.ReduceOp.SUM
+
+
+class TrainStep:
+    """Runs steps of training on a strategy's devices.
+
+    task, state: what is learned, and the variables; built in the strategy's scope.
+    learning_rate: the rate of a step (an integer scalar tensor).
+    seed: of the dropout masks, which are a function of (seed, step, replica, micro-batch, layer).
+
+    Raises UserError where XLA and BatchNorm synchronized over several replicas are both asked for:
+    no collective can be inside a function that XLA compiles for one of several local devices.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        state: TrainState,
+        settings: Train,
+        learning_rate: Callable[[tf.Tensor], tf.Tensor],
+        strategy: tf.distribute.Strategy,
+        seed: int,
+    ):
+        self.task = task
+        self.state = state
+        self.settings = settings
+        self.learning_rate = learning_rate
+        self.strategy = strategy
+        self.seed = seed
+        self.replicas = strategy.num_replicas_in_sync
+        self.collective = self.replicas > 1 and _synchronizes(state.model)
+        if settings.xla and self.collective:
+            raise UserError(
+                "config.train.xla cannot compile BatchNorm synchronized over "
+                f"{self.replicas} replicas: set config.train.xla=false or the model's "
+                "synchronized to false"
+            )
+        if settings.xla:
+            self._local_sums = tf.function(self.local_sums, autograph=False, jit_compile=True)
+            self._update = tf.function(self.update, autograph=False, jit_compile=True)
+        else:
+            self._local_sums, self._update = self.local_sums, self.update
+        self._run = tf.function(self._loop, autograph=False)
+
+    def __call__(self, batches: Tensors, count: int) -> dict[str, np.ndarray]:
+        """Runs `count` steps over `batches` (tensors, or their per-replica values, `[loop, ...]`).
+
+        Returns arrays `[count]` of each step's `loss_sum`, `loss_weight`, `grad_norm`,
+        `learning_rate`, `ok`, `alive` and the task's training sums. A step whose loss or gradient
+        is not finite, where `ok` is 0, changes nothing, and nor do those after it: `alive` is 0 as
+        well. With a loss scale (reported as `loss_scale`) such a step is only an update less: the
+        scale falls and the step counter goes on, `alive` is 1, unless the scale was the least.
+        """
+        table = self._run(batches, tf.constant(count, tf.int32)).numpy()
+        report = dict(zip(self._names, table.T, strict=True))
+        return {"alive": report["ok"], **report}
+
+    def _loop(self, batches: Tensors, count: tf.Tensor) -> tf.Tensor:
+        def body(index, alive, table):
+            report = self.strategy.run(self.replica_step, args=(batches, index, alive))
+            # After the all-reduce the report is the same on every replica.
+            report = {
+                name: self.strategy.experimental_local_results(value)[0]
+                for name, value in report.items()
+            }
+            self._names = list(report)
+            row = tf.stack([tf.cast(value, tf.float32) for value in report.values()])
+            alive = report.get("alive", report["ok"])
+            return index + 1, alive, table.write(index, row)
+
+        table = tf.TensorArray(tf.float32, size=count)
+        state = (tf.constant(0), tf.constant(True), table)
+        if self.settings.steps_per_loop == 1:
+            return body(*state)[2].stack()
+        return tf.while_loop(lambda index, *_: index < count, body, state)[2].stack()
+
+    def replica_step(
+        self, batches: Tensors, index: tf.Tensor, alive: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """One step on one replica: number `index` of `batches`; without `alive` nothing changes."""
+        context = tf.distribute.get_replica_context()
+        state = self.state
+        batch = {name: value[index] for name, value in batches.items()}
+        trainable, moving = read(state.trainable), read(state.moving)
+        frozen, scaling = read(state.frozen), read(state.scaling)
+        step = tf.convert_to_tensor(state.step)
+        seed = fold(tf.constant([self.seed & 0x7FFFFFFF, self.seed >> 31], tf.int32), step)
+        seed = fold(seed, context.replica_id_in_sync_group)
+        gradients, new_moving, sums = self._local_sums(
+            trainable, frozen, moving, batch, seed, scaling
+        )
+
+        if self.replicas > 1:
+            names = sorted(sums)
+            flat = [*gradients, *new_moving, *(sums[name] for name in names)]
+            flat = context.all_reduce(SUM, flat)
+            gradients = flat[: len(gradients)]
+            new_moving = [
+                value / self.replicas if value.dtype.is_floating else value // self.replicas
+                for value in flat[len(gradients) : len(gradients) + len(moving)]
+            ]
+            sums = dict(zip(names, flat[len(gradients) + len(moving) :], strict=True))
+
+        slots, average = read(state.slots), read(state.average)
+        learning_rate = self.learning_rate(step)
+        new, report = self._update(
+            trainable,
+            moving,
+            new_moving,
+            slots,
+            average,
+            step,
+            gradients,
+            sums,
+            learning_rate,
+            alive,
+            scaling,
+        )
+
+        def assign(strategy, *values):
+            for variable, value in zip(state.assigned, values, strict=True):
+                strategy.extended.update(
+                    variable.value, lambda v, x: v.assign(x), args=(value,), group=False
+                )
+
+        context.merge_call(assign, args=tuple(new))
+        return {**report, "learning_rate": learning_rate}
+
+    def local_sums(
+        self,
+        trainable: Sequence[tf.Tensor],
+        frozen: Sequence[tf.Tensor],
+        moving: Sequence[tf.Tensor],
+        batch: Tensors,
+        seed: tf.Tensor,
+        scaling: Sequence[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], Tensors]:
+        """Sums over the micro-batches of this replica: gradients, moving statistics, counts.
+
+        The gradients are those of the loss over the nominal global weight, which keeps them in
+        range whatever the batch size, times the loss scale; `update` applies the exact ratio.
+        """
+        parts = self.settings.accumulate
+
+        def sums_of(cut, moving, part):
+            return self._micro_batch(trainable, frozen, moving, cut, fold(seed, part), scaling)
+
+        if parts == 1:
+            return sums_of(batch, moving, tf.constant(0))
+        batch = {
+            name: tf.reshape(value, [parts, value.shape[0] // parts, *value.shape[1:]])
+            for name, value in batch.items()
+        }
+
+        def add(part, gradients, moving, sums):
+            cut = {name: value[part] for name, value in batch.items()}
+            more, moving, counts = sums_of(cut, moving, part)
+            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+            return gradients, moving, {name: sums[name] + counts[name] for name in counts}
+
+        first = {name: value[0] for name, value in batch.items()}
+        carried = sums_of(first, moving, tf.constant(0))
+        if self.collective:
+            # No collective can be inside a while loop.
+            for part in range(1, parts):
+                carried = add(tf.constant(part), *carried)
+            return carried
+        _, *carried = tf.while_loop(
+            lambda part, *_: part < parts,
+            lambda part, *carried: (part + 1, *add(part, *carried)),
+            (tf.constant(1), *carried),
+        )
+        return tuple(carried)
+
+    def _micro_batch(self, trainable, frozen, moving, batch, seed, scaling):
+        state, task = self.state, self.task
+        values = [*trainable, *frozen, *moving]
+        weights = state.trainable + state.frozen + state.moving
+        mapping = list(zip(weights, values, strict=True))
+        for layer, variable in enumerate(state.seeds):
+            mapping.append((variable, tf.cast(fold(seed, tf.constant(layer)), variable.dtype)))
+        with tf.GradientTape() as tape:
+            tape.watch(trainable)
+            with keras.StatelessScope(mapping, collect_losses=True) as scope:
+                outputs = task.outputs(state.model, batch, training=True)
+                loss_sum, weight = task.loss(outputs, batch)
+                counts = task.sums(outputs, batch, training=True)
+                objective = loss_sum
+                penalties = state.model.losses
+                if penalties:
+                    # Once divided by the global weight, a penalty counts once in all.
+                    penalty = tf.add_n([tf.cast(p, loss_sum.dtype) for p in penalties])
+                    objective += penalty * tf.cast(weight, loss_sum.dtype)
+            objective /= self.settings.batch_size
+            if scaling:
+                objective *= scaling[0]
+        gradients = tape.gradient(objective, trainable, unconnected_gradients="zero")
+        # That of what rows were looked up in is sparse, and two of these have no sum.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        moving = [scope.get_current_value(v) for v in state.moving]
+        return gradients, moving, {**counts, "loss_sum": loss_sum, "loss_weight": weight}
+
+    def update(
+        self,
+        trainable: Sequence[tf.Tensor],
+        moving: Sequence[tf.Tensor],
+        new_moving: Sequence[tf.Tensor],
+        slots: Sequence[tf.Tensor],
+        average: Sequence[tf.Tensor],
+        step: tf.Tensor,
+        gradients: Sequence[tf.Tensor],
+        sums: Tensors,
+        learning_rate: tf.Tensor,
+        alive: tf.Tensor,
+        scaling: Sequence[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], Tensors]:
+        """The values to assign and the step's report, from what all replicas summed."""
+        settings, state = self.settings, self.state
+        # Without any weight there is no gradient, not one that is no number.
+        ratio = tf.math.divide_no_nan(
+            tf.cast(settings.batch_size, sums["loss_weight"].dtype), sums["loss_weight"]
+        )
+        if scaling:
+            ratio /= scaling[0]
+        gradients = [g * tf.cast(ratio, g.dtype) for g in gradients]
+        norm = global_norm(gradients)
+        new, new_slots = state.optimizer.update(
+            trainable, slots, clip(gradients, settings), learning_rate
+        )
+        # A norm is finite where all its elements are; one that overflows is as bad as they.
+        checked = [norm, sums["loss_sum"], global_norm(new)]
+        if scaling and moving:
+            # What overflows in the forward pass may be out of sight of loss and gradient.
+            checked.append(global_norm([v for v in new_moving if v.dtype.is_floating]))
+        ok = tf.reduce_all(tf.stack([alive, *(tf.math.is_finite(x) for x in checked)]))
+        new_average = []
+        if average:
+            rate = ema_rate(step, settings.ema_decay)
+            for old, value in zip(average, [*new, *new_moving], strict=True):
+                keep = tf.cast(rate, old.dtype)
+                new_average.append(keep * old + (1 - keep) * value)
+        old = [*trainable, *moving, *slots, *average]
+        values = [*new, *new_moving, *new_slots, *new_average]
+        chosen = [tf.where(ok, a, b) for a, b in zip(values, old, strict=True)]
+        report = {**sums, "grad_norm": norm, "ok": ok}
+        if not scaling:
+            return [*chosen, tf.where(ok, step + 1, step)], report
+        scale, _ = scaling
+        # What overflows at the least scale is not the scale's fault.
+        alive &= ok | (scale > LEAST)
+        counts = zip(
+            [step + 1, *state.loss_scale.after(*scaling, ok)], [step, *scaling], strict=True
+        )
+        chosen += [tf.where(alive, a, b) for a, b in counts]
+        return chosen, {**report, "alive": alive, "loss_scale": scale}
+
+
+def fold(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """A seed (int32 `[2]`) for `number` under `seed`."""
+    return tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int32))
+
+
+def _synchronizes(model: keras.Model) -> bool:
+    """Whether a layer shares statistics between replicas."""
+    return any(
+        getattr(layer, "synchronized", False) and layer.trainable
+        for layer in model._flatten_layers()
+    )

@@ -1,0 +1,404 @@
+"""The trainer: from parts to a finished run folder, in named sections."""
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+import platform
+import time
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import modelzoo
+from modelzoo.data.batches import TrainingBatches
+from modelzoo.data.pipeline import naming_bad_images, training_dataset
+from modelzoo.data.source import Source
+from modelzoo.data.spec import ImageSpec, PairSpec, TextSpec
+from modelzoo.distribution.strategy import device_names, distribute_batches
+from modelzoo.fields.duration import Length, to_steps
+from modelzoo.fields.errors import UserError
+from modelzoo.training import averaging, checkpoint, run_folder
+from modelzoo.training.batching import size_key, sizes_of
+from modelzoo.training.evaluation import Evaluator
+from modelzoo.training.loss_scale import LossScale
+from modelzoo.training.plan import Plan
+from modelzoo.training.precision import deterministic, dtype_policy, inference_precision
+from modelzoo.training.progress import Progress
+from modelzoo.training.records import Events, Records
+from modelzoo.training.restore import restore
+from modelzoo.training.scoring import Scoring
+from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.signals import Interrupted, on_signals
+from modelzoo.training.state import TrainState
+from modelzoo.training.step import TrainStep
+from modelzoo.training.summary import summary
+from modelzoo.transfer.freeze import freeze
+
+
+class Trainer:
+    """One run: an experiment's parts on a strategy, in a folder.
+
+    experiment: the parts by name: model, task, data, optimizer, train, eval, seed.
+    Raises UserError where parts do not fit each other.
+    """
+
+    def __init__(
+        self, experiment: Any, workdir: Path, strategy: tf.distribute.Strategy, progress: Progress
+    ):
+        self.experiment = experiment
+        self.settings: Train = experiment.train
+        self.evaluation: Evaluation = experiment.eval
+        self.workdir = workdir
+        self.strategy = strategy
+        self.replicas = strategy.num_replicas_in_sync
+        self.progress = progress
+        self.meta = checkpoint.Meta(step=0, examples=0)
+        self.stop_signal: int | None = None
+        self.validated: tuple[int, dict[str, Any]] = (-1, {})  # The last scores and their step.
+
+    # What the data knows, and what follows from it.
+
+    def open_data(self) -> None:
+        """Opens the splits that the run needs, so that what is missing shows at once."""
+        data = self.experiment.data
+        self.progress.note("reading the data")
+        # A task that takes parts of the images wants them whole.
+        whole = {"encoded": True} if getattr(self.experiment.task, "wants_encoded", False) else {}
+        self.splits = {"train": data.open("train", **whole)}
+        self.spec = self.splits["train"].spec
+        # What the training split taught, a vocabulary or a scale, is that of the others.
+        like = {} if isinstance(self.spec, ImageSpec) else {"spec": self.spec}
+        if self.evaluation.every is not None and data.validation_split is not None:
+            self.splits["validation"] = data.open("validation", **like)
+        elif self.evaluation.best_metric is not None:
+            raise UserError(
+                "config.eval.best_metric needs a validation split: set "
+                "config.data.validation_split, such as 'train[90%:]'"
+            )
+        if self.evaluation.test_at_end and data.test_split is not None:
+            self.splits["test"] = data.open("test", **like)
+        for role, source in self.splits.items():
+            if source.skipped:
+                name, reason = source.skipped[0]
+                self.progress.say(
+                    f"skipped {len(source.skipped)} bad example(s) of the {role} split, "
+                    f"the first: {name}: {reason}"
+                )
+            for remark in source.remarks:
+                self.progress.say(f"of the {role} split {remark}")
+        self.task = self.experiment.task.bind(self.spec)
+        self.fingerprint = _fingerprint(self.splits["train"])
+        self._plan_lengths()
+
+    def _plan_lengths(self) -> None:
+        sizes, self.eval_sizes = sizes_of(self.experiment, self.splits["train"], self.replicas)
+        self.batches = TrainingBatches(self.splits["train"], self.experiment.seed, sizes)
+        # Of batches of several sizes the largest stands for what a batch weighs.
+        largest = max(sizes.values())
+        self.settings = dataclasses.replace(self.settings, batch_size=largest)
+        settings, evaluation = self.settings, self.evaluation
+        if settings.steps_per_loop > 1 and len(self.batches.sizes) > 1:
+            raise UserError(
+                "config.train.steps_per_loop must be 1 where batches are of several lengths, "
+                f"got {settings.steps_per_loop}: set it, or a single one of config.data.lengths"
+            )
+        self.plan = Plan(
+            total=self.steps(settings.steps),
+            log_every=self.steps(settings.log_every),
+            checkpoint_every=self.steps(settings.checkpoint_every),
+            eval_every=self.steps(evaluation.every) if "validation" in self.splits else None,
+            steps_per_loop=settings.steps_per_loop,
+        )
+        averaging.check(self.workdir, evaluation, settings.keep_checkpoints, self.plan)
+        optimizer = self.experiment.optimizer
+        factor = optimizer.schedule.bind(self.plan.total, self.steps)
+        self.learning_rate = lambda step: optimizer.learning_rate * factor(step)
+
+    def steps(self, length: Length) -> int:
+        """A length in steps of this run's batches."""
+        return to_steps(length, self.batches.mean_size, self.batches.num_examples)
+
+    # Model, optimizer, step.
+
+    def build(self) -> None:
+        """Builds everything that has variables, in the strategy's scope."""
+        settings, seed = self.settings, self.experiment.seed
+        self.progress.note("building the model")
+        keras.utils.set_random_seed(seed)
+        if not deterministic(settings.deterministic):
+            self.progress.say(
+                "this process stays deterministic: a run before this one asked for it"
+            )
+        with self.strategy.scope():
+            with dtype_policy(settings.precision):
+                self.model = self._build_model()
+                self.parameters = _count(self.model.trainable_variables)
+                self.state = TrainState(
+                    self.model,
+                    self.experiment.optimizer,
+                    ema=settings.ema_decay is not None,
+                    frozen=freeze(self.model, settings.freeze),
+                    loss_scale=LossScale.of(settings),
+                )
+            precision = inference_precision(settings.precision)
+            if precision == settings.precision:
+                inference_model = self.model
+            else:
+                with dtype_policy(precision):
+                    inference_model = self._build_model()
+        self.trainable_parameters = _count(self.state.trainable)
+        self.train_step = TrainStep(
+            self.task, self.state, settings, self.learning_rate, self.strategy, seed
+        )
+        self.score = Scoring(
+            self.task,
+            Evaluator(inference_model, self.task, self.strategy),
+            self.state,
+            self.splits,
+            self.evaluation,
+            self.eval_sizes,
+            self.progress,
+            self._memory_told,
+        )
+        self.score.check_metric()
+
+    def _build_model(self) -> keras.Model:
+        """The model; a field that does not fit the data is told by its key."""
+        config = self.experiment.model
+        try:
+            return self.task.build_model(config)
+        except ValueError as error:
+            # The models name the field first; anything else is no mistake of the config.
+            if str(error).split(" ")[0] not in vars(config):
+                raise
+            raise UserError(f"config.model.{error}") from None
+
+    def restore(self, other_data: bool = False) -> None:
+        """Sets the state and the position in the data; see `modelzoo.training.restore`."""
+        textual = isinstance(self.spec, (TextSpec, PairSpec))
+        words = self.spec.tokenizer.vocabulary if textual else ()
+        with self.strategy.scope():
+            self.meta, self.started = restore(
+                self.state, self.experiment, self.workdir, self.fingerprint, other_data, words
+            )
+
+    def summarize(self) -> None:
+        """Prints what is about to be trained, on what."""
+        self.progress.table(summary(self))
+
+    # The loop.
+
+    def stream(self) -> Generator:
+        """Training batches from the restored position on, one for each replica at a time."""
+        source, batches = self.splits["train"], self.batches
+        dataset = training_dataset(
+            source,
+            self.task.features,
+            batches,
+            first_example=self.meta.examples,
+            chunks=self.plan.chunks(self.meta.step),
+            loop=self.plan.loop,
+            replicas=self.replicas,
+            crop=getattr(self.task, "crop", None),
+        )
+
+        def rows(number: int) -> np.ndarray:
+            taken, _ = batches.take(self.meta.examples, self.plan.loop)
+            return np.concatenate([batch.rows for batch in taken])
+
+        yield from naming_bad_images(distribute_batches(self.strategy, dataset), source, rows)
+
+    def train(self) -> None:
+        """Trains from the restored step to the last, or to an early stop.
+
+        Raises Interrupted after SIGINT or SIGTERM and BrokenPipeError where nobody reads what is
+        printed, both once the state is saved; UserError where a loss, gradient or weight is not
+        finite.
+        """
+        log = run_folder.MetricsLog(self.workdir, self.meta.step)
+        events = Events(self.workdir, self.meta.step)
+        self.records = Records(
+            log,
+            events,
+            self.progress,
+            self.task,
+            steps=self.plan.total,
+            source=self.splits["train"],
+            pending=self.meta.pending,
+        )
+        try:
+            # A thread that still reads with Python could hold up the interpreter's end.
+            with on_signals(self._on_signal), contextlib.closing(self.stream()) as stream:
+                self._train(stream)
+            events.flush()
+        finally:
+            log.close()
+            events.close()
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        # Printing here could interrupt a print, and fail where the reader was stopped too.
+        if self.stop_signal is not None:
+            raise KeyboardInterrupt
+        self.stop_signal = number
+
+    def _train(self, stream: Iterator) -> None:
+        step, plan = self.meta.step, self.plan
+        if step >= plan.total or self._stale():
+            return
+        before, began = self.meta.seconds, time.perf_counter()
+        self.progress.note("compiling the first step")
+        for chunk in plan.chunks(step):
+            waited = time.perf_counter()
+            with self._memory_told():
+                batch = next(stream)
+                called = time.perf_counter()
+                report = self._call(batch, chunk)
+            if not report["alive"].all():
+                bad = step + int(np.argmin(report["alive"])) + 1
+                scale = " at the least loss scale" if self.state.loss_scale else ""
+                raise UserError(
+                    f"the loss, gradient or weights of step {bad} are not finite{scale}: lower "
+                    "config.optimizer.learning_rate, lengthen its warmup or clip with "
+                    f"config.train.clip_global_norm; {self._kept()}"
+                )
+            step += chunk
+            taken, examples = self.batches.take(self.meta.examples, chunk)
+            self.records.add(report, called - waited, time.perf_counter() - called, taken)
+            self.meta = dataclasses.replace(
+                self.meta,
+                step=step,
+                examples=examples,
+                seconds=before + time.perf_counter() - began,
+                skipped=self.meta.skipped + int(np.sum(report["ok"] == 0)),
+            )
+            self._after()
+            if self._stale():
+                self.progress.say(
+                    f"stopping early: no better {self.evaluation.best_metric} in "
+                    f"{self.meta.stale} evaluations"
+                )
+                return
+
+    def _call(self, batch: Any, count: int) -> dict[str, np.ndarray]:
+        """The steps; what the devices refuse is told by what to change."""
+        try:
+            return self.train_step(batch, count)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if not self.settings.xla:
+                raise
+            raise UserError(
+                f"XLA refuses this step: {error.message.splitlines()[0]}; set "
+                "config.train.xla=false, or config.train.deterministic=false where an operation "
+                "has no deterministic form"
+            ) from error
+
+    def _after(self) -> None:
+        """What is due at the step now: records, scores, a checkpoint, a stop."""
+        step, plan = self.meta.step, self.plan
+        end = step == plan.total
+        save = end or step % plan.checkpoint_every == 0
+        if end or step % plan.log_every == 0:
+            self.records.train(step, self.meta.examples)
+        if plan.eval_every and (end or step % plan.eval_every == 0):
+            scores = self.score("validation")
+            self.validated = (step, scores)
+            self.records.eval(step, scores, self.score.samples("validation"))
+            metric = self.evaluation.best_metric
+            if metric is not None:
+                self.meta = self.meta.judged(metric, scores, self.task.lower_is_better)
+                save |= self.meta.best_step == step
+        save |= self._stale()
+        if save or self.stop_signal is not None or self.progress.broken:
+            self._save(interim=not save)
+        if self.stop_signal is not None:
+            self.progress.clear()
+            raise Interrupted(self.stop_signal, step)
+        if self.progress.broken:
+            raise BrokenPipeError
+
+    def _stale(self) -> bool:
+        patience = self.evaluation.patience
+        return patience is not None and self.meta.stale >= patience
+
+    @contextlib.contextmanager
+    def _memory_told(self) -> Iterator[None]:
+        """Tells a lack of memory inside the block by what to change."""
+        try:
+            yield
+        except (MemoryError, tf.errors.ResourceExhaustedError):
+            raise UserError(
+                f"out of memory after step {self.meta.step}: lower {size_key(self.experiment)} or "
+                f"config.eval.batch_size (now {max(self.eval_sizes.values())}), or raise "
+                f"config.train.accumulate; {self._kept()}"
+            ) from None
+
+    def _kept(self) -> str:
+        there = checkpoint.steps(self.workdir)
+        return f"the checkpoint of step {there[-1]} is kept" if there else "no checkpoint was due"
+
+    def _save(self, interim: bool) -> None:
+        """Writes a checkpoint of the step now and deletes those that are not kept."""
+        if self.meta.step not in checkpoint.steps(self.workdir):
+            meta = dataclasses.replace(self.meta, interim=interim, pending=self.records.totals)
+            checkpoint.write(self.workdir, self.state.arrays(), meta)
+            checkpoint.prune(self.workdir, self.settings.keep_checkpoints, self.meta.best_step)
+
+    # The end.
+
+    def finish(self) -> dict[str, Any]:
+        """Scores the test split with the weights that would be served; writes `result.json`."""
+        paths = averaging.served(self.workdir, self.evaluation)
+        chosen = averaging.steps(paths)
+        if chosen != [self.meta.step]:
+            arrays = averaging.read(paths)
+            with self.strategy.scope():
+                self.state.restore(arrays, chosen[-1])
+        scores = {}
+        if "validation" in self.splits:
+            step, known = self.validated
+            scores["validation"] = known if [step] == chosen else self.score("validation")
+        if "test" in self.splits:
+            scores["test"] = self.score("test")
+        result = {
+            "eval": scores,
+            "steps": self.meta.step,
+            "evaluated_step": chosen[-1],
+            **({"averaged_steps": chosen} if len(chosen) > 1 else {}),
+            "best_metric": self.meta.best_metric,
+            "seconds": round(self.meta.seconds, 2),
+            "parameters": self.parameters,
+            **({"discarded_steps": self.meta.skipped} if self.state.loss_scale else {}),
+            "skipped": {name: len(source.skipped) for name, source in self.splits.items()},
+            "devices": device_names(self.strategy),
+            "versions": {
+                "modelzoo": modelzoo.__version__,
+                "python": platform.python_version(),
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+            },
+        }
+        run_folder.write_json(self.workdir / "result.json", result)
+        return result
+
+
+def _fingerprint(source: Source) -> str:
+    """Tells data of other examples, classes or tokens apart."""
+    digest = hashlib.sha256("\0".join([*map(str, source.ids), *source.spec.class_names]).encode())
+    if isinstance(source.spec, (TextSpec, PairSpec)):
+        digest.update("\0".join(source.spec.tokenizer.vocabulary).encode())
+        digest.update(np.asarray(source.lengths, np.int64).tobytes())
+    if isinstance(source.spec, PairSpec):
+        digest.update("\0".join(source.spec.target_tokenizer.vocabulary).encode())
+        digest.update(np.asarray(source.tokens, np.int64).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _count(variables: Iterable[keras.Variable]) -> int:
+    """Numbers in the variables."""
+    return sum(math.prod(v.shape) for v in variables)

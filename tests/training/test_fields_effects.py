@@ -1,0 +1,71 @@
+"""Fields of other rooms' configs whose effect is seen in a run."""
+
+import io
+
+import numpy as np
+import pytest
+
+import modelzoo
+from modelzoo import config
+from modelzoo.data.npz import NpzImages
+from modelzoo.models.cnn import CNN
+from modelzoo.optimizers.optimizer import SGD
+from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.training import checkpoint, run_folder
+from modelzoo.training.progress import Progress
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Trains a tiny net in a folder, with fields by their keys: `train(name, {key: text})`."""
+    rng = np.random.default_rng(0)
+    sizes = {"train": 24, "more": 18, "test": 9, "other": 5}
+    arrays = {}
+    for split, number in sizes.items():
+        arrays[f"x_{split}"] = rng.integers(0, 256, [number, 4, 4, 1], np.uint8)
+        arrays[f"y_{split}"] = np.arange(number) % 3
+    np.savez(tmp_path / "data.npz", **arrays)
+    experiment = config.Experiment(
+        model=CNN(filters=(2,), kernel_size=3, dense=()),
+        task=ImageClassification(),
+        data=NpzImages(str(tmp_path / "data.npz")),
+        optimizer=SGD(),
+    )
+
+    def train(name, fields):
+        fields = {"train.batch_size": "6", "train.steps": "1 epoch"} | fields
+        changed = config.override(experiment, list(fields.items()))
+        return modelzoo.train(changed, tmp_path / name, progress=Progress(io.StringIO()))
+
+    return train
+
+
+@pytest.mark.field("Data.train_split", "Data.test_split")
+def test_splits_are_what_a_run_reads(train):
+    result = train("default", {})
+    assert (result["steps"], np.sum(result["eval"]["test"]["confusion"])) == (4, 9)
+    result = train("changed", {"data.train_split": "more[:12]", "data.test_split": "other"})
+    assert (result["steps"], np.sum(result["eval"]["test"]["confusion"])) == (2, 5)
+    assert train("none", {"data.test_split": "none"})["eval"] == {}
+
+
+@pytest.mark.field("Train.keep_checkpoints")
+@pytest.mark.parametrize("keep", [1, 3])
+def test_so_many_checkpoints_are_kept(train, tmp_path, keep):
+    train("run", {"train.checkpoint_every": "1", "train.keep_checkpoints": str(keep)})
+    assert checkpoint.steps(tmp_path / "run") == [1, 2, 3, 4][-keep:]
+
+
+@pytest.mark.field("SGD.learning_rate")
+def test_an_update_is_proportional_to_the_rate(train, tmp_path):
+    def bias(rate):
+        fields = {"train.steps": "1", "train.log_every": "1", "optimizer.learning_rate": str(rate)}
+        train(f"run{rate}", fields)
+        (record,) = run_folder.records(tmp_path / f"run{rate}")
+        assert record["learning_rate"] == pytest.approx(rate)
+        # It starts at zero, so that it is the update.
+        return checkpoint.read(checkpoint.find(tmp_path / f"run{rate}"))["model/logits/bias"]
+
+    small, large = bias(0.02), bias(0.06)
+    assert np.abs(small).max() > 1e-4
+    np.testing.assert_allclose(large, 3 * small, rtol=1e-4)

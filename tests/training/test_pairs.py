@@ -1,0 +1,103 @@
+"""Runs on pairs of texts: other numbers of tokens on each replica, and decoding in evaluation."""
+
+import dataclasses
+import json
+import re
+import shutil
+
+import numpy as np
+import pairs
+import pytest
+from runs import change, differ, train, weights
+
+from modelzoo import config
+from modelzoo.data.batches import TrainingBatches
+from modelzoo.data.tokenizers import Words
+from modelzoo.decoding.config import Decoding
+from modelzoo.fields.errors import UserError
+from modelzoo.optimizers.optimizer import SGD
+from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.training import run_folder
+from modelzoo.training.settings import Evaluation, Train
+
+METRICS = ("bleu", "chrf", "exact_match", "f1")
+
+
+def experiment(dropout=0.0, metrics=METRICS, **data):
+    return config.Experiment(
+        model=dataclasses.replace(pairs.TINY, dropout=dropout),
+        task=TextToText(label_smoothing=0.1, decoding=Decoding(beams=2), metrics=metrics),
+        data=pairs.data(**data),
+        optimizer=SGD(0.3, momentum=0.9),
+        train=Train(steps=6, precision="float64", log_every=3, checkpoint_every=3),
+        eval=Evaluation(every=6),
+    )
+
+
+def test_a_run_begins_with_what_its_texts_lose(tmp_path):
+    _, out = train(experiment(lengths=(3,), metrics=()), tmp_path)
+    begin, _, _ = out.partition("step 3/6")
+    for split in ("train", "validation", "test"):
+        assert re.search(rf"^of the {split} split [1-9]\d* of \d+ pairs are cut to 3 ", begin, re.M)
+
+
+def test_replicas_and_micro_batches_train_alike(tmp_path):
+    results = {}
+    for name, parts in {
+        "one": {},
+        "replicas": {"distribute": {"devices": "cpu:2"}},
+        "micro": {"train": {"accumulate": 2}},
+        "xla": {"train": {"xla": True, "deterministic": False}},
+    }.items():
+        short = change(experiment(lengths=(8,)), eval={"every": None})
+        results[name], _ = train(change(short, **parts), tmp_path / name)
+    for name in ("replicas", "micro", "xla"):
+        for path, value in weights(tmp_path / "one").items():
+            other = weights(tmp_path / name)[path]
+            np.testing.assert_allclose(other, value, atol=1e-9, err_msg=path)
+        one, other = (dict(results[k]["eval"]["test"]) for k in ("one", name))
+        assert one.pop("signatures") == other.pop("signatures")
+        assert set(one) > {"loss", "token_accuracy", *METRICS}
+        for score in one:
+            assert one[score] == pytest.approx(other[score], rel=1e-9), score
+
+
+def test_replicas_have_other_numbers_of_tokens():
+    source = experiment(lengths=(8,)).data.open("train")
+    taken, _ = TrainingBatches(source, 0, {8: 16}).take(0, 6)
+    parts = [source.tokens[batch.rows].reshape(2, -1).sum(axis=1) for batch in taken]
+    assert any(one != other for one, other in parts)
+
+
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
+    dropping = experiment(dropout=0.3, metrics=())
+    _, out = train(dropping, tmp_path)
+    assert "32 x 4, 16 x 8 tokens, on 1 replica(s)" in out
+    assert "  output " not in out
+    whole = weights(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints" / "00000006")
+    _, out = train(dropping, tmp_path)
+    assert "resumed at step 3" in out
+    assert not differ(whole, weights(tmp_path))
+    records = [r for r in run_folder.records(tmp_path) if r["kind"] == "train"]
+    assert {"loss", "token_accuracy", "tokens_per_sec"} <= set(records[-1])
+    with pytest.raises(UserError, match="was trained under another config"):
+        train(change(dropping, data={"tokenizer": Words(size=6)}), tmp_path)
+
+
+def test_folds_pool_the_texts_of_vocabularies_of_their_own(tmp_path):
+    plain = change(
+        experiment(number=30, lengths=(8,), validation_split=None, tokens_per_batch=None),
+        train={"steps": 4, "batch_size": 8, "log_every": 4, "checkpoint_every": 4},
+    )
+    result, _ = train(plain, tmp_path, folds=2)
+    pooled, folds = result["pooled"], [fold["scores"] for fold in result["folds"]]
+    assert pooled["f1"] == pytest.approx(np.mean([fold["f1"] for fold in folds]))
+    assert pooled["signatures"] == folds[0]["signatures"]
+    json.dumps(result, allow_nan=False)
+
+
+def test_a_best_metric_that_is_none_is_told_before_training(tmp_path):
+    wrong = {"eval": {"every": 3, "best_metric": "rouge1"}}
+    with pytest.raises(UserError, match="best_metric must be one of loss, .*chrf.*got 'rouge1'"):
+        train(change(experiment(lengths=(8,)), **wrong), tmp_path)
