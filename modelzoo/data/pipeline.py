@@ -1,4 +1,4 @@
-"""From a source and a plan of rows to `tf.data`, for training without end and for evaluation."""
+"""From a split and a plan of batches to `tf.data`, endless for training, once for evaluation."""
 
 import itertools
 import os
@@ -9,19 +9,17 @@ import tensorflow as tf
 
 from modelzoo.data.augment.hashing import mix
 from modelzoo.data.batches import Batch, TrainingBatches
-from modelzoo.data.images import ImageDecoder, decode
-from modelzoo.data.source import Source
+from modelzoo.data.split import Split
 
-Features = Callable[..., dict[str, tf.Tensor]]
-Crop = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Tensors = dict[str, tf.Tensor]
+Features = Callable[..., Tensors]
 
 PARALLEL = os.cpu_count()
-"""Calls of a map at a time; the thread with which TensorFlow tunes it holds up a run's end."""
+"""Parallel calls of a map. Fixed: TensorFlow's tuning thread delays the end of a run."""
 
 
 def training_dataset(
-    source: Source,
-    features: Features,
+    split: Split,
     batches: TrainingBatches,
     *,
     first_example: int,
@@ -30,29 +28,24 @@ def training_dataset(
     replicas: int,
     shard: int = 0,
     num_shards: int = 1,
-    crop: Crop | None = None,
 ) -> tf.data.Dataset:
     """The endless stream of full batches, in chunks of steps, split over replicas.
 
     For each number of steps `k <= loop` in `chunks` it yields one element per local replica in
-    turn: what `features(raw, training=True, seeds=...)` makes, as tensors
-    `[loop, replica_batch, ...]`, with static shapes where all batches have one. Steps beyond `k`
-    repeat the chunk's first and are not to be trained on. Each replica of each shard takes
-    contiguous rows of every batch.
+    turn: batches of `BoundData.features` in training, as tensors `[loop, replica_batch, ...]`,
+    with static shapes if all batches have the same. Steps beyond `k` repeat the chunk's first and
+    must not be trained on. Each replica of each shard takes contiguous rows of every batch. The
+    seed of an example is that of the plan folded with the epoch, and its number.
 
     Args:
-        source: the opened training split.
-        features: raw rows to a batch, on flat rows whose images are decoded; `seeds` is int64
-            `[n, 2]`, the seed folded with the epoch and the row's index.
-        batches: the plan of the source's batches; those of one chunk are of one length.
+        split: the opened training split.
+        batches: the plan of its batches; those of one chunk are from one bucket.
         first_example: position in the endless stream.
-        chunks: steps of each chunk, read as far as is needed.
+        chunks: steps of each chunk, consumed as needed.
         loop: steps that fit in one element.
-        replicas: of this shard.
+        replicas: number of replicas of this shard.
         shard: number of this worker.
-        num_shards: workers.
-        crop: makes of one image as the source has it (uint8 `[any, any, any]`) and its seed
-            (int64 `[2]`) one of the spec's shape; None fits it as evaluation does.
+        num_shards: number of workers.
     """
     sizes = {_replica_batch(size, replicas, num_shards) for size in batches.sizes}
     flat = loop * sizes.pop() if len(sizes) == 1 else None
@@ -60,7 +53,7 @@ def training_dataset(
     steps: list[int] = []
 
     def plan(number: int) -> tuple[bool, np.ndarray, np.int64]:
-        """Of the element of that number: whether there is one, its seeds and its length."""
+        """Of the element of that number: whether it exists, its seeds and its bucket."""
         number, replica = divmod(int(number), replicas)
         while len(steps) <= number:
             steps.append(next(rest, 0))
@@ -76,41 +69,49 @@ def training_dataset(
                 (shard * replicas + replica) * size, (shard * replicas + replica + 1) * size
             )
             parts.append(np.stack([mix_seed(batches.seed, epochs[mine]), rows[mine]], -1))
-        return True, np.concatenate(parts), np.int64(taken[0].length)
+        return True, np.concatenate(parts), np.int64(taken[0].bucket)
 
-    def read(_, seeds: tf.Tensor, length: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def read(_, seeds: tf.Tensor, bucket: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         seeds = tf.ensure_shape(seeds, [flat, 2])
-        return source.gather(seeds[:, 1], length), seeds
+        return split.gather(seeds[:, 1], bucket), seeds
 
-    def make(raw: dict[str, tf.Tensor], seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch = features(raw, training=True, seeds=seeds)
+    def make(raw: Tensors, seeds: tf.Tensor) -> Tensors:
+        batch = split.bound.features(raw, training=True, seeds=seeds)
         return {name: _cut(value, loop) for name, value in batch.items()}
 
-    # A generator would be stateful: with any such op in it, op determinism lets nothing of a
-    # pipeline run in parallel or ahead of who asks for the next element.
+    # A generator would be stateful: with any such op, op determinism allows neither parallel maps
+    # nor prefetching in the pipeline.
     kinds = (tf.bool, tf.int64, tf.int64)
     dataset = tf.data.Dataset.counter().map(
         lambda number: tf.numpy_function(plan, [number], kinds, stateful=False)
     )
     dataset = dataset.take_while(lambda there, *_: there)
-    return _finish(_made(dataset, read, make, source, flat, crop), replicas)
+    return _finish(_mapped(dataset, read, make, split, flat, training=True), replicas)
 
 
 def evaluation_dataset(
-    source: Source,
-    features: Features,
+    split: Split,
     batches: Sequence[Batch],
     *,
+    features: Features | None = None,
     replicas: int,
     shard: int = 0,
     num_shards: int = 1,
 ) -> tf.data.Dataset:
-    """The batches, then an end: of each one element per local replica in turn.
+    """The batches, once: of each one element per local replica in turn.
 
-    Elements are what `features(raw, training=False)` makes, as tensors `[replica_batch, ...]`. All
-    workers get the same number of them; rows that pad a batch have weight 0 and index -1.
-    Arguments as in `training_dataset`.
+    Elements are tensors `[replica_batch, ...]`. All workers get the same number of them; rows that
+    pad a batch have weight 0 and index -1.
+
+    Args:
+        split: the opened split.
+        batches: the plan of its batches, see `evaluation_batches`.
+        features: maps raw tensors to an element; None is `BoundData.features`.
+        replicas: number of replicas of this shard.
+        shard: number of this worker.
+        num_shards: number of workers.
     """
+    features = features or (lambda raw: split.bound.features(raw, training=False))
     sizes = {_replica_batch(len(batch.rows), replicas, num_shards) for batch in batches}
     flat = sizes.pop() if len(sizes) == 1 else None
     parts = [
@@ -118,28 +119,25 @@ def evaluation_dataset(
         for batch in batches
         for replica in range(replicas)
     ]
-    lengths = np.repeat([batch.length for batch in batches], replicas)
+    buckets = np.repeat([batch.bucket for batch in batches], replicas)
     rows = tf.RaggedTensor.from_row_lengths(
         np.concatenate(parts), np.array([len(part) for part in parts])
     )
-    dataset = tf.data.Dataset.from_tensor_slices((rows, lengths))
+    dataset = tf.data.Dataset.from_tensor_slices((rows, buckets))
 
-    def read(rows: tf.Tensor, length: tf.Tensor) -> tuple[dict[str, tf.Tensor]]:
-        return (source.gather(tf.ensure_shape(rows, [flat]), length),)
+    def read(rows: tf.Tensor, bucket: tf.Tensor) -> tuple[Tensors]:
+        return (split.gather(tf.ensure_shape(rows, [flat]), bucket),)
 
-    def make(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return features(raw, training=False)
-
-    return _finish(_made(dataset, read, make, source, flat), replicas)
+    return _finish(_mapped(dataset, read, features, split, flat, training=False), replicas)
 
 
-def naming_bad_images(
-    batches: Iterable, source: Source, rows_of: Callable[[int], np.ndarray]
+def naming_bad_examples(
+    batches: Iterable, split: Split, rows_of: Callable[[int], np.ndarray]
 ) -> Iterator:
-    """The batches; where one cannot be read or decoded, a UserError that names its bad image.
+    """The batches; if one cannot be read or decoded, raises a UserError that names the example.
 
-    `rows_of` gives the rows of the batch of a number, counted from 0. An error that none of these
-    rows explains, and one of what is done with a batch, comes through as it is.
+    `rows_of` maps the number of a batch, from 0, to its examples. Errors that none of them
+    explains, and those of the caller, pass through unchanged.
     """
     batches = iter(batches)
     for number in itertools.count():
@@ -150,7 +148,7 @@ def naming_bad_images(
         except tf.errors.ResourceExhaustedError:
             raise
         except tf.errors.OpError:
-            source.check(rows_of(number))
+            split.examine(rows_of(number))
             raise
         yield batch
 
@@ -177,32 +175,29 @@ def _cut(value: tf.Tensor, loop: int) -> tf.Tensor:
     return tf.reshape(value, [loop, rows // loop, *rest])
 
 
-def _made(
+def _mapped(
     dataset: tf.data.Dataset,
     read: Callable[..., tuple],
-    make: Callable[..., dict[str, tf.Tensor]],
-    source: Source,
+    make: Callable[..., Tensors],
+    split: Split,
     count: int | None,
-    crop: Crop | None = None,
+    training: bool,
 ) -> tf.data.Dataset:
-    """What `make` makes of what `read` reads, `count` raw rows and others, decoded in between.
+    """What `make` returns for what `read` returns: `count` raw examples, and their seeds.
 
-    Where rows are `encoded`, or there is a `crop`, which takes an image and what goes with it, that
-    is done image by image, so that all cores share one batch and nothing but uint8 waits.
+    If an input prepares single examples, such as encoded images, all cores share one batch.
     """
+    bound = split.bound
     rows = dataset.map(read, PARALLEL)
-    if "encoded" not in rows.element_spec[0] and crop is None:
-        # In one, so that nothing is read that no feature is made of.
+    if not bound.by_example(list(rows.element_spec[0]), training):
+        # In one map, so that nothing is read that no feature needs.
         return dataset.map(lambda *planned: make(*read(*planned)), PARALLEL)
-    fit = crop or ImageDecoder(source.spec).fit
 
-    def one(raw: dict[str, tf.Tensor], *others: tf.Tensor) -> tuple:
-        rest = {name: value for name, value in raw.items() if name not in ("image", "encoded")}
-        image = decode(raw["encoded"]) if "encoded" in raw else raw["image"]
-        return {"image": fit(image, *others) if crop else fit(image), **rest}, *others
+    def one(raw: Tensors, *seed: tf.Tensor) -> tuple:
+        return bound.example(raw, training, *seed), *seed
 
-    images = rows.unbatch().map(one, PARALLEL).batch(count, drop_remainder=True)
-    return images.map(make, PARALLEL)
+    examples = rows.unbatch().map(one, PARALLEL).batch(count, drop_remainder=True)
+    return examples.map(make, PARALLEL)
 
 
 def _finish(dataset: tf.data.Dataset, replicas: int) -> tf.data.Dataset:

@@ -17,10 +17,6 @@ _BOUND = r"\s*(?:(-?\d+)\s*(%?))?\s*"
 _WRITTEN = re.compile(rf"([\w.-]+)(?:\[{_BOUND}:{_BOUND}\])?")
 
 
-class MissingSplitError(UserError):
-    """The data has no split of that name."""
-
-
 def split_name(split: str) -> str:
     """The name before the brackets; raises UserError for what is no split."""
     return _match(split)[1]

@@ -1,0 +1,215 @@
+"""BoundData: inputs and target with what they learned from the training data."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from modelzoo.data.buckets import Buckets
+from modelzoo.data.columns import Tensors
+from modelzoo.data.inputs.input import BoundInput, Change
+from modelzoo.data.targets.target import BoundTarget
+from modelzoo.fields.input_specs import InputSpec, TokenSpec
+
+if TYPE_CHECKING:
+    from modelzoo.data.dataset import Dataset
+
+FILE = "data.json"
+INPUT, TARGET = "inputs", "target"
+RESERVED = (INPUT, TARGET, "decoder", "weight", "index", "label", "mix")
+"""What no input may be called, for the tensors of a batch have these names."""
+
+
+def input_key(name: str) -> str:
+    """The key of an input behind `config.data.`; the only input of a data set has no name."""
+    return f"{INPUT}.{name}" if name else INPUT
+
+
+def _prefix(name: str) -> str:
+    return f"{name}/" if name else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundData:
+    """All that a model, a task and an exported graph need to know about the data; immutable.
+
+    Tensors of an input carry its name, as in "review/tokens"; those of the only input do not.
+
+    Attributes:
+        inputs: the inputs by name; "" is the name of the only one.
+        target: the target; None if the data has none.
+    """
+
+    inputs: Mapping[str, BoundInput]
+    target: BoundTarget | None
+
+    @functools.cached_property
+    def buckets(self) -> Buckets:
+        """The table of the lengths that sequences are padded to."""
+        widths = {input_key(name): bound.widths for name, bound in self.inputs.items()}
+        if self.target is not None:
+            widths[TARGET] = self.target.widths
+        return Buckets.of(widths)
+
+    def model_specs(self) -> dict[str, InputSpec]:
+        """The named inputs of the model."""
+        specs = {}
+        for name, bound in self.inputs.items():
+            for part, spec in bound.model_specs().items():
+                if isinstance(spec, TokenSpec):
+                    spec = dataclasses.replace(spec, mask=_prefix(name) + spec.mask)
+                specs[_prefix(name) + part] = spec
+        return specs if self.target is None else specs | self.target.model_specs()
+
+    @property
+    def wants_whole(self) -> bool:
+        """Whether training takes random parts of examples as they are stored."""
+        return any(bound.wants_whole for bound in self.inputs.values())
+
+    @property
+    def pairs_examples(self) -> bool:
+        """Whether training mixes pairs of examples, so that a batch must be even."""
+        return any(bound.pairs_examples for bound in self.inputs.values())
+
+    @property
+    def words(self) -> Sequence[str] | None:
+        """The vocabulary of the only input that has one; None if none or several have."""
+        found = [bound.words for bound in self.inputs.values() if bound.words is not None]
+        return found[0] if len(found) == 1 else None
+
+    def features(self, raw: Tensors, training: bool, seeds: tf.Tensor | None = None) -> Tensors:
+        """Raw examples to a batch: the one function of training, evaluation and serving.
+
+        Args:
+            raw: tensors `[n, ...]` of `Split.gather` or of a request; `weight` (float32 `[n]`),
+                `index` (int64 `[n]`) and the target are optional.
+            training: whether examples are augmented.
+            seeds: int64 `[n, 2]`, epoch-dependent seed and row; needed in training.
+        """
+        weight = raw.get("weight")
+        batch = {name: raw[name] for name in ("weight", "index") if name in raw}
+        change: Change | None = None
+        for name, bound in self.inputs.items():
+            tensors, new = bound.features(_select(raw, name), training, seeds, weight)
+            batch |= {_prefix(name) + part: value for part, value in tensors.items()}
+            if new is not None:
+                change, weight = new, new.weight
+        if change is not None:
+            batch |= {"weight": change.weight, "mix": change.mix_share}
+        own = _select(raw, TARGET)
+        if self.target is not None and own:
+            batch |= self.target.features(own, change)
+        return batch
+
+    def by_example(self, names: Sequence[str], training: bool) -> bool:
+        """Whether raw tensors of these names need `example` before they are batched."""
+        return any(
+            bound.by_example([part for part in names if _belongs(part, name)], training)
+            for name, bound in self.inputs.items()
+        )
+
+    def example(self, raw: Tensors, training: bool, seed: tf.Tensor | None = None) -> Tensors:
+        """Prepares one example, without the batch dimension, such as decoding its image."""
+        rest = dict(raw)
+        found: Tensors = {}
+        for name, bound in self.inputs.items():
+            own = _select(raw, name)
+            for part in own:
+                del rest[_prefix(name) + part]
+            prepared = bound.example(own, training, seed)
+            found |= {_prefix(name) + part: value for part, value in prepared.items()}
+        return {**found, **rest}
+
+    def views(self, batch: Tensors) -> list[tuple[float, Tensors]]:
+        """Shares and views of a batch whose outputs are averaged at inference."""
+        views: list[tuple[float, Tensors]] = [(1.0, batch)]
+        for name, bound in self.inputs.items():
+            own = _select(batch, name)
+            views = [
+                (share * other, {**seen, **{_prefix(name) + k: v for k, v in tensors.items()}})
+                for share, seen in views
+                for other, tensors in bound.views(own)
+            ]
+        return views
+
+    def serving(self) -> dict[str, dict[str, tuple[str, tf.TensorSpec]]]:
+        """By signature name and argument, the raw tensor that a request gives and its spec.
+
+        Each input offers its signatures; where another input lacks one, its default is taken.
+        """
+        offers = {name: bound.serving() for name, bound in self.inputs.items()}
+        signatures = dict.fromkeys(sig for offer in offers.values() for sig in offer)
+        found = {}
+        for signature in signatures:
+            arguments = {}
+            for name, offer in offers.items():
+                part, spec = offer.get(signature, next(iter(offer.values())))
+                argument = name or spec.name
+                spec = tf.TensorSpec(spec.shape, spec.dtype, name=argument)
+                arguments[argument] = (_prefix(name) + part, spec)
+            found[signature] = arguments
+        return found
+
+    def describe(self) -> str:
+        """Such as "10 classes, images 8x8x1"."""
+        words = [
+            f"{name}: {bound.describe()}" if name else bound.describe()
+            for name, bound in self.inputs.items()
+        ]
+        return ", ".join([*([self.target.describe()] if self.target else []), *words])
+
+    def fingerprint(self) -> bytes:
+        """Distinguishes data of other names, vocabularies or scales."""
+        parts = [bound.fingerprint() for bound in self.inputs.values()]
+        if self.target is not None:
+            parts += ["\0".join(self.target.names).encode(), self.target.fingerprint()]
+        return hashlib.sha256(b"\0".join(parts)).digest()
+
+    def save(self, folder: Path) -> None:
+        """Writes what was learned: `data.json` and the files beside it, such as vocabularies."""
+        folder.mkdir(parents=True, exist_ok=True)
+        learned = {
+            INPUT: {
+                name: bound.save(folder / (name or INPUT)) for name, bound in self.inputs.items()
+            },
+            TARGET: None if self.target is None else self.target.save(folder / TARGET),
+        }
+        text = json.dumps(learned, indent=2, ensure_ascii=False)
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, data: "Dataset", folder: Path) -> "BoundData":
+        """What `save` wrote, for the config of the data.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError: the folder does not hold it.
+        """
+        learned = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        inputs = {
+            name: config.load(learned[INPUT][name], folder / (name or INPUT))
+            for name, config in data.named_inputs.items()
+        }
+        target = None
+        if data.target is not None and learned[TARGET] is not None:
+            target = data.target.load(learned[TARGET], folder / TARGET, inputs)
+        return cls(inputs, target)
+
+
+def _belongs(part: str, name: str) -> bool:
+    if name:
+        return part.startswith(f"{name}/")
+    return not part.startswith(f"{TARGET}/") and part not in ("weight", "index")
+
+
+def _select(tensors: Tensors, name: str) -> Tensors:
+    """The tensors of an input, or of the target, without its name."""
+    return {
+        part.removeprefix(_prefix(name)): value
+        for part, value in tensors.items()
+        if _belongs(part, name)
+    }

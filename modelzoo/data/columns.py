@@ -1,0 +1,161 @@
+"""Rows and columns: what a source gives and what inputs and targets ask for."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+Form = Literal["file", "bytes", "text", "array", "number", "list", "class"]
+"""How a cell is stored.
+
+"file": path of a file, an absolute str. "bytes": the content of a file. "text": a str, stripped.
+"array": numbers of a fixed shape. "number": one finite number. "list": a list of values. "class":
+an integer that numbers `Column.names`.
+"""
+
+Tensors = dict[str, tf.Tensor]
+
+_PIECE = 1024
+
+
+class BadExample(Exception):  # noqa: N818 (a state of the data, not a failure of the program)
+    """An example cannot be used; the message is the reason, such as "has no text"."""
+
+
+class Bad(NamedTuple):
+    """A bad example.
+
+    split: name of its base split; None if the place does not say, so that it counts in all splits.
+    place: where it is, such as "train.csv, line 17". reason: why it is bad.
+    """
+
+    split: str | None
+    place: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What one input or target asks of a source.
+
+    Attributes:
+        key: field of the config behind `config.data.`, such as "inputs" or "target".
+        columns: names of the columns; () for the source's default.
+        default: name of the default column of a table.
+        forms: accepted forms, the preferred one first.
+        suffixes: suffixes of the files that a folder source lists.
+        noun: what an example is, in the plural, for messages.
+        many: whether several columns are accepted.
+    """
+
+    key: str
+    columns: tuple[str, ...]
+    default: str
+    forms: tuple[Form, ...]
+    suffixes: tuple[str, ...] = ()
+    noun: str = "examples"
+    many: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of a base split.
+
+    Attributes:
+        name: its name in the source, and in what `Rows.read` returns.
+        form: how its cells are stored.
+        values: the cells of all rows, in memory; None if only `Rows.read` gives them.
+        names: class names, of the form "class".
+        keys: the paths of files as the source writes them, of the form "file".
+    """
+
+    name: str
+    form: Form
+    values: Sequence[Any] | np.ndarray | None = None
+    names: tuple[str, ...] | None = None
+    keys: Sequence[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """One base split of a source, read once, in stored order.
+
+    Attributes:
+        split: name of the base split.
+        where: the source in messages, such as "table train.csv".
+        ids: name of each row, such as "train.csv:17".
+        place: where a row is, for a message.
+        columns: by `Wanted.key`, the columns that it asked for, in its order.
+        parsed: by `Wanted.key`, one value per row that the input or target made of the cells, or a
+            BadExample; None if it reads its cells later, such as images.
+        read: reads the lazy columns of rows (int64 `[n]`) in one call, in a graph as well.
+        groups: group of each row, which no split parts; None without groups.
+        weights: weight of each row, float32 `[n]`; None for 1.
+        bad: bad examples that the source left out.
+        bad_before: how many of them come before each row, int64 `[n]`; windows break there.
+    """
+
+    split: str
+    where: str
+    ids: Sequence[str]
+    place: Callable[[int], str]
+    columns: Mapping[str, tuple[Column, ...]]
+    parsed: Mapping[str, Sequence[Any] | None] = dataclasses.field(default_factory=dict)
+    read: Callable[[tf.Tensor], Tensors] | None = None
+    groups: Sequence[str] | None = None
+    weights: np.ndarray | None = None
+    bad: tuple[Bad, ...] = ()
+    bad_before: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def values(self, column: Column, rows: np.ndarray | None = None) -> Sequence[Any]:
+        """Cells of a column, of all rows or of some (int64 `[n]`), read in pieces if lazy."""
+        if column.values is not None:
+            if rows is None:
+                return column.values
+            if isinstance(column.values, np.ndarray):
+                return column.values[rows]
+            return [column.values[row] for row in rows]
+        if self.read is None:
+            raise ValueError(f"column {column.name!r} has no values and its source reads none")
+        wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
+        read = tf.function(lambda index: self.read(index)[column.name], autograph=False)
+        found: list[Any] = []
+        for first in range(0, len(wanted), _PIECE):
+            piece = read(tf.constant(wanted[first : first + _PIECE], tf.int64))
+            found += piece.to_list() if isinstance(piece, tf.RaggedTensor) else list(piece.numpy())
+        return found
+
+
+class View(NamedTuple):
+    """The examples of one part of a base split.
+
+    An input reads the rows from `first` to `last` of an example (equal if a row is an example), a
+    target the row `target`; `last` names the example. All are int64 `[n]`.
+    """
+
+    rows: Rows
+    first: np.ndarray
+    last: np.ndarray
+    target: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Rows, part: np.ndarray) -> "View":
+        """A view in which each row of `part` is an example."""
+        return cls(rows, part, part, part)
+
+    def __len__(self) -> int:
+        return len(self.last)
+
+    def take(self, examples: np.ndarray) -> "View":
+        """The view of some of the examples."""
+        return View(self.rows, self.first[examples], self.last[examples], self.target[examples])
+
+    def column(self, key: str) -> Column:
+        """The only column that the input or target of that key asked for."""
+        (column,) = self.rows.columns[key]
+        return column

@@ -1,0 +1,365 @@
+"""Dataset: the config of the data, source x inputs x target, and its opened splits."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from modelzoo.data import folds
+from modelzoo.data.bound import RESERVED, TARGET, BoundData, input_key
+from modelzoo.data.columns import Bad, BadExample, Rows, View, Wanted
+from modelzoo.data.inputs.input import Input, Store
+from modelzoo.data.slices import part_by_hash, split_name, split_slice
+from modelzoo.data.sources.source import ROLES, MissingSplitError, OpenSource, Source
+from modelzoo.data.split import Split, bad_example, example_names
+from modelzoo.data.targets.target import Target
+from modelzoo.fields.errors import UserError
+
+_SPLIT_BY = "split_by"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Examples to train and evaluate on: a source, what a model sees, and what it learns.
+
+    Splits are named as TFDS names them: "train", "train[:90%]", "test[-500:]".
+
+    Attributes:
+        source: where the rows come from.
+        inputs: what a model sees: one input, or several by name.
+        target: what is learned; None if the data is only predicted on.
+        train_split: the examples to train on; "auto" is the source's "train".
+        validation_split: the examples to evaluate on during training; "auto" is the source's
+            "validation", "val", "valid" or "dev" if it has one of them; None for none.
+        test_split: the examples to evaluate on at the end; "auto" is the source's "test" if it has
+            one; None for none.
+        split_by: columns whose values a slice hashes in place of the first input; examples equal in
+            them are never parted. () for groups, or else the first input.
+        fold: (number from 1, count, seed) of a fold of cross-validation, which `modelzoo train
+            --folds` sets with `test_split` equal to `train_split`: the test split is the fold's part
+            of these examples, the training split the rest. See `modelzoo.data.folds`.
+        on_bad: what a bad example causes, such as a corrupt image, a malformed line or an empty
+            text: "error" names it, "skip" leaves it out and counts it.
+        on_long: what a sequence longer than the longest of its lengths causes in the training split:
+            "cut" truncates it, "skip" leaves the example out and counts it. Other splits are always
+            truncated; references for metrics never are.
+    """
+
+    source: Source
+    inputs: Input | dict[str, Input]
+    target: Target | None = None
+    train_split: str = "auto"
+    validation_split: str | None = "auto"
+    test_split: str | None = "auto"
+    split_by: tuple[str, ...] = ()
+    fold: tuple[int, int, int] | None = None
+    on_bad: Literal["error", "skip"] = "error"
+    on_long: Literal["cut", "skip"] = "cut"
+
+    def __post_init__(self):
+        self.check()
+
+    def check(self) -> None:
+        """Raises ValueError for a field that does not fit the others."""
+        named = self.named_inputs
+        wrong = [name for name in named if name in RESERVED or (name and not name.isidentifier())]
+        if not named or wrong:
+            raise ValueError(
+                "inputs must be an input, or inputs by names that are identifiers and none of "
+                f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}"
+            )
+        if self.target is not None:
+            kinds = self.target.input_kinds
+            if kinds is not None and not any(one.kind in kinds for one in named.values()):
+                got = ", ".join(one.kind for one in named.values())
+                raise ValueError(
+                    f"target {type(self.target).__name__} needs an input of kind "
+                    f"{' or '.join(kinds)}, got {got}"
+                )
+            self.target.check(named)
+        if self.split_by and self.source.sliced == "stored":
+            raise ValueError(
+                f"split_by must be () for {type(self.source).__name__}, whose slices are of stored "
+                f"positions, got {self.split_by}"
+            )
+        if self.fold is None:
+            return
+        folds.check(self.fold)
+        if self.test_split != self.train_split:
+            raise ValueError(
+                f"test_split must be train_split, {self.train_split!r}, with a fold, which holds "
+                f"out a part of it, got {self.test_split!r}"
+            )
+        if self.on_long == "skip":
+            raise ValueError(
+                f"on_long must be 'cut' with a fold, got {self.on_long!r}: every example is held "
+                "out once"
+            )
+        for name, one in named.items():
+            if one.split_key == "time" and getattr(self.source, "group", None) is None:
+                raise ValueError(
+                    f"source.group must name the column of the series that folds are made of where "
+                    f"rows of {input_key(name)} follow each other in time, got None"
+                )
+
+    @property
+    def named_inputs(self) -> dict[str, Input]:
+        """The inputs by name; "" is the name of the only one."""
+        return self.inputs if isinstance(self.inputs, dict) else {"": self.inputs}
+
+    def open(self, bound: BoundData | None = None) -> "OpenData":
+        """Opens the source; splits are read when they are asked for.
+
+        Args:
+            bound: what was learned from other data, such as a run's, which is then used as it is;
+                None learns from the training split.
+
+        Raises:
+            UserError: something is missing or malformed.
+        """
+        return OpenData(self, bound)
+
+
+class OpenData:
+    """Opened data: reads each base split once for all roles."""
+
+    def __init__(self, data: Dataset, bound: BoundData | None = None):
+        self.data = data
+        self._given = bound
+        self._source = data.source.open()
+        self._rows: dict[str, Rows] = {}
+        # Base splits in use by any role, which class names are collected from.
+        self._used = {
+            split_name(text) for role in ROLES if (text := self._text(role, missing_ok=True))
+        }
+
+    @functools.cached_property
+    def bound(self) -> BoundData:
+        """What the data knows; learned from the training split unless given."""
+        if self._given is not None:
+            return self._given
+        train = self._view("train")
+        inputs = {
+            name: config.fit(train, input_key(name), self.data.target)
+            for name, config in self.data.named_inputs.items()
+        }
+        target = None
+        if self.data.target is not None:
+            used = [self._base(name) for name in sorted(self._used)]
+            keyed = {input_key(name): bound for name, bound in inputs.items()}
+            target = self.data.target.fit(train, used, TARGET, keyed)
+        found = BoundData(inputs, target)
+        _check_buckets(found)
+        return found
+
+    def has(self, role: str) -> bool:
+        """Whether there is a split for a role: "train", "validation" or "test"."""
+        return self._text(role, missing_ok=True) is not None
+
+    def split(self, name: str) -> Split:
+        """Opens a split by its role ("train", "validation", "test") or its text ("train[:9]").
+
+        With a fold the roles "train" and "test" are its parts.
+
+        Raises:
+            UserError: it is missing, empty or has a bad example.
+        """
+        bound, view = self.bound, self._view(name)
+        on_bad, key_of = self.data.on_bad, input_key
+        whole = name == "train" and bound.wants_whole
+        stores: dict[str, Store] = {
+            key_of(k): one.open(view, key_of(k), on_bad, whole) for k, one in bound.inputs.items()
+        }
+        if bound.target is not None and TARGET in view.rows.columns:
+            lazy = any(store.lazy for store in stores.values())
+            stores[TARGET] = bound.target.open(view, TARGET, stores, lazy)
+        skipped = [bad for bad in view.rows.bad if bad.split in (None, view.rows.split)]
+        good = np.ones(len(view), bool)
+        for store in stores.values():
+            if store.good is None:
+                continue
+            for example in np.flatnonzero(good & ~store.good):
+                place = view.rows.place(int(view.last[example]))
+                bad = Bad(view.rows.split, place, store.reasons[int(example)])
+                if on_bad == "error":
+                    raise UserError(bad_example(bad.place, bad.reason))
+                skipped.append(bad)
+            good &= store.good
+        remarks = [remark for store in stores.values() for remark in store.remarks]
+        cuts = [store.cut for store in stores.values() if store.cut is not None]
+        long = np.logical_or.reduce(cuts) & good if cuts else np.zeros(len(view), bool)
+        longest = bound.buckets.label(-1)
+        if self.data.on_long == "skip" and name == "train":
+            for example in np.flatnonzero(long):
+                place = view.rows.place(int(view.last[example]))
+                skipped.append(Bad(view.rows.split, place, f"has more than {longest} tokens"))
+            good &= ~long
+        elif long.any():
+            remarks.append(
+                f"{long.sum():,} of {good.sum():,} examples are truncated to {longest} tokens"
+            )
+        if not good.any():
+            raise UserError(
+                f"{view.rows.where}: none of the {len(view):,} examples of {name!r} can be used"
+                + (f", the first: {skipped[0].place}: {skipped[0].reason}" if skipped else "")
+            )
+        return Split(bound, view, stores, np.flatnonzero(good), skipped, remarks)
+
+    # From a split's name to its examples.
+
+    def _text(self, name: str, missing_ok: bool = False) -> str | None:
+        """The text of a split, such as "train[:90%]"; None for a role without a split."""
+        if name not in ROLES:
+            return name
+        text = getattr(self.data, f"{name}_split")
+        if text == "auto":
+            there = self._source.split_names
+            text = next((split for split in ROLES[name] if split in there), None)
+            if text is None and name == "train":
+                raise UserError(
+                    f"{self._source.missing('train')}; set config.data.train_split to one of them"
+                )
+        if text is None and not missing_ok:
+            raise UserError(
+                f"there is no {name} split: name one, such as "
+                f"config.data.{name}_split='train[90%:]'"
+            )
+        return text
+
+    def _view(self, name: str) -> View:
+        """The examples of a split, of a fold its part."""
+        text = self._text(name)
+        base = split_name(text)
+        if base not in self._source.split_names:
+            error = self._source.missing(base)
+            if name not in ROLES:
+                raise error
+            key = f"config.data.{name}_split"
+            hint = f"set {key}" if name == "train" else f"set {key}=none to do without, or set it"
+            raise MissingSplitError(f"{error}; {hint} to a split that exists")
+        rows = self._base(base)
+        view = self._examples(rows, text)
+        if self.data.fold is None or name not in ("train", "test"):
+            return view
+        trained, held_out = self._fold_parts(view)
+        return view.take(trained if name == "train" else held_out)
+
+    def _base(self, name: str) -> Rows:
+        """A base split, parsed; each is read once."""
+        if name not in self._rows:
+            splits = sorted({name, *self._used} & set(self._source.split_names) - set(self._rows))
+            for split, rows in self._source.read(self._wanted, splits).items():
+                self._rows[split] = self._parsed(rows)
+        return self._rows[name]
+
+    @functools.cached_property
+    def _wanted(self) -> tuple[Wanted, ...]:
+        """What inputs and target ask of the source, with the columns resolved."""
+        fields: dict[str, Input | Target] = {
+            input_key(name): one for name, one in self.data.named_inputs.items()
+        }
+        if self.data.target is not None:
+            fields[TARGET] = self.data.target
+        wanted = [_resolved(self._source, one.wanted(key)) for key, one in fields.items()]
+        if self.data.split_by:
+            forms = ("text", "number", "class")
+            wanted.append(Wanted(_SPLIT_BY, self.data.split_by, "", forms, many=True))
+        return tuple(wanted)
+
+    def _parsed(self, rows: Rows) -> Rows:
+        """The rows with what inputs and target made of their cells; bad ones are reported."""
+        inputs = {input_key(name): one for name, one in self.data.named_inputs.items()}
+        for key, one in inputs.items():
+            rows = dataclasses.replace(rows, parsed={**rows.parsed, key: one.parse(rows, key)})
+        if self.data.target is not None and TARGET in rows.columns:
+            parsed = self.data.target.parse(rows, TARGET, inputs)
+            rows = dataclasses.replace(rows, parsed={**rows.parsed, TARGET: parsed})
+        bad = list(rows.bad)
+        for row in np.flatnonzero(~_usable(rows)):
+            reason = next(
+                str(values[row])
+                for values in rows.parsed.values()
+                if values is not None and isinstance(values[row], BadExample)
+            )
+            bad.append(Bad(rows.split, rows.place(int(row)), reason))
+        if bad and self.data.on_bad == "error":
+            raise UserError(bad_example(bad[0].place, bad[0].reason))
+        return dataclasses.replace(rows, bad=tuple(bad))
+
+    def _examples(self, rows: Rows, text: str) -> View:
+        """The examples of a slice: rows by hash, by stored position, or windows in time."""
+        source, usable = self.data.source, _usable(rows)
+        first_name, first = next(iter(self.data.named_inputs.items()))
+        if source.sliced == "stored":
+            part = np.arange(len(rows))[split_slice(text, len(rows))]
+            part = part[usable[part]]
+        else:
+            good = np.flatnonzero(usable)
+            if not len(good):
+                raise MissingSplitError(f"{rows.where} has no good example in {rows.split!r}")
+            if first.split_key == "time":
+                part = good[split_slice(text, len(good))]
+            else:
+                keys = self._split_keys(rows, input_key(first_name), first, good)
+                part = good[part_by_hash(text, keys)]
+                part = np.sort(part) if source.ordered == "stored" else part
+        windowed = [
+            (name, one) for name, one in self.data.named_inputs.items() if one.split_key == "time"
+        ]
+        name, one = windowed[0] if windowed else (first_name, first)
+        view = one.view(rows, part, input_key(name))
+        if not len(view):
+            raise UserError(f"{rows.where}: the split {text!r} has no {first.noun}")
+        return view
+
+    def _split_keys(self, rows: Rows, key: str, first: Input, good: np.ndarray) -> Sequence[str]:
+        """What a hash slice hashes, of each good row."""
+        if self.data.split_by:
+            columns = [rows.values(column, good) for column in rows.columns[_SPLIT_BY]]
+            return ["\0".join(map(str, cells)) for cells in zip(*columns, strict=True)]
+        if rows.groups is not None:
+            return [rows.groups[row] for row in good]
+        parsed, names = rows.parsed[key], example_names(rows)
+        if first.split_key == "id" or parsed is None:
+            return [names[row] for row in good]
+        return [value if isinstance(value := parsed[row], str) else repr(value) for row in good]
+
+    def _fold_parts(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """The examples that the fold trains on, and those that it holds out."""
+        classes, names = None, ()
+        if self.data.target is not None:
+            used = [self._base(name) for name in sorted(self._used)]
+            found = self.data.target.stratify(view, used, TARGET)
+            classes, names = found if found is not None else (None, ())
+        groups = view.rows.groups
+        if groups is not None:
+            groups = [groups[row] for row in view.last]
+        return folds.parts(self.data.fold, len(view), classes, names, groups)
+
+
+def _usable(rows: Rows) -> np.ndarray:
+    """Which rows no input and no target found bad, bool `[n]`."""
+    usable = np.ones(len(rows), bool)
+    for values in rows.parsed.values():
+        if values is not None and not isinstance(values, np.ndarray):
+            usable &= np.array([not isinstance(value, BadExample) for value in values], bool)
+    return usable
+
+
+def _resolved(source: OpenSource, wanted: Wanted) -> Wanted:
+    """The wanted columns by name; an error if there are too many."""
+    columns = wanted.columns or source.default_columns(wanted)
+    if len(columns) > 1 and not wanted.many:
+        raise UserError(
+            f"config.data.{wanted.key}.columns must name one column, got {', '.join(columns)}"
+        )
+    return dataclasses.replace(wanted, columns=columns)
+
+
+def _check_buckets(bound: BoundData) -> None:
+    try:
+        bound.buckets  # noqa: B018 (computed once, and checked)
+    except ValueError as error:
+        raise UserError(f"config.data: {error}") from None

@@ -1,0 +1,1 @@
+"""Sources: rows and columns by name, and how they split."""

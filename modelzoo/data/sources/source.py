@@ -1,0 +1,79 @@
+"""The base of all sources."""
+
+import abc
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar, Literal
+
+from modelzoo.data.columns import Rows, Wanted
+from modelzoo.fields.errors import UserError
+
+ROLES = {
+    "train": ("train",),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test",),
+}
+"""Names of the base splits that "auto" looks for, by role, the preferred one first."""
+
+
+class MissingSplitError(UserError):
+    """The source has no split of that name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source(abc.ABC):
+    """Where examples come from: rows and columns by name.
+
+    A subclass is a config. `open` reads nothing that `OpenSource` does not need.
+    """
+
+    sliced: ClassVar[Literal["hash", "stored"]] = "hash"
+    """Whether a slice is a range of hashes or of stored positions."""
+
+    ordered: ClassVar[Literal["hash", "stored"]] = "hash"
+    """Whether the examples of a split come in the order of their hashes or in stored order."""
+
+    @abc.abstractmethod
+    def open(self) -> "OpenSource":
+        """Opens the source.
+
+        Raises:
+            UserError: the source cannot be read.
+        """
+
+
+class OpenSource(abc.ABC):
+    """An opened source; immutable."""
+
+    @property
+    @abc.abstractmethod
+    def split_names(self) -> tuple[str, ...]:
+        """Names of the base splits."""
+
+    def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
+        """The columns of an input or target whose config names none."""
+        return (wanted.default,)
+
+    @abc.abstractmethod
+    def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
+        """Reads base splits, each once for all roles.
+
+        Args:
+            wanted: what inputs and targets ask for, with resolved columns.
+            splits: names of the base splits in use, all in `split_names`.
+
+        Raises:
+            UserError: a column is missing, or has no form that is accepted.
+        """
+
+    def missing(self, split: str) -> MissingSplitError:
+        """The error for a base split that does not exist."""
+        return MissingSplitError(
+            f"{self.where} has no split {split!r}; it has "
+            f"{', '.join(self.split_names) or 'none'}, and slices of them such as 'train[:80%]'"
+        )
+
+    @property
+    @abc.abstractmethod
+    def where(self) -> str:
+        """The source in messages, such as "table train.csv"."""

@@ -1,0 +1,1 @@
+"""Targets: from columns to labels."""

@@ -1,0 +1,110 @@
+"""The bases of all targets: the config, what it learned from the data, and an opened split."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from modelzoo.data.columns import Rows, Tensors, View
+from modelzoo.data.inputs.input import BoundInput, Change, Field, Input, Store
+from modelzoo.fields.input_specs import InputSpec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target(Field):
+    """What is learned about an example; a subclass is the config of one kind."""
+
+    kind: ClassVar[str]
+    """Name of the kind in messages, such as "a class"."""
+    input_kinds: ClassVar[tuple[str, ...] | None] = None
+    """Kinds of inputs that it points into; None for any."""
+
+    def check(self, inputs: Mapping[str, Input]) -> None:
+        """Raises FieldError or ValueError if the target does not fit the inputs."""
+
+    @abc.abstractmethod
+    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
+        """One value per row, or a BadExample; None if cells are read later.
+
+        `rows.parsed` has what the inputs, by key, made of their cells.
+        """
+
+    def stratify(
+        self, view: View, used: Sequence[Rows], key: str
+    ) -> tuple[np.ndarray, tuple[str, ...]] | None:
+        """Class of each example, int64 `[n]`, and class names, for stratified folds; else None."""
+        return None
+
+    @abc.abstractmethod
+    def fit(
+        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
+    ) -> "BoundTarget":
+        """Learns names from all base splits in use, and the rest from the training examples."""
+
+    @abc.abstractmethod
+    def load(
+        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
+    ) -> "BoundTarget":
+        """Rebuilds what `BoundTarget.save` wrote to the folder and returned."""
+
+
+class BoundTarget(abc.ABC):
+    """A target with what it learned from the training data; immutable.
+
+    Attributes:
+        config: the target's config.
+        names: names of the classes, tags or values; () if it has none.
+        noun: what the names are, in the plural.
+    """
+
+    config: Target
+    names: tuple[str, ...] = ()
+    noun: str
+
+    @abc.abstractmethod
+    def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
+        """Opens a view; with `lazy`, labels may stay in records that are read for the inputs."""
+
+    def model_specs(self) -> dict[str, InputSpec]:
+        """Named inputs of the model that come from the target, such as what a decoder reads."""
+        return {}
+
+    @abc.abstractmethod
+    def features(self, raw: Tensors, change: Change | None) -> Tensors:
+        """Raw tensors to the batch's, such as `label`."""
+
+    def align(self, other: "BoundTarget") -> Callable[[Tensors], Tensors]:
+        """Maps batches labelled by another target of this kind to this one's names.
+
+        Raises:
+            UserError: it is of another kind, or has names that this one does not know.
+        """
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def label_to_json(self, label: Any) -> Any:
+        """The label of one example as a JSON value, such as the name of its class."""
+
+    def references(self, view: View, key: str) -> Sequence[tuple[str, ...]] | None:
+        """The target texts of each example, whole, for metrics; None without texts."""
+        return None
+
+    @property
+    def widths(self) -> tuple[int, ...] | None:
+        """The lengths that a sequence is padded to; None if it has no length."""
+        return None
+
+    def describe(self) -> str:
+        """Such as "10 classes"."""
+        return f"{len(self.names)} {self.noun}"
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """What was learned, as JSON values; writes what is no JSON to the folder."""
+        return {"names": list(self.names)}
+
+    def fingerprint(self) -> bytes:
+        """Distinguishes targets that learned something else, beyond their JSON values."""
+        return b""
