@@ -1,26 +1,28 @@
-"""Single-label classification: its loss, its scores, and the head of every task that learns it.
+"""Classification: one class for each example, its loss and its metrics.
 
-Loss and counts are sums that add up over any split of the data.
-
-Shapes: `logits` `[..., classes]`, `labels` (integers) and `weights` `[...]`. Weights are those of
-the examples; one of weight 0 (a padding row) counts nowhere.
+Shapes of the functions: `logits` `[..., classes]`, `labels` (integers) and `weights` `[...]`. An
+example of weight 0, such as padding, counts nowhere.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.data.bound import BoundData
+from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks.base import BoundTask, TaskConfig
 from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.ranking import class_roc_auc, ratio
-from modelzoo.tasks.task import Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.views import mean_softmax
 
 TOP = 5
+_MOST_RANKED = 100
+"""Most classes whose probabilities are kept for ROC curves: they take memory and time."""
 
 
 def loss(
@@ -32,8 +34,8 @@ def loss(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Weighted sum of the cross-entropies in nats, and sum of the weights, both scalars.
 
-    In float64 where the logits are, else in float32. An example weighs its own weight times the
-    class weight of its label. With label smoothing e the target is (1 - e) on the label plus e / K
+    Computes in float64 if the logits are, else in float32. The weight of an example is multiplied
+    by the class weight of its label. With label smoothing e the target is (1 - e) on the label plus e / K
     on every one of the K classes (Szegedy et al. 2016, section 7).
     """
     losses, _ = cross_entropy(logits, labels, label_smoothing)
@@ -43,11 +45,11 @@ def loss(
     return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
 
 
-def label_parts(batch: dict[str, tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """The labels of a batch and their weights; of a mixed one both labels of each row.
+def label_parts(batch: Tensors) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """The labels of a batch and their weights; a mixed batch has two labels per row.
 
-    There `mix` (float32 `[n]`) is the share of the row's `weight` that belongs to `label`, the
-    rest is that of `label_2`.
+    Then `mix` (float32 `[n]`) is the share of the row's `weight` that belongs to `label`; the rest
+    belongs to `label_2`.
     """
     labels, weights = batch["label"], batch["weight"]
     if "mix" not in batch:
@@ -56,15 +58,15 @@ def label_parts(batch: dict[str, tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]
     return [(labels, own), (batch["label_2"], weights - own)]
 
 
-def sums(
+def metric_sums(
     logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, training: bool = False
 ) -> dict[str, tf.Tensor]:
-    """Weighted counts: `correct` and `weight`, and where not `training` also the following.
+    """Weighted counts: `correct`, `weight` and, outside of training, `loss`, `top5`, `confusion`.
 
-    `loss` is the plain cross-entropy, without smoothing and class weights, so that runs that
-    differ in these can be compared; `top5` (only with more than five classes) counts the labels
-    among the five best, the lower class first among equals; `confusion` is `[classes, classes]`,
-    a row for each label and a column for each prediction.
+    `loss` is the cross-entropy without smoothing and class weights, so that runs that differ in
+    these can be compared; `top5` (only with more than five classes) counts the labels among the
+    five best, ties in favour of the lower class; `confusion` is `[classes, classes]`, a row per
+    label and a column per prediction.
     """
     logits = _wide(logits)
     labels = tf.cast(labels, tf.int32)
@@ -91,32 +93,32 @@ def sums(
     return result
 
 
-def scores(
-    sums: dict[str, np.ndarray],
+def metrics(
+    sums: Mapping[str, np.ndarray],
     class_names: Sequence[str],
-    collected: dict[str, np.ndarray] | None = None,
-    more: bool = False,
+    per_example: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Scores from the summed counts of `sums`, as JSON values.
+    """Metrics from the counts of `metric_sums`, as JSON values.
 
-    `loss`, `accuracy`, `top5_accuracy`, `macro_precision`, `macro_recall`, `macro_f1`, `per_class`
-    (class name -> `precision`, `recall`, `f1`, `support`) and `confusion` (a row for each label).
-    Where nothing was predicted as a class its precision is 0, where it has no example its recall
-    is. The macro averages are over the classes that occur as a label or as a prediction. All of
-    this is what scikit-learn gives with `sample_weight` and `zero_division=0`.
+    `loss`, `accuracy`, `top5_accuracy`, `macro_` and `micro_` `precision`, `recall` and `f1`,
+    `per_class` (class name -> `precision`, `recall`, `f1`, `support`) and `confusion` (a row per
+    label). A class that is never predicted has precision 0, one without examples recall 0. Macro
+    averages are over the classes that occur as a label or as a prediction. These are the values of
+    scikit-learn with `sample_weight` and `zero_division=0`.
 
-    With `more` also `micro_precision`, `micro_recall` and `micro_f1`, each of which is the
-    accuracy; and where `scores` (`[n, classes]`), `label` and `weight` of every example were
-    collected also `roc_auc`: of two classes that of the second, of more the mean of each class's
-    against the others, over the classes that occur; 0 where only one does.
+    With `probabilities` (`[n, classes]`), `label` and `weight` of every example also `roc_auc`: of
+    two classes that of the second, of more the mean over the classes that occur, each against the
+    others; 0 if only one occurs.
 
-    From the fewer counts of training come fewer scores. Raises UserError where no example had a
-    weight.
+    The fewer counts of training give fewer metrics.
+
+    Raises:
+        UserError: no example has a positive weight.
     """
     weight = float(sums["weight"])
     if not weight > 0:
         raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to score"
+            "no example with a positive weight was evaluated: there is nothing to measure"
         )
     means = {"loss": "loss", "accuracy": "correct", "top5_accuracy": "top5"}
     result = {name: float(sums[key]) / weight for name, key in means.items() if key in sums}
@@ -133,12 +135,13 @@ def scores(
     occurring = support + predicted > 0
     for name, of_classes in values.items():
         result[f"macro_{name}"] = float(of_classes[occurring].mean())
-    if more:
-        result |= {f"micro_{name}": result["accuracy"] for name in values}
-    if more and collected:
-        ranked, weights = (np.asarray(collected[k], np.float64) for k in ("scores", "weight"))
-        labels = np.eye(len(class_names))[np.asarray(collected["label"], np.int64)]
-        # Of two classes the first has the same, but for what float32 rounds to 1.
+    result |= {f"micro_{name}": result["accuracy"] for name in values}
+    if per_example:
+        ranked, weights = (
+            np.asarray(per_example[k], np.float64) for k in ("probabilities", "weight")
+        )
+        labels = np.eye(len(class_names))[np.asarray(per_example["label"], np.int64)]
+        # The first of two classes has the same, except where float32 rounds to 1.
         first = 1 if len(class_names) == 2 else 0
         result["roc_auc"] = class_roc_auc(ranked[:, first:], labels[:, first:], weights)[1]
     values["support"] = support
@@ -155,27 +158,30 @@ def _wide(logits):
     return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
 
-def _probabilities(logits):
+def to_probabilities(logits):
     return tf.cast(tf.nn.softmax(logits), tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassTargets(TaskConfig):
-    """Fields of every task that learns one class.
+class Classification(TaskConfig):
+    """Learns one class for each example.
 
-    label_smoothing: share of the target that is spread evenly over all classes, in training only.
-    class_weights: a factor for each class, in the order of the classes, on the weight of its
-        examples in training; the evaluation is not weighted by class.
-    loss: "categorical" has one output of the model for each class; "binary", for two classes, has
-        one, of which the second class's probability is the sigmoid.
+    Attributes:
+        label_smoothing: share of the target that is spread evenly over all classes, in training
+            only.
+        class_weights: one factor per class, in the order of the classes, on the weight of its
+            examples in training; evaluation is not weighted by class.
+        loss: "categorical" gives the model one output per class; "binary", for two classes, gives
+            it one, whose sigmoid is the probability of the second class.
     """
+
+    targets = (ClassLabel,)
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
     loss: Literal["categorical", "binary"] = "categorical"
 
     def __post_init__(self):
-        super().__post_init__()
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         weights = self.class_weights
@@ -184,104 +190,111 @@ class ClassTargets(TaskConfig):
                 f"class_weights must be numbers >= 0 and not all of them 0, got {weights}"
             )
 
+    def objective(self, data: BoundData) -> "ClassificationObjective":
+        return ClassificationObjective(self, data)
 
-class ClassificationHead(BoundTask):
-    """The part of a task that is about one class for each example."""
+    def serving(self, data: BoundData) -> "ClassificationServing":
+        return ClassificationServing(data.target.names)
 
-    targets = "class"
-    things = "classes"
+
+class ClassificationObjective(Objective):
+    """Cross-entropy, accuracy and their kind."""
+
     headline = ("loss", "accuracy")
 
-    def __init__(self, config: ClassTargets, spec: Any):
-        super().__init__(config, spec)
-        config.check_lengths(spec.num_classes, "classes", "class_weights")
-        if config.loss == "binary" and spec.num_classes != 2:
+    def __init__(self, config: Classification, data: BoundData):
+        super().__init__(data)
+        self.config = config
+        self.names = data.target.names
+        config.check_count(data, "class_weights")
+        if config.loss == "binary" and len(self.names) != 2:
             raise UserError(
-                f"config.task.loss=binary is of two classes, the data has {spec.num_classes}"
+                f"config.task.loss=binary needs two classes, the data has {len(self.names)}"
             )
+        self.num_outputs = 1 if config.loss == "binary" else len(self.names)
+        self.ranks = len(self.names) <= _MOST_RANKED
 
-    @property
-    def num_outputs(self) -> int:
-        return 1 if self.config.loss == "binary" else self.spec.num_classes
+    def run(self, model: keras.Model, batch: Tensors, training: bool = False) -> tf.Tensor:
+        """Logits `[..., classes]`; 0 for the first class beside the output of a binary model.
 
-    def logits(self, model: keras.Model, fed: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """`[..., classes]`; a binary model's one output beside the first class's zero.
-
-        The softmax of these is the output's sigmoid, and their cross-entropy the binary one.
+        Their softmax is the output's sigmoid, and their cross-entropy the binary one.
         """
-        logits = super().logits(model, fed, training)
+        logits = super().run(model, batch, training)
         if self.config.loss == "binary":
             return tf.concat([tf.zeros_like(logits), logits], axis=-1)
         return logits
 
+    def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
+        """Logits of the mean of the views' probabilities."""
+        return mean_softmax(shares, logits)
+
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         """Smoothed, class-weighted cross-entropy: its sum and the sum of the weights, scalars.
 
-        Of a mixed batch it is that against both labels of each row, as its weight is divided
-        between them.
+        A row of a mixed batch has the losses of both its labels, between which its weight is
+        divided.
         """
         options = (self.config.label_smoothing, self.config.class_weights)
         parts = [loss(outputs["logits"], *part, *options) for part in self.parts(outputs, batch)]
         losses, weights = zip(*parts, strict=True)
         return tf.add_n(losses), tf.add_n(weights)
 
-    def sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
-        """The counts of `modelzoo.tasks.classification.sums`.
+    def metric_sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
+        """The counts of the function `metric_sums`.
 
-        Of a mixed batch a prediction counts as correct by the share of the label that it hits.
+        In a mixed batch a prediction is correct by the share of the label that it hits.
         """
-        parts = [sums(outputs["logits"], *part, training) for part in self.parts(outputs, batch)]
+        logits = outputs["logits"]
+        parts = [metric_sums(logits, *part, training) for part in self.parts(outputs, batch)]
         return {name: tf.add_n([part[name] for part in parts]) for name in parts[0]}
 
     def parts(self, outputs: Tensors, batch: Tensors) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        """Labels and weights, of which each logit has all."""
+        """Labels and weights, each pair for all logits."""
         return label_parts(batch)
 
-    def collected(self, outputs: Tensors, batch: Tensors) -> Tensors:
-        """For ROC curves `scores` as they are served, `label` and `weight`; nothing of images."""
-        if not self.more_scores:
+    def per_example(self, outputs: Tensors, batch: Tensors) -> Tensors:
+        """`probabilities`, `label` and `weight` for ROC curves; nothing with many classes."""
+        if not self.ranks:
             return {}
-        scores = _probabilities(outputs["logits"])
-        return {"scores": scores, "label": batch["label"], "weight": batch["weight"]}
+        probabilities = to_probabilities(outputs["logits"])
+        return {"probabilities": probabilities, "label": batch["label"], "weight": batch["weight"]}
 
-    def scores(
-        self, sums: dict[str, np.ndarray], collected: dict[str, np.ndarray] | None = None
+    def metrics(
+        self, metric_sums: Mapping[str, np.ndarray], per_example: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The scores of `modelzoo.tasks.classification.scores`."""
-        return scores(sums, self.spec.class_names, collected, self.more_scores)
+        return metrics(metric_sums, self.names, per_example)
 
-    def served(self, outputs: Tensors) -> Tensors:
+
+class ClassificationServing(Serving):
+    """Serves `classes` and `scores`, as TF Serving's Classify expects them."""
+
+    def __init__(self, names: tuple[str, ...]):
+        self.names = names
+
+    def to_serving(self, outputs: Tensors) -> Tensors:
         """`classes` (string `[n]`: the name of the best class) and `scores`.
 
         `scores` are float32 `[n, classes]`, probabilities in the order of the classes.
         """
         logits = outputs["logits"]
-        classes = tf.gather(tf.constant(self.spec.class_names), tf.argmax(logits, axis=-1))
-        return {"classes": classes, "scores": _probabilities(logits)}
+        classes = tf.gather(tf.constant(self.names), tf.argmax(logits, axis=-1))
+        return {"classes": classes, "scores": toto_probabilities(logits)}
 
-    def outputs_of(self, served: dict[str, np.ndarray]) -> Tensors:
-        """`logits` up to a constant for each example.
+    def from_serving(self, served: Mapping[str, np.ndarray]) -> Tensors:
+        """`logits`, up to a constant per example.
 
-        A probability that float32 rounds to 0 is taken for the smallest one above it.
+        A probability that float32 rounds to 0 counts as the smallest one above it.
         """
         scores = np.maximum(served["scores"], np.finfo(np.float32).tiny)
         return {"logits": tf.constant(np.log(scores))}
 
-    def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
+    def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
         """`class` and its `probability`; `top` is a list of these, the best first."""
         scores = served["scores"]
         answer = {"class": str(served["classes"]), "probability": float(scores.max())}
         if top is not None:
             answer["top"] = [
-                {"class": self.spec.class_names[i], "probability": float(scores[i])}
+                {"class": self.names[i], "probability": float(scores[i])}
                 for i in (-scores).argsort(kind="stable")[:top]
             ]
         return answer
-
-    def truth(self, label: np.ndarray) -> str:
-        """The name of the class."""
-        return self.spec.class_names[label]
-
-    def _aligned(self, labels: tf.Tensor, given: tuple[str, ...]) -> tf.Tensor:
-        numbers = [self.spec.class_names.index(name) for name in given]
-        return tf.gather(tf.constant(numbers, tf.int64), labels)

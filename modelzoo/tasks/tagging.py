@@ -1,21 +1,26 @@
-"""Multi-label classification, where an example has any number of classes: loss, scores, head.
+"""Tagging: any number of tags for each example, their loss and metrics.
 
-Shapes: `logits` and `labels` (float, 0 to 1) `[n, classes]`, `weights` `[n]`, of the examples; one
-of weight 0 counts nowhere. Scores are what scikit-learn gives with `sample_weight` and
-`zero_division=0`, where every tag occurs.
+Shapes of the functions: `logits` and `labels` (float, 0 to 1) `[n, classes]`, `weights` `[n]`. An
+example of weight 0 counts nowhere. Metrics are those of scikit-learn with `sample_weight` and
+`zero_division=0` if every tag occurs.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.data.bound import BoundData
+from modelzoo.data.targets.tags import Tags
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks.base import BoundTask, TaskConfig
 from modelzoo.tasks.ranking import average_precision, class_roc_auc, ratio
-from modelzoo.tasks.task import Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.views import mean_sigmoid
+
+_MOST_RANKED = 100
+"""Most tags whose ROC curves are computed: they take time."""
 
 
 def loss(
@@ -27,9 +32,9 @@ def loss(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Weighted sum of the binary cross-entropies in nats, and sum of the weights, both scalars.
 
-    That of an example is the mean over its tags, so that a learning rate does not depend on how
-    many there are. With label smoothing e a target y becomes (1 - e) y + e / 2. Of each tag the
-    term of what is present, -y log p, is multiplied by its positive weight; no weight is.
+    The loss of an example is the mean over the tags, so that a learning rate does not depend on
+    their number. With label smoothing e a target y becomes (1 - e) y + e / 2. The positive weight
+    of a tag multiplies the term of its presence, -y log p, and no example's weight.
     """
     labels = tf.cast(labels, logits.dtype)
     if label_smoothing:
@@ -43,12 +48,12 @@ def loss(
     return tf.reduce_sum(tf.reduce_mean(losses, axis=-1) * weights), tf.reduce_sum(weights)
 
 
-def probabilities(logits: tf.Tensor) -> tf.Tensor:
-    """What is served and thresholded: float32."""
+def to_probabilities(logits: tf.Tensor) -> tf.Tensor:
+    """Probabilities as they are served and compared with the threshold: float32."""
     return tf.cast(tf.sigmoid(logits), tf.float32)
 
 
-def sums(
+def metric_sums(
     logits: tf.Tensor,
     labels: tf.Tensor,
     weights: tf.Tensor,
@@ -57,12 +62,12 @@ def sums(
 ) -> dict[str, tf.Tensor]:
     """Weighted counts: `weight`, `exact`, `hits`, `predicted`, `support`, `loss` (not in training).
 
-    `exact` counts the examples whose tags are predicted exactly; `hits`, `predicted` and `support`
-    the tags that are both, predicted and present: `[classes]`, in training scalars over all.
+    `exact` counts the examples whose tags are all predicted right; `predicted` and `support` count
+    predicted and present tags, `hits` those that are both: `[classes]`, in training scalars.
     """
     labels = tf.cast(labels, logits.dtype)
     weights = tf.cast(weights, logits.dtype)
-    chosen = probabilities(logits) >= threshold
+    chosen = to_probabilities(logits) >= threshold
     predicted = tf.cast(chosen, logits.dtype)
     exact = tf.reduce_all(chosen == (labels >= 0.5), axis=-1)
     axis = None if training else 0
@@ -75,27 +80,29 @@ def sums(
     return result
 
 
-def scores(
-    sums: dict[str, np.ndarray],
-    collected: dict[str, np.ndarray] | None,
+def metrics(
+    sums: Mapping[str, np.ndarray],
+    per_example: Mapping[str, np.ndarray] | None,
     class_names: Sequence[str],
-    more: bool = False,
 ) -> dict[str, Any]:
-    """Scores from the counts of `sums`, and from `scores`, `label` and `weight` of every example.
+    """Metrics from the counts of `metric_sums` and the `probabilities`, `label`, `weight` of all.
 
     `loss`, `mean_average_precision` (over the tags that occur), `micro_average_precision`,
     `macro_precision`, `macro_recall`, `macro_f1` (over the tags that occur or are predicted),
     `micro_precision`, `micro_recall`, `micro_f1`, `exact_match` and `per_tag` (name ->
-    `average_precision`, `precision`, `recall`, `f1`, `support`). What has no denominator is 0. With
-    `more` also `roc_auc`, each tag's and their mean over those that some examples have not.
+    `average_precision`, `roc_auc`, `precision`, `recall`, `f1`, `support`). A ratio without a
+    denominator is 0. `roc_auc` is the mean over the tags that some examples have and others have
+    not, and is left out with many tags.
 
-    From the counts of training come those that are micro, and `exact_match`. Raises UserError
-    where no example had a weight.
+    The counts of training give the micro metrics and `exact_match`.
+
+    Raises:
+        UserError: no example has a positive weight.
     """
     weight = float(sums["weight"])
     if not weight > 0:
         raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to score"
+            "no example with a positive weight was evaluated: there is nothing to measure"
         )
     counts = [np.atleast_1d(sums[name]) for name in ("hits", "predicted", "support")]
     micro = {f"micro_{k}": float(v) for k, v in _f1(*(n.sum() for n in counts)).items()}
@@ -107,12 +114,12 @@ def scores(
     shown = support + predicted > 0
     macro = {f"macro_{k}": float(v[shown].mean()) if shown.any() else 0.0 for k, v in each.items()}
     ranked, labels, weights = (
-        np.asarray(collected[name], np.float64) for name in ("scores", "label", "weight")
+        np.asarray(per_example[name], np.float64) for name in ("probabilities", "label", "weight")
     )
     each["average_precision"] = np.array(
         [average_precision(ranked[:, k], labels[:, k], weights) for k in range(len(class_names))]
     )
-    if more:
+    if len(class_names) <= _MOST_RANKED:
         each["roc_auc"], macro["roc_auc"] = class_roc_auc(ranked, labels, weights)
     each["support"] = support
     occurring = support > 0
@@ -141,22 +148,24 @@ def _f1(hits, predicted, support):
 
 
 @dataclasses.dataclass(frozen=True)
-class TagTargets(TaskConfig):
-    """Fields of every task that learns which of a set of tags each example has, each for itself.
+class Tagging(TaskConfig):
+    """Learns which of a set of tags each example has, each tag for itself.
 
-    label_smoothing: how far the targets 0 and 1 are moved towards 1/2, as a share of the way, in
-        training only.
-    positive_weights: a factor for each tag, in the order of the tags, on the loss of the examples
-        that have it, in training only; such as how many times more have it not.
-    threshold: a tag is predicted where its probability is at least this.
+    Attributes:
+        label_smoothing: how far the targets 0 and 1 are moved towards 1/2, as a share of the way,
+            in training only.
+        positive_weights: one factor per tag, in the order of the tags, on the loss of the examples
+            that have it, in training only; such as the ratio of examples without it to those with.
+        threshold: a tag is predicted if its probability is at least this.
     """
+
+    targets = (Tags,)
 
     label_smoothing: float = 0.0
     positive_weights: tuple[float, ...] | None = None
     threshold: float = 0.5
 
     def __post_init__(self):
-        super().__post_init__()
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         weights = self.positive_weights
@@ -165,20 +174,30 @@ class TagTargets(TaskConfig):
         if not 0.0 < self.threshold < 1.0:
             raise ValueError(f"threshold must be between 0 and 1, got {self.threshold}")
 
+    def objective(self, data: BoundData) -> "TaggingObjective":
+        return TaggingObjective(self, data)
 
-class TaggingHead(BoundTask):
-    """The part of a task that is about any number of tags for each example."""
+    def serving(self, data: BoundData) -> "TaggingServing":
+        return TaggingServing(data.target.names, self.threshold)
 
-    targets = "tags"
-    things = "tags"
+
+class TaggingObjective(Objective):
+    """Binary cross-entropy of each tag, average precision and their kind."""
+
     headline = ("loss", "mean_average_precision", "micro_f1")
 
-    def __init__(self, config: TagTargets, spec: Any):
-        super().__init__(config, spec)
-        config.check_lengths(spec.num_classes, "tags", "positive_weights")
+    def __init__(self, config: Tagging, data: BoundData):
+        super().__init__(data)
+        self.config = config
+        self.names = data.target.names
+        self.num_outputs = len(self.names)
+        config.check_count(data, "positive_weights")
+
+    def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
+        """Logits of the mean of the views' probabilities."""
+        return mean_sigmoid(shares, logits)
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """The smoothed, weighted `modelzoo.tasks.tagging.loss`."""
         return loss(
             outputs["logits"],
             batch["label"],
@@ -187,52 +206,50 @@ class TaggingHead(BoundTask):
             self.config.positive_weights,
         )
 
-    def sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
-        """The counts of `modelzoo.tasks.tagging.sums`."""
+    def metric_sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
         logits, label, weight = outputs["logits"], batch["label"], batch["weight"]
-        return sums(logits, label, weight, self.config.threshold, training)
+        return metric_sums(logits, label, weight, self.config.threshold, training)
 
-    def collected(self, outputs: Tensors, batch: Tensors) -> Tensors:
-        """What the average precisions rank: `scores` as they are served, `label` and `weight`."""
-        scores = probabilities(outputs["logits"])
-        return {"scores": scores, "label": batch["label"], "weight": batch["weight"]}
+    def per_example(self, outputs: Tensors, batch: Tensors) -> Tensors:
+        """What average precision ranks: `probabilities`, `label` and `weight`."""
+        probabilities = to_probabilities(outputs["logits"])
+        return {"probabilities": probabilities, "label": batch["label"], "weight": batch["weight"]}
 
-    def scores(
-        self, sums: dict[str, np.ndarray], collected: dict[str, np.ndarray] | None = None
+    def metrics(
+        self, metric_sums: Mapping[str, np.ndarray], per_example: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The scores of `modelzoo.tasks.tagging.scores`."""
-        return scores(sums, collected, self.spec.class_names, self.more_scores)
+        return metrics(metric_sums, per_example, self.names)
 
-    def served(self, outputs: Tensors) -> Tensors:
+
+class TaggingServing(Serving):
+    """Serves `classes`, `scores` and `predicted`."""
+
+    def __init__(self, names: tuple[str, ...], threshold: float):
+        self.names = names
+        self.threshold = threshold
+
+    def to_serving(self, outputs: Tensors) -> Tensors:
         """`classes` (string: the tags' names), `scores` (float32), `predicted` (bool).
 
-        All are `[n, tags]`, in the order of the tags: each tag's name, its probability, and
-        whether that reaches the threshold.
+        All are `[n, tags]`, in the order of the tags: the name, the probability, and whether it
+        reaches the threshold.
         """
-        scores = probabilities(outputs["logits"])
-        classes = tf.tile(tf.constant([self.spec.class_names]), [tf.shape(scores)[0], 1])
-        predicted = scores >= self.config.threshold
-        return {"classes": classes, "scores": scores, "predicted": predicted}
+        scores = to_probabilities(outputs["logits"])
+        classes = tf.tile(tf.constant([self.names]), [tf.shape(scores)[0], 1])
+        return {"classes": classes, "scores": scores, "predicted": scores >= self.threshold}
 
-    def outputs_of(self, served: dict[str, np.ndarray]) -> Tensors:
-        """`logits`, from the probabilities.
-
-        Those that float32 rounds to 0 or 1 are taken for the next ones that are neither.
-        """
+    def from_serving(self, served: Mapping[str, np.ndarray]) -> Tensors:
+        """`logits`; a probability that float32 rounds to 0 or 1 counts as the next one to it."""
         kind = np.finfo(np.float32)
         scores = np.clip(served["scores"], kind.tiny, 1 - kind.epsneg)
         return {"logits": tf.constant(np.log(scores) - np.log1p(-scores))}
 
-    def answer(self, served: dict[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
-        """`tags`, the predicted ones' probabilities by name, the best first; `top` is of all."""
-        scores, names = served["scores"], self.spec.class_names
+    def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
+        """`tags`: probabilities of the predicted tags, the best first; `top` is of all tags."""
+        scores, names = served["scores"], self.names
         order = (-scores).argsort(kind="stable")
         tags = {names[i]: float(scores[i]) for i in order if served["predicted"][i]}
         if top is None:
             return {"tags": tags}
         best = [{"tag": names[i], "probability": float(scores[i])} for i in order[:top]]
         return {"tags": tags, "top": best}
-
-    def truth(self, label: np.ndarray) -> list[str]:
-        """The names of the tags."""
-        return [self.spec.class_names[i] for i in np.flatnonzero(label)]

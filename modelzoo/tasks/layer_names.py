@@ -11,11 +11,11 @@ _COUNTERS = "object_name_uids"
 
 @contextlib.contextmanager
 def counted_from_zero() -> Iterator[None]:
-    """Names what is unnamed inside as in a fresh process: `dense`, `dense_1` and so on.
+    """Names unnamed layers as in a fresh process: `dense`, `dense_1` and so on.
 
-    Keras goes on counting in a process, so that a model built twice has other variable paths the
-    second time, and checkpoints know variables by these. All else that Keras keeps, such as the
-    dtype policy, stays; afterwards the count goes on where it stood.
+    Keras counts names per process, so that a model built twice has other variable paths the second
+    time, but checkpoints are keyed by paths. Other global state of Keras, such as the dtype policy,
+    is unchanged; the count is restored on exit.
     """
     before = global_state.get_global_attribute(_COUNTERS)
     global_state.set_global_attribute(_COUNTERS, collections.defaultdict(int))

@@ -1,0 +1,92 @@
+"""Token classification: one class for each token of a text.
+
+Loss and metrics are those of classification over the tokens that have a label; each token has the
+weight of its example.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.bound import BoundData
+from modelzoo.data.targets.token_labels import TokenLabels
+from modelzoo.fields.errors import UserError
+from modelzoo.tasks.classification import (
+    Classification,
+    ClassificationObjective,
+    ClassificationServing,
+)
+from modelzoo.tasks.task import Tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenClassification(Classification):
+    """Learns one class for each token of a text; the fields are those of `Classification`."""
+
+    targets = (TokenLabels,)
+
+    def objective(self, data: BoundData) -> "TokenClassificationObjective":
+        return TokenClassificationObjective(self, data)
+
+    def serving(self, data: BoundData) -> "TokenClassificationServing":
+        return TokenClassificationServing(data.target.names)
+
+
+class TokenClassificationObjective(ClassificationObjective):
+    """Cross-entropy and accuracy of tokens."""
+
+    per_token = True
+
+    def __init__(self, config: TokenClassification, data: BoundData):
+        super().__init__(config, data)
+        self.mask_name = data.target.mask_name
+
+    def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
+        """`logits` `[n, length, classes]` and `padding_mask` (bool `[n, length]`)."""
+        mask = batch[self.mask_name]
+        return {**super().outputs(model, batch, training), "padding_mask": mask}
+
+    def parts(self, outputs: Tensors, batch: Tensors) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Labels and weights `[n, length]`, both 0 for tokens without a label."""
+        # Served outputs are padded to the longest text of their batch, labels to their bucket.
+        labels, mask = batch["label"], batch["label_mask"]
+        length = tf.shape(outputs["logits"])[1]
+        more = [[0, 0], [0, tf.maximum(length - tf.shape(labels)[1], 0)]]
+        labels, mask = tf.pad(labels, more)[:, :length], tf.pad(mask, more)[:, :length]
+        weights = tf.where(mask, batch["weight"][:, None], 0)
+        return [(tf.where(mask, labels, 0), weights)]
+
+    def per_example(self, outputs: Tensors, batch: Tensors) -> Tensors:
+        return {}
+
+
+class TokenClassificationServing(ClassificationServing):
+    """Serves `classes` and `scores` of each token."""
+
+    def to_serving(self, outputs: Tensors) -> Tensors:
+        """`classes` (string `[n, length]`) and `scores` (float32 `[n, length, classes]`).
+
+        The name of each token's best class, and all its probabilities; "" and 0 in the padding.
+        """
+        served, mask = super().to_serving(outputs), outputs["padding_mask"]
+        return {
+            "classes": tf.where(mask, served["classes"], ""),
+            "scores": tf.where(mask[..., None], served["scores"], 0.0),
+        }
+
+    def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
+        """`classes` and `probabilities`, one of each per token."""
+        if top is not None:
+            self.check_top(top)
+        real = served["classes"] != ""
+        return {
+            "classes": served["classes"][real].tolist(),
+            "probabilities": served["scores"][real].max(axis=-1, initial=0.0).tolist(),
+        }
+
+    def check_top(self, top: int, exported: bool = False) -> None:
+        raise UserError("--top is for classes and tags of an example, not of its tokens")
