@@ -13,7 +13,7 @@ from modelzoo.models.transformer import Transformer
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -39,6 +39,6 @@ def get_config() -> Experiment:
             beta_2=0.98,
             schedule=InverseSqrt(warmup="1 epoch", timescale="1 epoch"),
         ),
-        train=Train(steps="20 epochs", clip_global_norm=1.0),
-        eval=Evaluation(best_metric="f1"),
+        train=TrainConfig(steps="20 epochs", clip_global_norm=1.0),
+        eval=EvalConfig(best_metric="f1"),
     )

@@ -16,7 +16,7 @@ from modelzoo.models.resnet import ResNet
 from modelzoo.optimizers.optimizer import SGD
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -38,7 +38,7 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(
+        train=TrainConfig(
             steps="64 epochs",
             batch_size=128,
             precision="bfloat16",

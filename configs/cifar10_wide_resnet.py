@@ -13,7 +13,7 @@ from modelzoo.models.resnet import ResNet
 from modelzoo.optimizers.optimizer import SGD
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -35,6 +35,6 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(steps="200 epochs", batch_size=128),
-        eval=Evaluation(every="10 epochs"),
+        train=TrainConfig(steps="200 epochs", batch_size=128),
+        eval=EvalConfig(every="10 epochs"),
     )

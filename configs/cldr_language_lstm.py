@@ -11,7 +11,7 @@ from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers.optimizer import AdamW
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -28,6 +28,6 @@ def get_config() -> Experiment:
         task=TextClassification(label_smoothing=0.1),
         data=CldrNames(),
         optimizer=AdamW(learning_rate=3e-3, schedule=Cosine(warmup="2 epochs"), weight_decay=0.05),
-        train=Train(steps="15 epochs", batch_size=64, ema_decay=0.998, clip_global_norm=1.0),
-        eval=Evaluation(every="5 epochs"),
+        train=TrainConfig(steps="15 epochs", batch_size=64, ema_decay=0.998, clip_global_norm=1.0),
+        eval=EvalConfig(every="5 epochs"),
     )

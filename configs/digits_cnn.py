@@ -12,7 +12,7 @@ from modelzoo.models.cnn import CNN
 from modelzoo.optimizers.optimizer import AdamW
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -23,6 +23,6 @@ def get_config() -> Experiment:
         task=ImageClassification(augment=Augment(crop_padding=1)),
         data=TfdsImages(name="digits", validation_split="validation"),
         optimizer=AdamW(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch"), weight_decay=0.01),
-        train=Train(steps="40 epochs", batch_size=64),
-        eval=Evaluation(every="5 epochs"),
+        train=TrainConfig(steps="40 epochs", batch_size=64),
+        eval=EvalConfig(every="5 epochs"),
     )

@@ -12,7 +12,7 @@ from modelzoo.models.resnet import ResNet
 from modelzoo.optimizers.optimizer import SGD
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -28,6 +28,6 @@ def get_config() -> Experiment:
             weight_decay=0.005,
             schedule=Cosine(warmup="2 epochs"),
         ),
-        train=Train(steps="40 epochs", batch_size=64),
-        eval=Evaluation(every="10 epochs"),
+        train=TrainConfig(steps="40 epochs", batch_size=64),
+        eval=EvalConfig(every="10 epochs"),
     )

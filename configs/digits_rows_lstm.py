@@ -11,7 +11,7 @@ from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -21,5 +21,5 @@ def get_config() -> Experiment:
         task=ImageClassification(),
         data=TfdsImages(name="digits", validation_split="validation"),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch")),
-        train=Train(steps="60 epochs", batch_size=64, clip_global_norm=1.0),
+        train=TrainConfig(steps="60 epochs", batch_size=64, clip_global_norm=1.0),
     )

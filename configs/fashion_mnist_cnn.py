@@ -9,7 +9,7 @@ from modelzoo.models.cnn import CNN
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -21,5 +21,5 @@ def get_config() -> Experiment:
             name="fashion_mnist", train_split="train[:90%]", validation_split="train[90%:]"
         ),
         optimizer=Adam(learning_rate=1e-3, schedule=Cosine()),
-        train=Train(steps="12 epochs", batch_size=128),
+        train=TrainConfig(steps="12 epochs", batch_size=128),
     )

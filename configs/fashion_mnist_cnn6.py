@@ -12,7 +12,7 @@ from modelzoo.models.cnn import CNN
 from modelzoo.optimizers.optimizer import SGD
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -38,6 +38,6 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(steps="20 epochs", batch_size=128, steps_per_loop=4),
-        eval=Evaluation(every="5 epochs"),
+        train=TrainConfig(steps="20 epochs", batch_size=128, steps_per_loop=4),
+        eval=EvalConfig(every="5 epochs"),
     )

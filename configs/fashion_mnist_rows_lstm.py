@@ -11,7 +11,7 @@ from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -23,5 +23,5 @@ def get_config() -> Experiment:
             name="fashion_mnist", train_split="train[:95%]", validation_split="train[95%:]"
         ),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch")),
-        train=Train(steps="12 epochs", batch_size=128, clip_global_norm=1.0),
+        train=TrainConfig(steps="12 epochs", batch_size=128, clip_global_norm=1.0),
     )

@@ -11,7 +11,7 @@ from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.series import SeriesClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -28,6 +28,6 @@ def get_config() -> Experiment:
             test_split="train[90%:]",
         ),
         optimizer=Adam(learning_rate=0.01, schedule=Cosine()),
-        train=Train(steps="30 epochs", batch_size=32),
-        eval=Evaluation(best_metric="accuracy"),
+        train=TrainConfig(steps="30 epochs", batch_size=32),
+        eval=EvalConfig(best_metric="accuracy"),
     )

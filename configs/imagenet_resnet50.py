@@ -15,7 +15,7 @@ from modelzoo.models.resnet import ResNet
 from modelzoo.optimizers.optimizer import SGD
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -45,5 +45,5 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(steps="90 epochs", batch_size=256),
+        train=TrainConfig(steps="90 epochs", batch_size=256),
     )

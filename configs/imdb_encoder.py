@@ -12,7 +12,7 @@ from modelzoo.models.encoder import Encoder
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -32,5 +32,7 @@ def get_config() -> Experiment:
             tokens_per_batch=8192,
         ),
         optimizer=Adam(learning_rate=1e-3, schedule=Cosine(warmup="0.2 epochs")),
-        train=Train(steps="4 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0),
+        train=TrainConfig(
+            steps="4 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
+        ),
     )

@@ -16,7 +16,7 @@ from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -41,5 +41,7 @@ def get_config() -> Experiment:
             tokens_per_batch=8192,
         ),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine()),
-        train=Train(steps="3 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0),
+        train=TrainConfig(
+            steps="3 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
+        ),
     )

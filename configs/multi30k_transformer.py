@@ -16,7 +16,7 @@ from modelzoo.models.transformer import Transformer
 from modelzoo.optimizers.optimizer import AdamW
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -40,6 +40,8 @@ def get_config() -> Experiment:
         optimizer=AdamW(
             learning_rate=4e-3, beta_2=0.98, schedule=Cosine(warmup="16 epochs"), weight_decay=0.01
         ),
-        train=Train(steps="60 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0),
-        eval=Evaluation(every="5 epochs", best_metric="bleu_tokenized"),
+        train=TrainConfig(
+            steps="60 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
+        ),
+        eval=EvalConfig(every="5 epochs", best_metric="bleu_tokenized"),
     )

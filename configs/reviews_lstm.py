@@ -10,7 +10,7 @@ from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:
@@ -28,6 +28,6 @@ def get_config() -> Experiment:
             keep="ends",
         ),
         optimizer=Adam(learning_rate=1e-3, schedule=Cosine(warmup="0.2 epochs")),
-        train=Train(steps="8 epochs", batch_size=64, clip_global_norm=1.0),
-        eval=Evaluation(best_metric="accuracy"),
+        train=TrainConfig(steps="8 epochs", batch_size=64, clip_global_norm=1.0),
+        eval=EvalConfig(best_metric="accuracy"),
     )

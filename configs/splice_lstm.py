@@ -13,7 +13,7 @@ from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -40,5 +40,5 @@ def get_config() -> Experiment:
             test_split=None,
         ),
         optimizer=Adam(learning_rate=5e-3, schedule=Cosine(warmup="1 epoch")),
-        train=Train(steps="20 epochs", batch_size=32, clip_global_norm=1.0),
+        train=TrainConfig(steps="20 epochs", batch_size=32, clip_global_norm=1.0),
     )

@@ -12,7 +12,7 @@ from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:
@@ -37,5 +37,5 @@ def get_config() -> Experiment:
             tokens_per_batch=2048,
         ),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="0.1 epochs")),
-        train=Train(steps="3 epochs", ema_decay=0.998, clip_global_norm=1.0),
+        train=TrainConfig(steps="3 epochs", ema_decay=0.998, clip_global_norm=1.0),
     )

@@ -1,4 +1,4 @@
-"""Every config field has a test that shows its effect, marked `@pytest.mark.field("Train.steps")`.
+"""Every config field has a test of its effect, marked `pytest.mark.field("TrainConfig.steps")`.
 
 The key names the class that declares the field: an inherited one counts once. Fields that hold
 another config are covered by that config's own fields.
@@ -122,10 +122,10 @@ def test_every_mark_names_a_field():
 def test_the_fields_of_all_rooms_are_found():
     some = {
         "Experiment.seed",
-        "Train.steps",
-        "Evaluation.patience",
-        "Distribute.devices",
-        "Export.at_end",
+        "TrainConfig.steps",
+        "EvalConfig.patience",
+        "DistributeConfig.devices",
+        "ExportConfig.at_end",
         "Optimizer.weight_decay",
         "SGD.nesterov",
         "Cosine.final",

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelzoo import configs
-from modelzoo.distribution.strategy import Distribute
+from modelzoo.distribution.strategy import DistributeConfig
 from modelzoo.fields import field_types as values
 from modelzoo.fields import overrides
 from modelzoo.fields.errors import UserError
-from modelzoo.serving.saved_model import Export
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.serving.saved_model import ExportConfig
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 _TYPE = "type"
 # No field's name. A file, or the folder of a module, that has to be found again; where it lies is
@@ -41,10 +41,10 @@ class Experiment:
     task: Any
     data: Any
     optimizer: Any
-    train: Train = dataclasses.field(default_factory=Train)
-    eval: Evaluation = dataclasses.field(default_factory=Evaluation)
-    distribute: Distribute = dataclasses.field(default_factory=Distribute)
-    export: Export = dataclasses.field(default_factory=Export)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    distribute: DistributeConfig = dataclasses.field(default_factory=DistributeConfig)
+    export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
     seed: int = 0
 
     def __post_init__(self):

@@ -16,7 +16,7 @@ _KEYS_APART = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Distribute:
+class DistributeConfig:
     """On what a run computes.
 
     strategy: "one_device", "mirrored", or "auto": mirrored over every GPU that is there, else
@@ -55,7 +55,7 @@ def _logical_cpus(number: int) -> None:
         )
 
 
-def make_strategy(config: Distribute) -> tf.distribute.Strategy:
+def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
     """The strategy that `config` asks for; a device that is missing is a UserError.
 
     Call it before anything else starts the TensorFlow runtime: logical CPU devices are cut then.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from modelzoo.fields.duration import Length, parse_length
+from modelzoo.fields.duration import Duration, parse_duration
 
 
 def check_at_least(minimum: float, **fields: float | None) -> None:
@@ -20,13 +20,13 @@ def check_positive(**fields: float | None) -> None:
             raise ValueError(f"{name} must be above 0, got {value!r}")
 
 
-def check_lengths(**fields: Length | None) -> None:
+def check_durations(**fields: Duration | None) -> None:
     """Raises ValueError naming the first field that is no length above 0."""
     for name, value in fields.items():
         if value is None:
             continue
         try:
-            number, _ = parse_length(value)
+            number, _ = parse_duration(value)
         except ValueError as error:
             raise ValueError(f"{name} {error}") from None
         if number == 0:

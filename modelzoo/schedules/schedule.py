@@ -8,12 +8,12 @@ from typing import Literal
 
 import tensorflow as tf
 
-from modelzoo.fields.checks import check_at_least, check_lengths, check_positive
-from modelzoo.fields.duration import Length, parse_length
+from modelzoo.fields.checks import check_at_least, check_durations, check_positive
+from modelzoo.fields.duration import Duration, parse_duration
 from modelzoo.fields.errors import UserError
 
 Factor = Callable[[tf.Tensor], tf.Tensor]
-Steps = Callable[[Length], int]
+Steps = Callable[[Duration], int]
 
 
 def _float(steps: tf.Tensor) -> tf.Tensor:
@@ -45,11 +45,11 @@ class Schedule:
         shorter run, such as a trial, never reaches.
     """
 
-    warmup: Length = 0
+    warmup: Duration = 0
 
     def __post_init__(self):
         try:
-            parse_length(self.warmup)
+            parse_duration(self.warmup)
         except ValueError as error:
             raise ValueError(f"warmup {error}") from None
 
@@ -137,14 +137,14 @@ class Piecewise(Schedule):
     factors: of the peak, one for each boundary.
     """
 
-    boundaries: tuple[Length, ...] = ("30 epochs", "60 epochs", "80 epochs")
+    boundaries: tuple[Duration, ...] = ("30 epochs", "60 epochs", "80 epochs")
     factors: tuple[float, ...] = (0.1, 0.01, 0.001)
 
     def __post_init__(self):
         super().__post_init__()
         for boundary in self.boundaries:
-            check_lengths(boundaries=boundary)
-        parsed = [parse_length(boundary) for boundary in self.boundaries]
+            check_durations(boundaries=boundary)
+        parsed = [parse_duration(boundary) for boundary in self.boundaries]
         for (first, unit), (second, other) in itertools.pairwise(parsed):
             if unit == other and not first < second:
                 raise ValueError(f"boundaries must rise, got {self.boundaries!r}")
@@ -181,12 +181,12 @@ class Exponential(Schedule):
     """
 
     decay: float = 0.97
-    every: Length = "2.4 epochs"
+    every: Duration = "2.4 epochs"
     staircase: bool = False
 
     def __post_init__(self):
         super().__post_init__()
-        check_lengths(every=self.every)
+        check_durations(every=self.every)
         if not 0 < self.decay <= 1:
             raise ValueError(f"decay must be above 0 and at most 1, got {self.decay!r}")
 
@@ -210,14 +210,14 @@ class CosineRestarts(Schedule):
     final: factor at the end of each period.
     """
 
-    period: Length = "10 epochs"
+    period: Duration = "10 epochs"
     period_multiplier: float = 2.0
     peak_multiplier: float = 1.0
     final: float = 0.0
 
     def __post_init__(self):
         super().__post_init__()
-        check_lengths(period=self.period)
+        check_durations(period=self.period)
         check_at_least(1, period_multiplier=self.period_multiplier)
         check_positive(peak_multiplier=self.peak_multiplier)
         _check_share(final=self.final)
@@ -252,11 +252,11 @@ class InverseSqrt(Schedule):
     timescale: length after which the rate has fallen to `1 / sqrt(2)` of the peak.
     """
 
-    timescale: Length = 10_000
+    timescale: Duration = 10_000
 
     def __post_init__(self):
         super().__post_init__()
-        check_lengths(timescale=self.timescale)
+        check_durations(timescale=self.timescale)
 
     def after(self, warmup: int, total_steps: int, steps: Steps) -> Factor:
         """The factor of the number of steps since the warmup."""
@@ -281,7 +281,7 @@ class WarmupStableDecay(Schedule):
     def __post_init__(self):
         super().__post_init__()
         if not isinstance(self.decay, float):
-            check_lengths(decay=self.decay)
+            check_durations(decay=self.decay)
         elif not 0 < self.decay <= 1:
             raise ValueError(f"decay must be a share above 0 and at most 1, got {self.decay!r}")
         _check_share(final=self.final)

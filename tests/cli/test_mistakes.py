@@ -39,7 +39,7 @@ from modelzoo.tasks.image_tagging import ImageTagging
 from modelzoo.tasks.text_to_text import TextToText
 from modelzoo.optimizers.optimizer import SGD
 from modelzoo.schedules.schedule import Cosine
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def get_config():
@@ -48,7 +48,7 @@ def get_config():
         task={task},
         data={data},
         optimizer=SGD(0.1, schedule=Cosine()),
-        train=Train(steps=4, batch_size=8, log_every=1, checkpoint_every=2),
+        train=TrainConfig(steps=4, batch_size=8, log_every=1, checkpoint_every=2),
     )
 """
 # So wide that a checkpoint is larger than config.json: the disk must be full for the first alone.

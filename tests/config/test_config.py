@@ -12,11 +12,11 @@ import pytest
 
 from modelzoo import config, configs
 from modelzoo.config import Experiment
-from modelzoo.fields.duration import Length
+from modelzoo.fields.duration import Duration
 from modelzoo.fields.errors import UserError
 from modelzoo.optimizers.optimizer import SGD, Adam
 from modelzoo.schedules.schedule import Cosine
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Net:
 @dataclasses.dataclass(frozen=True)
 class Data:
     data_dir: str | None = None
-    length: Length = 10
+    length: Duration = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +183,7 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
         ("model.filters", "1,2,3,4,5", "config.model: too many filters for the test"),
         ("optimizer.schedule", "cosine", "config.optimizer.schedule is Cosine and cannot be"),
         ("model.block", "3", "choose another in the config file, or set its fields"),
-        ("train", "3", "config.train is Train and cannot be '3'"),
+        ("train", "3", "config.train is TrainConfig and cannot be '3'"),
         ("model.head.width", "3", "unknown key config.model.head.width: config.model.head has no"),
         ("train.steps.x", "3", "config.train.steps has no fields, it holds '10 epochs'"),
         ("seed", "-1", "config.seed must be from 0 to"),
@@ -210,7 +210,7 @@ def test_values_override_as_they_are_and_text_as_on_the_command_line():
             "optimizer.schedule": Cosine(warmup=2),
         },
     )
-    assert changed.train == Train(steps="3 epochs", batch_size=64)
+    assert changed.train == TrainConfig(steps="3 epochs", batch_size=64)
     assert changed.model.size == (5, 6)
     assert type(changed.optimizer.learning_rate) is float
     assert changed.optimizer.schedule == Cosine(warmup=2)
@@ -223,8 +223,8 @@ def test_values_override_as_they_are_and_text_as_on_the_command_line():
         ("train.accumulate", 2.5, "config.train.accumulate must be a whole number, got 2.5"),
         ("train.batch_size", 0, "config.train.batch_size must be at least 1"),
         ("train.accumulate", None, "config.train.accumulate must be a whole number, got None"),
-        ("train", 3, "config.train is Train and cannot be 3"),
-        ("train", Block(2), "config.train must be Train, got Block"),
+        ("train", 3, "config.train is TrainConfig and cannot be 3"),
+        ("train", Block(2), "config.train must be TrainConfig, got Block"),
         ("seed", Block(2), "config.seed must be a whole number, got Block"),
         ("train.batchsize", 3, "nearest is config.train.batch_size"),
     ],
@@ -264,7 +264,7 @@ def test_json_round_trip_is_exact():
             anything=(1, (2.5, "x"), {"k": (True, None)}),
         ),
         optimizer=Adam(schedule=Cosine(warmup="1 epoch")),
-        train=Train(steps=7, ema_decay=0.1 + 0.2),
+        train=TrainConfig(steps=7, ema_decay=0.1 + 0.2),
         seed=3,
     )
     saved = config.to_dict(before)
@@ -272,16 +272,18 @@ def test_json_round_trip_is_exact():
     after = config.from_dict(json.loads(json.dumps(saved)))
     assert after == before
     assert config.to_dict(after) == saved
-    assert saved["train"]["type"] == "modelzoo.training.settings.Train"
+    assert saved["train"]["type"] == "modelzoo.training.config.TrainConfig"
     assert saved["optimizer"]["schedule"]["type"] == "modelzoo.schedules.schedule.Cosine"
 
 
 def test_a_field_that_config_json_lacks_takes_its_default():
-    before = dataclasses.replace(experiment(), train=Train(steps=7))
+    before = dataclasses.replace(experiment(), train=TrainConfig(steps=7))
     saved = config.to_dict(before)
     del saved["train"]["batch_size"], saved["optimizer"]["schedule"]["warmup"], saved["eval"]
     assert config.from_dict(saved) == before
-    assert config.from_dict(saved | {"train": {"type": saved["train"]["type"]}}).train == Train()
+    assert (
+        config.from_dict(saved | {"train": {"type": saved["train"]["type"]}}).train == TrainConfig()
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,12 +291,12 @@ def test_a_field_that_config_json_lacks_takes_its_default():
     [
         (
             lambda d: d["train"].update(stepz=1),
-            "config.train.stepz for Train, nearest is config.tr",
+            "config.train.stepz for TrainConfig, nearest is config.tr",
         ),
         (lambda d: d.pop("optimizer"), "config.optimizer of Experiment is missing"),
         (lambda d: d["train"].update(batch_size="x"), "config.train.batch_size must be a whole n"),
         (lambda d: d["train"].update(batch_size=0), "config.train.batch_size must be at least 1"),
-        (lambda d: d.update(train=3), "config.train must be Train, got 3"),
+        (lambda d: d.update(train=3), "config.train must be TrainConfig, got 3"),
         (
             lambda d: d["model"].update(type="no_such.Net"),
             "config.model is no_such.Net, whose mod",
@@ -324,7 +326,7 @@ def test_difference_names_keys_and_both_values():
     after = experiment(
         model=Net(names=("a", "c"), weights={1: 2.0}),
         optimizer=Adam(),
-        train=Train(batch_size=64, xla=True, steps=5),
+        train=TrainConfig(batch_size=64, xla=True, steps=5),
     )
     assert config.difference(before, json.loads(json.dumps(config.to_dict(after)))) == [
         "model.names: a,b -> a,c",
@@ -530,6 +532,6 @@ def test_loading_a_config_starts_no_tensorflow_runtime(write):
 
 
 def test_settings_that_are_no_dataclass_are_refused():
-    with pytest.raises(UserError, match=r"config\.eval must be Evaluation, got 3"):
+    with pytest.raises(UserError, match=r"config\.eval must be EvalConfig, got 3"):
         config.from_dict({**config.to_dict(experiment()), "eval": 3})
-    assert experiment().eval == Evaluation()
+    assert experiment().eval == EvalConfig()

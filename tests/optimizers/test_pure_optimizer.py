@@ -32,8 +32,8 @@ from modelzoo.optimizers.optimizer import (
 from modelzoo.optimizers.pure_optimizer import PureOptimizer
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.precision import dtype_policy
-from modelzoo.training.settings import Train
 from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
 
@@ -410,7 +410,7 @@ def test_two_replicas_a_loop_and_a_resume_change_nothing(cls, tmp_path):
     config = cls(weight_decay=0.0 if cls is Ftrl else 0.1)
     two = strategy()
     task, state = state_of(config, two)
-    settings = Train(batch_size=BATCH, steps_per_loop=LOOP, precision=precision_of(config))
+    settings = TrainConfig(batch_size=BATCH, steps_per_loop=LOOP, precision=precision_of(config))
     step = TrainStep(task, state, settings, rate_of, two, seed=0)
 
     def run(first):

@@ -22,7 +22,7 @@ from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.optimizers.optimizer import AdamW
 from modelzoo.schedules.schedule import Cosine
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config():
@@ -31,7 +31,7 @@ def get_config():
         task=ImageClassification(augment=Augment(crop_padding=1, flip=True)),
         data=TfdsImages("digits", validation_split="validation"),
         optimizer=AdamW(0.01, schedule=Cosine(warmup=5)),
-        train=Train(
+        train=TrainConfig(
             steps=60,
             batch_size=32,
             steps_per_loop=2,
@@ -40,7 +40,7 @@ def get_config():
             log_every=2,
             checkpoint_every=6,
         ),
-        eval=Evaluation(every=20, best_metric="accuracy"),
+        eval=EvalConfig(every=20, best_metric="accuracy"),
         seed=3,
     )
 '''

@@ -4,14 +4,14 @@ import dataclasses
 import math
 from typing import Literal
 
-from modelzoo.fields.checks import check_at_least, check_lengths, check_patterns, check_positive
-from modelzoo.fields.duration import Length
+from modelzoo.fields.checks import check_at_least, check_durations, check_patterns, check_positive
+from modelzoo.fields.duration import Duration
 
 BATCH_SIZE = 128
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
+class TrainConfig:
     """How long, in which batches and with which arithmetic a model is trained.
 
     steps: length of the whole run, in steps or as text ("30 epochs", "1_000_000 examples").
@@ -39,7 +39,7 @@ class Train:
     deterministic: the same bits on every run, for a little speed on some devices.
     """
 
-    steps: Length = "10 epochs"
+    steps: Duration = "10 epochs"
     batch_size: int | None = None
     accumulate: int = 1
     precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
@@ -55,13 +55,13 @@ class Train:
     init_skip: tuple[str, ...] = ()
     init_embeddings: str | None = None
     freeze: tuple[str, ...] = ()
-    log_every: Length = 20
-    checkpoint_every: Length = "1 epoch"
+    log_every: Duration = 20
+    checkpoint_every: Duration = "1 epoch"
     keep_checkpoints: int = 3
     deterministic: bool = True
 
     def __post_init__(self):
-        check_lengths(
+        check_durations(
             steps=self.steps, log_every=self.log_every, checkpoint_every=self.checkpoint_every
         )
         check_at_least(
@@ -91,7 +91,7 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
+class EvalConfig:
     """When the validation and test splits are scored, and what the scores decide.
 
     every: length between evaluations on the validation split (None: none during training).
@@ -106,7 +106,7 @@ class Evaluation:
         (Vaswani et al. 2017, section 6.1); 1 is the last alone. See `modelzoo.training.averaging`.
     """
 
-    every: Length | None = "1 epoch"
+    every: Duration | None = "1 epoch"
     batch_size: int | None = None
     weights: Literal["ema", "raw"] = "ema"
     best_metric: str | None = None
@@ -115,7 +115,7 @@ class Evaluation:
     average_checkpoints: int = 1
 
     def __post_init__(self):
-        check_lengths(every=self.every)
+        check_durations(every=self.every)
         check_at_least(
             1,
             batch_size=self.batch_size,
