@@ -38,7 +38,7 @@ def ours(precision: str) -> Callable[[int], None]:
     from modelzoo.data.tokenizers import Words
     from modelzoo.distribution.strategy import DistributeConfig, make_strategy
     from modelzoo.models.lstm import LSTM
-    from modelzoo.optimizers.optimizer import Adam
+    from modelzoo.optimizers import Adam
     from modelzoo.tasks.text import TextClassification
     from modelzoo.training.config import TrainConfig
     from modelzoo.training.precision import dtype_policy

@@ -83,7 +83,7 @@ def ours(batches: list[Batch], vocabulary: int, precision: str) -> Run:
     from modelzoo.data.tokenizers import Words
     from modelzoo.distribution.strategy import DistributeConfig, make_strategy
     from modelzoo.models.transformer import Transformer
-    from modelzoo.optimizers.optimizer import Adam
+    from modelzoo.optimizers import Adam
     from modelzoo.tasks.text_to_text import TextToText
     from modelzoo.training.config import TrainConfig
     from modelzoo.training.precision import dtype_policy

@@ -6,14 +6,13 @@ Each line has `question`, `context`, a list `answers`, of which the first is tra
 counts as right, and `title`, the same for all questions that must stay on one side of a split.
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.models.transformer import Transformer
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import InverseSqrt
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:

@@ -6,14 +6,13 @@ The paper's larger nets: `--config.model.depth=28 --config.model.widen=10`, or 4
 learning rate in four steps, here it is half a cosine.
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.resnet import ResNet
-from modelzoo.optimizers.optimizer import SGD
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import SGD
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:

@@ -5,13 +5,12 @@ modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transfo
 3 minutes on 2 cores of AMD EPYC; test exact match 0.9995 (one seed).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.cldr_dates import CldrDates
 from modelzoo.models.transformer import Transformer
-from modelzoo.optimizers.optimizer import AdamW
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import AdamW
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:

@@ -5,13 +5,12 @@ modelzoo train --config=cldr_language_lstm --workdir=runs/cldr_language_lstm
 4 minutes on 2 cores of AMD EPYC; test accuracy 0.8489 (one seed).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.cldr_names import CldrNames
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import AdamW
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import AdamW
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:

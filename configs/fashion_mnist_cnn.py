@@ -3,13 +3,12 @@
 modelzoo train --config=fashion_mnist_cnn --workdir=runs/fashion_mnist_cnn
 """
 
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.config import TrainConfig
 
 
 def get_config() -> Experiment:

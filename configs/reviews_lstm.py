@@ -3,14 +3,13 @@
 modelzoo train --config=reviews_lstm --workdir=runs/reviews_lstm
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Words
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:

@@ -3,15 +3,14 @@
 modelzoo train --config=summary_transformer --workdir=runs/summary_transformer
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.decoding.config import Decoding
 from modelzoo.models.transformer import Transformer
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import InverseSqrt
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 def get_config() -> Experiment:

@@ -55,7 +55,7 @@ def image_run(tmp_path_factory):
     from modelzoo import config
     from modelzoo.data.folder import ImageFolder
     from modelzoo.models.resnet import ResNet
-    from modelzoo.optimizers.optimizer import SGD
+    from modelzoo.optimizers import SGD
     from modelzoo.tasks.image_classification import ImageClassification
     from modelzoo.training import checkpoint, run_folder
     from modelzoo.training.config import TrainConfig

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 _DEVICES = re.compile(r"(cpu|gpu|tpu):([1-9][0-9]*)")
 
@@ -30,11 +30,12 @@ class DistributeConfig:
 
     def __post_init__(self):
         if self.devices is not None and not _DEVICES.fullmatch(self.devices):
-            raise ValueError(f"devices must be like 'cpu:2' or 'gpu:8', got {self.devices!r}")
+            raise FieldError("devices", f"must be like 'cpu:2' or 'gpu:8', got {self.devices!r}")
         number = int(self.devices.split(":")[1]) if self.devices else 1
         if self.strategy == "one_device" and number > 1:
-            raise ValueError(
-                f"devices must be a single one under strategy 'one_device', got {self.devices!r}"
+            raise FieldError(
+                "devices",
+                f"must be a single one under strategy 'one_device', got {self.devices!r}",
             )
 
 

@@ -1,4 +1,4 @@
-"""Config of the training loop and of evaluation during it."""
+"""Configs of training and of the evaluations during it."""
 
 import dataclasses
 import math
@@ -6,37 +6,44 @@ from typing import Literal
 
 from modelzoo.fields.checks import check_at_least, check_durations, check_patterns, check_positive
 from modelzoo.fields.duration import Duration
+from modelzoo.fields.errors import FieldError
 
 BATCH_SIZE = 128
+"""The global batch size of a config that sets none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How long, in which batches and with which arithmetic a model is trained.
+    """How a model is trained: duration, batches, arithmetic, checkpoints.
 
-    steps: length of the whole run, in steps or as text ("30 epochs", "1_000_000 examples").
-    batch_size: global batch; each replica gets an equal part, printed at the start. None: 128, or
-        what `config.data.tokens_per_batch` makes of it.
-    accumulate: micro-batches that a replica's part is cut into; the update stays the same.
+    steps: duration of the whole run, in steps or as text ("30 epochs", "1_000_000 examples").
+    batch_size: global batch size; each replica gets an equal part, printed at the start. None is
+        128, or what `config.data.tokens_per_batch` yields.
+    accumulate: number of micro-batches for each replica's part; the update stays the same.
     precision: arithmetic of the forward and backward pass. Variables are float32 under bfloat16
-        and float16; under float16 the loss is scaled, see `modelzoo.training.loss_scale`.
-    loss_scale: power of two that the loss starts to be multiplied by under float16 (None: 32768).
-    loss_scale_growth: updates without an overflow after which it doubles (None: 2000).
+        and float16; float16 scales the loss, see `modelzoo.training.loss_scale`.
+    loss_scale: initial factor of the loss under float16, a power of two (None: 32768).
+    loss_scale_growth: updates without an overflow after which the factor doubles (None: 2000).
     xla: compile the step with XLA.
-    steps_per_loop: steps that run on the devices for one call from Python.
-    clip_value, clip_norm, clip_global_norm: bounds on each element, on each variable's norm and on
-        the norm of all together, applied in this order to the reduced gradient.
+    steps_per_loop: steps that the devices run for one call from Python.
+    clip_value, clip_norm, clip_global_norm: bounds on each element, on the norm of each variable
+        and on the norm of all variables together, applied in this order to the reduced gradient.
     ema_decay: decay of the moving average of the weights (None: no average); see `ema_rate`.
-    init_from: run folder or checkpoint folder whose weights the model starts from.
-    init_skip: regular expressions; a variable whose path matches one is not taken from `init_from`
-        and keeps its fresh value, such as the head for other classes.
+    init_from: run folder or checkpoint folder with the initial weights.
+    init_skip: regular expressions; a variable whose path matches one keeps its random initial
+        value instead of that in `init_from`, such as a head for other classes.
     init_embeddings: file of word vectors, in the text format of GloVe or word2vec, gzip or not, for
-        the rows of the model's embedding whose words it has; the others keep their values.
-    freeze: regular expressions; a variable whose path matches one is not trained. A layer of which
-        all are frozen works as in evaluation: its BatchNorm uses and keeps its moving statistics.
-    log_every, checkpoint_every: lengths between progress records and between checkpoints.
-    keep_checkpoints: newest checkpoints that stay; the best one stays besides.
-    deterministic: the same bits on every run, for a little speed on some devices.
+        the embedding rows of the words in it; the other rows keep their values.
+    freeze: regular expressions; a variable whose path matches one is not trained. A layer whose
+        variables are all frozen works as in evaluation: BatchNorm uses and keeps its moving
+        statistics.
+    log_every, checkpoint_every: durations between progress records and between checkpoints.
+    keep_checkpoints: number of newest checkpoints to keep, besides the best one.
+    deterministic: compute the same bits on every run, slightly slower on some devices.
+
+    Example:
+        >>> TrainConfig(steps="30 epochs", batch_size=64, ema_decay=0.999).accumulate
+        1
     """
 
     steps: Duration = "10 epochs"
@@ -78,32 +85,37 @@ class TrainConfig:
             clip_global_norm=self.clip_global_norm,
         )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be between 0 and 1, got {self.ema_decay!r}")
+            raise FieldError("ema_decay", f"must be between 0 and 1, got {self.ema_decay!r}")
         for name in ("loss_scale", "loss_scale_growth"):
             if getattr(self, name) is not None and self.precision != "float16":
-                raise ValueError(f"{name} needs precision float16, got {self.precision}")
+                raise FieldError(name, f"needs precision float16, got {self.precision}")
         scale = self.loss_scale
         if scale is not None and not (1 <= scale <= 2**24 and math.frexp(scale)[0] == 0.5):
-            raise ValueError(f"loss_scale must be a power of two from 1 to 2**24, got {scale!r}")
+            raise FieldError("loss_scale", f"must be a power of two from 1 to 2**24, got {scale!r}")
         check_patterns(init_skip=self.init_skip, freeze=self.freeze)
         if self.init_skip and self.init_from is None:
-            raise ValueError(f"init_skip needs init_from, got {self.init_skip} without it")
+            raise FieldError("init_skip", f"needs init_from, got {self.init_skip} without it")
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """When the validation and test splits are scored, and what the scores decide.
+    """When the validation and test splits are evaluated, and which checkpoint that selects.
 
-    every: length between evaluations on the validation split (None: none during training).
-    batch_size: global batch of evaluation, of any length (None: those of training).
-    weights: the set that is scored, kept as best and exported: the moving average "ema" where
-        there is one, or "raw". Where they differ, both are scored.
-    best_metric: validation score by which a best checkpoint is kept and used at the end (of a loss
-        or another error the lowest, of any other the highest); None keeps the last.
+    every: duration between evaluations on the validation split (None: none during training).
+    batch_size: global batch size of evaluation, for every length (None: that of training).
+    weights: weights that are evaluated, kept as best and exported: the moving average "ema" if
+        there is one, or "raw". Where they differ, the run logs metrics of both.
+    best_metric: validation metric that selects the best checkpoint, to keep and to use at the end
+        (the lowest value for a loss or another error, the highest for others); None uses the last.
     patience: evaluations without a better `best_metric` after which training stops.
-    test_at_end: score the test split once when training is done.
-    average_checkpoints: newest checkpoints whose mean is scored at the end, exported and served
-        (Vaswani et al. 2017, section 6.1); 1 is the last alone. See `modelzoo.training.averaging`.
+    test_at_end: evaluate the test split once after training.
+    average_checkpoints: number of newest checkpoints whose mean is evaluated at the end, exported
+        and served (Vaswani et al. 2017, section 6.1); 1 uses the last alone. See
+        `modelzoo.training.averaging`.
+
+    Example:
+        >>> EvalConfig(every="1 epoch", best_metric="accuracy", patience=5).weights
+        'ema'
     """
 
     every: Duration | None = "1 epoch"
@@ -123,11 +135,11 @@ class EvalConfig:
             average_checkpoints=self.average_checkpoints,
         )
         if self.patience is not None and self.best_metric is None:
-            raise ValueError("patience needs best_metric, got None for it")
+            raise FieldError("patience", f"needs best_metric, got {self.patience} without it")
         if self.best_metric is not None and self.every is None:
-            raise ValueError("best_metric needs evaluations during training, got every=None")
+            raise FieldError("best_metric", "needs evaluations during training, got every=None")
         if self.best_metric is not None and self.average_checkpoints > 1:
-            raise ValueError(
-                "average_checkpoints must be 1 where best_metric chooses a checkpoint, "
-                f"got {self.average_checkpoints}"
+            raise FieldError(
+                "average_checkpoints",
+                f"must be 1 if best_metric selects a checkpoint, got {self.average_checkpoints}",
             )

@@ -19,7 +19,7 @@ from modelzoo.cli import main
 from modelzoo.training import checkpoint, run_folder
 
 CONFIG = """
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.npz import NpzImages
 from modelzoo.data.pair_files import PairFiles
@@ -37,9 +37,8 @@ from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.optimizers.optimizer import SGD
-from modelzoo.schedules.schedule import Cosine
-from modelzoo.training.config import TrainConfig
+from modelzoo.optimizers import SGD
+from modelzoo.schedules import Cosine
 
 
 def get_config():

@@ -19,7 +19,7 @@ from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.decoding.config import Decoding
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import Adam
+from modelzoo.optimizers import Adam
 from modelzoo.runs import train as runs
 from modelzoo.tasks.text_to_text import TextToText
 from modelzoo.training import run_folder

@@ -13,7 +13,7 @@ from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.data.series_table import SeriesTable
-from modelzoo.optimizers.optimizer import Adam
+from modelzoo.optimizers import Adam
 from modelzoo.runs import train as runs
 from modelzoo.tasks.series import SeriesClassification, SeriesRegression
 from modelzoo.training.config import TrainConfig

@@ -15,7 +15,7 @@ from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.data.table import ImageTable
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.runs import train as runs
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging

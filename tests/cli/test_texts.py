@@ -18,7 +18,7 @@ from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.fields.errors import UserError
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import Adam
+from modelzoo.optimizers import Adam
 from modelzoo.runs import train as runs
 from modelzoo.tasks.text import SequenceLabelling, TextClassification
 from modelzoo.training.config import EvalConfig, TrainConfig

@@ -13,7 +13,7 @@ from modelzoo.data.augment import Augment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.resnet import IMAGENET_BLOCKS, ResNet
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
 from modelzoo.training.config import TrainConfig

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modelzoo import optimizers
 from modelzoo.data.spec import ImageSpec
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers import optimizer
-from modelzoo.optimizers.optimizer import (
+from modelzoo.optimizers import (
     SGD,
     Adadelta,
     Adafactor,
@@ -158,8 +158,8 @@ def assert_equal(ours, theirs, tolerance):
 
 
 def test_all_of_keras_are_here():
-    classes = [cls for cls in vars(optimizer).values() if inspect.isclass(cls)]
-    ours = {cls.rule or cls.__name__ for cls in classes if issubclass(cls, Optimizer)}
+    classes = [getattr(optimizers, name) for name in optimizers.__all__]
+    ours = {cls.keras_name or cls.__name__ for cls in classes}
     theirs = {
         name
         for name, cls in vars(keras.optimizers).items()

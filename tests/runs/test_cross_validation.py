@@ -21,7 +21,7 @@ from modelzoo.data.series_table import SeriesTable
 from modelzoo.fields.errors import UserError
 from modelzoo.inference.artifacts import read_run
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.runs import cross_validation as folds
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.series import SeriesRegression

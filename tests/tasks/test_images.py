@@ -10,7 +10,7 @@ import tensorflow as tf
 from modelzoo.data.augment import Augment
 from modelzoo.data.spec import ImageSpec
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging

@@ -10,7 +10,7 @@ import modelzoo
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.data.spec import ImageSpec
-from modelzoo.optimizers.optimizer import AdamW
+from modelzoo.optimizers import AdamW
 from modelzoo.tasks import names
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint

@@ -12,7 +12,7 @@ from modelzoo.fields.errors import UserError
 from modelzoo.models.cnn import CNN
 from modelzoo.models.recurrent_cnn import RecurrentCNN
 from modelzoo.models.resnet import ResNet
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.text import (
     SequenceLabelling,
     TextClassification,

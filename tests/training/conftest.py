@@ -4,7 +4,7 @@ import runs
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training.config import EvalConfig, TrainConfig
 

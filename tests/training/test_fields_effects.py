@@ -9,7 +9,7 @@ import modelzoo
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.progress import Progress

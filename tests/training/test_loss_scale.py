@@ -13,7 +13,7 @@ from stepping import NORMED, TINY_CNN, assert_close, batches_of, feed, make, run
 import modelzoo
 from modelzoo.fields.errors import UserError
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD, AdamW
+from modelzoo.optimizers import SGD, AdamW
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.config import TrainConfig
 from modelzoo.training.loss_scale import LossScale

@@ -15,7 +15,7 @@ from modelzoo.data.batches import TrainingBatches
 from modelzoo.data.tokenizers import Words
 from modelzoo.decoding.config import Decoding
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.text_to_text import TextToText
 from modelzoo.training import run_folder
 from modelzoo.training.config import EvalConfig, TrainConfig

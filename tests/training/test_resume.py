@@ -14,15 +14,14 @@ from modelzoo.training import checkpoint, run_folder
 CONFIG = '''
 """Everything that has a state: dropout, augmentation, momentum, averages, moving statistics."""
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.optimizers.optimizer import AdamW
-from modelzoo.schedules.schedule import Cosine
-from modelzoo.training.config import EvalConfig, TrainConfig
+from modelzoo.optimizers import AdamW
+from modelzoo.schedules import Cosine
 
 
 def get_config():

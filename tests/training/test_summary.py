@@ -7,8 +7,8 @@ import modelzoo
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD, Adam, Muon
-from modelzoo.schedules.schedule import Constant, Cosine, OneCycle
+from modelzoo.optimizers import SGD, Adam, Muon
+from modelzoo.schedules import Constant, Cosine, OneCycle
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training.config import TrainConfig
 from modelzoo.training.progress import Progress

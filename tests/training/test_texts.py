@@ -12,7 +12,7 @@ from modelzoo.data.batches import TrainingBatches
 from modelzoo.data.tokenizers import Words
 from modelzoo.fields.errors import UserError
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.text import SequenceLabelling, TextClassification
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.config import EvalConfig, TrainConfig

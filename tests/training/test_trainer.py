@@ -17,7 +17,7 @@ from modelzoo import config
 from modelzoo.data.augment import Augment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.fields.errors import UserError
-from modelzoo.schedules.schedule import Constant
+from modelzoo.schedules import Constant
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.progress import Progress
 from modelzoo.training.step import TrainStep

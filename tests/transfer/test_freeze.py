@@ -7,7 +7,7 @@ import tensorflow as tf
 from stepping import BATCH, NORMED, TINY_CNN, assert_close, batches_of, feed, make, run
 
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import SGD, AdamW
+from modelzoo.optimizers import SGD, AdamW
 from modelzoo.transfer.freeze import freeze
 
 STEM = ("^conv1",)

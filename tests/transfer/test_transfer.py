@@ -11,7 +11,7 @@ from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.fields.errors import UserError
 from modelzoo.models.resnet import ResNet
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
 from modelzoo.training.config import EvalConfig, TrainConfig

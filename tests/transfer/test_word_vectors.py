@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import AdamW, ScheduleFreeAdamW
+from modelzoo.optimizers import AdamW, ScheduleFreeAdamW
 from modelzoo.training.config import EvalConfig, TrainConfig
 from modelzoo.training.restore import restore
 from modelzoo.training.state import TrainState
