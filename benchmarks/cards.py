@@ -8,7 +8,7 @@ from typing import Any
 import recorded
 
 from modelzoo import config, zoo
-from modelzoo.fields import introspection as modules
+from modelzoo.fields import introspection
 
 WORDS = tomllib.loads((Path(__file__).parent / "cards.toml").read_text())
 
@@ -24,7 +24,7 @@ def card(name: str, record: dict[str, Any]) -> str:
     words = WORDS[recorded.data_name(experiment.data)]
     versions = record["versions"]
     megabytes = (folder / zoo.WEIGHTS).stat().st_size / 1e6
-    about = modules.first_line(recorded.ROOT / "configs" / f"{config_name}.py")
+    about = introspection.first_line(recorded.ROOT / "configs" / f"{config_name}.py")
     score = f"{headline.replace('_', ' ')} {run['scores'][split][headline]:.4f}"
     among = f" Of all that were run: {recorded.score(record)}." if len(record["seeds"]) > 1 else ""
     rows = {

@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 import turns
 
 from modelzoo import configs
-from modelzoo.distribution.strategy import Distribute, make_strategy
+from modelzoo.distribution.strategy import DistributeConfig, make_strategy
 from modelzoo.training.progress import Progress
 from modelzoo.training.trainer import Trainer
 
@@ -44,7 +44,7 @@ def ours(data_dir: str, precision: str):
             "train.steps_per_loop": LOOP,
         },
     )
-    strategy = make_strategy(Distribute(strategy="one_device", devices="cpu:1"))
+    strategy = make_strategy(DistributeConfig(strategy="one_device", devices="cpu:1"))
     trainer = Trainer(experiment, Path(tempfile.mkdtemp()), strategy, Progress())
     trainer.open_data()
     trainer.build()

@@ -36,12 +36,12 @@ def ours(precision: str) -> Callable[[int], None]:
 
     from modelzoo.data.spec import TextSpec
     from modelzoo.data.tokenizers import Words
-    from modelzoo.distribution.strategy import Distribute, make_strategy
+    from modelzoo.distribution.strategy import DistributeConfig, make_strategy
     from modelzoo.models.lstm import LSTM
-    from modelzoo.optimizers.optimizer import Adam
+    from modelzoo.optimizers import Adam
     from modelzoo.tasks.text import TextClassification
+    from modelzoo.training.config import TrainConfig
     from modelzoo.training.precision import dtype_policy
-    from modelzoo.training.settings import Train
     from modelzoo.training.state import TrainState
     from modelzoo.training.step import TrainStep
 
@@ -49,11 +49,11 @@ def ours(precision: str) -> Callable[[int], None]:
     tokenizer = Words(size=VOCABULARY).train(words)
     spec = TextSpec(class_names=("0", "1"), lengths=(LENGTH,), tokenizer=tokenizer)
     task = TextClassification().bind(spec)
-    strategy = make_strategy(Distribute(strategy="one_device", devices="cpu:1"))
+    strategy = make_strategy(DistributeConfig(strategy="one_device", devices="cpu:1"))
     with strategy.scope(), dtype_policy(precision):
         config = LSTM(embedding_dim=EMBEDDING, units=(UNITS, UNITS))
         state = TrainState(task.build_model(config), Adam(), ema=False)
-    settings = Train(precision=precision, batch_size=BATCH, steps_per_loop=LOOP)
+    settings = TrainConfig(precision=precision, batch_size=BATCH, steps_per_loop=LOOP)
     step = TrainStep(task, state, settings, lambda step: tf.constant(0.001), strategy, seed=0)
     tokens, labels = batches(LOOP)
     batch = {

@@ -81,12 +81,12 @@ def ours(batches: list[Batch], vocabulary: int, precision: str) -> Run:
 
     from modelzoo.data.spec import PairSpec
     from modelzoo.data.tokenizers import Words
-    from modelzoo.distribution.strategy import Distribute, make_strategy
+    from modelzoo.distribution.strategy import DistributeConfig, make_strategy
     from modelzoo.models.transformer import Transformer
-    from modelzoo.optimizers.optimizer import Adam
+    from modelzoo.optimizers import Adam
     from modelzoo.tasks.text_to_text import TextToText
+    from modelzoo.training.config import TrainConfig
     from modelzoo.training.precision import dtype_policy
-    from modelzoo.training.settings import Train
     from modelzoo.training.state import TrainState
     from modelzoo.training.step import TrainStep
 
@@ -97,12 +97,12 @@ def ours(batches: list[Batch], vocabulary: int, precision: str) -> Run:
         lengths=LENGTHS, target_lengths=LENGTHS, tokenizer=tokenizer, target_tokenizer=tokenizer
     )
     task = TextToText(label_smoothing=SMOOTHING).bind(spec)
-    strategy = make_strategy(Distribute(strategy="one_device", devices="cpu:1"))
+    strategy = make_strategy(DistributeConfig(strategy="one_device", devices="cpu:1"))
     config = Transformer.small(dropout=DROPOUT)
     assert (config.dim, config.ffn_dim, config.heads) == (DIM, FFN, HEADS)
     with strategy.scope(), dtype_policy(precision):
         state = TrainState(task.build_model(config), Adam(), ema=False)
-    settings = Train(precision=precision, batch_size=TOKENS, steps_per_loop=1)
+    settings = TrainConfig(precision=precision, batch_size=TOKENS, steps_per_loop=1)
     step = TrainStep(task, state, settings, lambda step: tf.constant(RATE), strategy, seed=0)
     fed = [
         {

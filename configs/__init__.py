@@ -4,20 +4,20 @@ import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelzoo.fields import introspection as modules
+from modelzoo.fields import introspection
 
 if TYPE_CHECKING:
-    from modelzoo.config import Experiment
+    from modelzoo import Experiment
 
 
 def names() -> list[str]:
     """Names of all shipped configs."""
-    return list(modules.files(__path__))
+    return list(introspection.module_files(__path__))
 
 
 def first_line(name: str) -> str:
     """The first line of a config's docstring, read without importing it."""
-    return modules.first_line(modules.files(__path__)[name])
+    return introspection.first_line(introspection.module_files(__path__)[name])
 
 
 def nearest(name: str) -> list[str]:

@@ -6,14 +6,13 @@ Each line has `question`, `context`, a list `answers`, of which the first is tra
 counts as right, and `title`, the same for all questions that must stay on one side of a split.
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.models.transformer import Transformer
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import InverseSqrt
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -39,6 +38,6 @@ def get_config() -> Experiment:
             beta_2=0.98,
             schedule=InverseSqrt(warmup="1 epoch", timescale="1 epoch"),
         ),
-        train=Train(steps="20 epochs", clip_global_norm=1.0),
-        eval=Evaluation(best_metric="f1"),
+        train=TrainConfig(steps="20 epochs", clip_global_norm=1.0),
+        eval=EvalConfig(best_metric="f1"),
     )

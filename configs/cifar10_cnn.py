@@ -3,14 +3,13 @@
 modelzoo train --config=cifar10_cnn --workdir=runs/cifar10_cnn
 """
 
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import AdamW
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import AdamW
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:
@@ -20,5 +19,5 @@ def get_config() -> Experiment:
         task=ImageClassification(augment=Augment(crop_padding=4, flip=True)),
         data=TfdsImages(name="cifar10", train_split="train[:90%]", validation_split="train[90%:]"),
         optimizer=AdamW(learning_rate=1e-3, schedule=Cosine(warmup="1 epoch"), weight_decay=0.05),
-        train=Train(steps="30 epochs", batch_size=128),
+        train=TrainConfig(steps="30 epochs", batch_size=128),
     )

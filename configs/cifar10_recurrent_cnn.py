@@ -7,14 +7,13 @@ wants a lower learning rate; here batches do. Their larger nets: `--config.model
 160.
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.recurrent_cnn import RecurrentCNN
-from modelzoo.optimizers.optimizer import SGD
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import SGD
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -35,6 +34,6 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(steps="100 epochs", batch_size=128),
-        eval=Evaluation(every="5 epochs"),
+        train=TrainConfig(steps="100 epochs", batch_size=128),
+        eval=EvalConfig(every="5 epochs"),
     )

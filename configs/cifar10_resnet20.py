@@ -9,14 +9,13 @@ against 0.1 by 12 epochs on the first 45,000 training images, scored on the othe
 47 minutes on 2 cores of AMD EPYC; test accuracy 0.9208 (one seed).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.resnet import ResNet
-from modelzoo.optimizers.optimizer import SGD
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import SGD
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:
@@ -38,7 +37,7 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(
+        train=TrainConfig(
             steps="64 epochs",
             batch_size=128,
             precision="bfloat16",

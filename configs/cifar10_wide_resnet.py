@@ -6,14 +6,13 @@ The paper's larger nets: `--config.model.depth=28 --config.model.widen=10`, or 4
 learning rate in four steps, here it is half a cosine.
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.resnet import ResNet
-from modelzoo.optimizers.optimizer import SGD
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import SGD
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -35,6 +34,6 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(steps="200 epochs", batch_size=128),
-        eval=Evaluation(every="10 epochs"),
+        train=TrainConfig(steps="200 epochs", batch_size=128),
+        eval=EvalConfig(every="10 epochs"),
     )

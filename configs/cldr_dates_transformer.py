@@ -5,13 +5,12 @@ modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transfo
 3 minutes on 2 cores of AMD EPYC; test exact match 0.9995 (one seed).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.cldr_dates import CldrDates
 from modelzoo.models.transformer import Transformer
-from modelzoo.optimizers.optimizer import AdamW
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import AdamW
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -31,6 +30,6 @@ def get_config() -> Experiment:
         task=TextToText(metrics=("exact_match",)),
         data=CldrDates(tokens_per_batch=2048),
         optimizer=AdamW(learning_rate=2e-3, beta_2=0.98, schedule=Cosine(warmup=100)),
-        train=Train(steps=2000, clip_global_norm=1.0),
-        eval=Evaluation(every=1000),
+        train=TrainConfig(steps=2000, clip_global_norm=1.0),
+        eval=EvalConfig(every=1000),
     )

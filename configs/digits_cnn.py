@@ -5,14 +5,13 @@ modelzoo train --config=digits_cnn --workdir=runs/digits_cnn
 4 seconds on 2 cores of AMD EPYC; test accuracy 0.9866 (mean of 6 seeds, lowest 0.9833).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import AdamW
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import AdamW
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -23,6 +22,6 @@ def get_config() -> Experiment:
         task=ImageClassification(augment=Augment(crop_padding=1)),
         data=TfdsImages(name="digits", validation_split="validation"),
         optimizer=AdamW(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch"), weight_decay=0.01),
-        train=Train(steps="40 epochs", batch_size=64),
-        eval=Evaluation(every="5 epochs"),
+        train=TrainConfig(steps="40 epochs", batch_size=64),
+        eval=EvalConfig(every="5 epochs"),
     )

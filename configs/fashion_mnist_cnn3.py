@@ -3,13 +3,12 @@
 modelzoo train --config=fashion_mnist_cnn3 --workdir=runs/fashion_mnist_cnn3
 """
 
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:
@@ -21,5 +20,5 @@ def get_config() -> Experiment:
             name="fashion_mnist", train_split="train[:90%]", validation_split="train[90%:]"
         ),
         optimizer=Adam(learning_rate=1e-3, schedule=Cosine()),
-        train=Train(steps="12 epochs", batch_size=128),
+        train=TrainConfig(steps="12 epochs", batch_size=128),
     )

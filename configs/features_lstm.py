@@ -5,13 +5,12 @@ modelzoo train --config=features_lstm --workdir=runs/features_lstm
 The columns of `features.csv` are x1 to x10, read one after the other, and `label`.
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.series_table import SeriesTable
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.series import SeriesClassification
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -28,6 +27,6 @@ def get_config() -> Experiment:
             test_split="train[90%:]",
         ),
         optimizer=Adam(learning_rate=0.01, schedule=Cosine()),
-        train=Train(steps="30 epochs", batch_size=32),
-        eval=Evaluation(best_metric="accuracy"),
+        train=TrainConfig(steps="30 epochs", batch_size=32),
+        eval=EvalConfig(best_metric="accuracy"),
     )

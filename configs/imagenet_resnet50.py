@@ -8,14 +8,13 @@ a cosine and labels are smoothed. The public validation images are the test; one
 the training images validates.
 """
 
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.resnet import ResNet
-from modelzoo.optimizers.optimizer import SGD
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import SGD
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:
@@ -45,5 +44,5 @@ def get_config() -> Experiment:
             momentum=0.9,
             nesterov=True,
         ),
-        train=Train(steps="90 epochs", batch_size=256),
+        train=TrainConfig(steps="90 epochs", batch_size=256),
     )

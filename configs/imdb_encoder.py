@@ -5,14 +5,13 @@ modelzoo train --config=imdb_encoder --workdir=runs/imdb_encoder
 4 minutes on 2 cores of AMD EPYC; test accuracy 0.8757 (one seed).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.text_folder import TextFolder
 from modelzoo.data.tokenizers import Words
 from modelzoo.models.encoder import Encoder
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:
@@ -32,5 +31,7 @@ def get_config() -> Experiment:
             tokens_per_batch=8192,
         ),
         optimizer=Adam(learning_rate=1e-3, schedule=Cosine(warmup="0.2 epochs")),
-        train=Train(steps="4 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0),
+        train=TrainConfig(
+            steps="4 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
+        ),
     )

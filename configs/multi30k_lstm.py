@@ -8,15 +8,14 @@ they are named by --config.data.source_path and --config.data.target_path.
 15 minutes on 2 cores of AMD EPYC; test_2016_flickr bleu tokenized 36.5700 (one seed).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.decoding.config import Decoding
 from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
-from modelzoo.optimizers.optimizer import AdamW
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import AdamW
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -40,6 +39,6 @@ def get_config() -> Experiment:
         optimizer=AdamW(
             learning_rate=2e-3, beta_2=0.98, schedule=Cosine(warmup="1 epoch"), weight_decay=0.05
         ),
-        train=Train(steps="25 epochs", ema_decay=0.998, clip_global_norm=1.0),
-        eval=Evaluation(every="5 epochs", best_metric="bleu_tokenized"),
+        train=TrainConfig(steps="25 epochs", ema_decay=0.998, clip_global_norm=1.0),
+        eval=EvalConfig(every="5 epochs", best_metric="bleu_tokenized"),
     )

@@ -3,14 +3,13 @@
 modelzoo train --config=reviews_lstm --workdir=runs/reviews_lstm
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Words
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -28,6 +27,6 @@ def get_config() -> Experiment:
             keep="ends",
         ),
         optimizer=Adam(learning_rate=1e-3, schedule=Cosine(warmup="0.2 epochs")),
-        train=Train(steps="8 epochs", batch_size=64, clip_global_norm=1.0),
-        eval=Evaluation(best_metric="accuracy"),
+        train=TrainConfig(steps="8 epochs", batch_size=64, clip_global_norm=1.0),
+        eval=EvalConfig(best_metric="accuracy"),
     )

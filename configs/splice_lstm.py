@@ -6,14 +6,13 @@ modelzoo train --config=splice_lstm --workdir=runs/splice_lstm
 0.9277 to 0.9525).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Characters
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:
@@ -40,5 +39,5 @@ def get_config() -> Experiment:
             test_split=None,
         ),
         optimizer=Adam(learning_rate=5e-3, schedule=Cosine(warmup="1 epoch")),
-        train=Train(steps="20 epochs", batch_size=32, clip_global_norm=1.0),
+        train=TrainConfig(steps="20 epochs", batch_size=32, clip_global_norm=1.0),
     )

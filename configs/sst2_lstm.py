@@ -5,14 +5,13 @@ modelzoo train --config=sst2_lstm --workdir=runs/sst2_lstm
 2 minutes on 2 cores of AMD EPYC; dev accuracy 0.8199 (one seed).
 """
 
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Words
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import Cosine
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
-from modelzoo.training.settings import Train
 
 
 def get_config() -> Experiment:
@@ -37,5 +36,5 @@ def get_config() -> Experiment:
             tokens_per_batch=2048,
         ),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="0.1 epochs")),
-        train=Train(steps="3 epochs", ema_decay=0.998, clip_global_norm=1.0),
+        train=TrainConfig(steps="3 epochs", ema_decay=0.998, clip_global_norm=1.0),
     )

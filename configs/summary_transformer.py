@@ -3,15 +3,14 @@
 modelzoo train --config=summary_transformer --workdir=runs/summary_transformer
 """
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.decoding.config import Decoding
 from modelzoo.models.transformer import Transformer
-from modelzoo.optimizers.optimizer import Adam
-from modelzoo.schedules.schedule import InverseSqrt
+from modelzoo.optimizers import Adam
+from modelzoo.schedules import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training.settings import Evaluation, Train
 
 
 def get_config() -> Experiment:
@@ -41,6 +40,6 @@ def get_config() -> Experiment:
             beta_2=0.98,
             schedule=InverseSqrt(warmup="1 epoch", timescale="1 epoch"),
         ),
-        train=Train(steps="20 epochs", clip_global_norm=1.0),
-        eval=Evaluation(best_metric="rougeL"),
+        train=TrainConfig(steps="20 epochs", clip_global_norm=1.0),
+        eval=EvalConfig(best_metric="rougeL"),
     )

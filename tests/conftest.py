@@ -55,10 +55,10 @@ def image_run(tmp_path_factory):
     from modelzoo import config
     from modelzoo.data.folder import ImageFolder
     from modelzoo.models.resnet import ResNet
-    from modelzoo.optimizers.optimizer import SGD
+    from modelzoo.optimizers import SGD
     from modelzoo.tasks.image_classification import ImageClassification
     from modelzoo.training import checkpoint, run_folder
-    from modelzoo.training.settings import Train
+    from modelzoo.training.config import TrainConfig
 
     root = tmp_path_factory.mktemp("image_run")
     data_dir, workdir = root / "data", root / "run"
@@ -77,7 +77,7 @@ def image_run(tmp_path_factory):
         task=ImageClassification(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3)),
         data=ImageFolder(data_dir=str(data_dir), image_size=(12, 16), channels=3),
         optimizer=SGD(),
-        train=Train(batch_size=8, precision="bfloat16"),
+        train=TrainConfig(batch_size=8, precision="bfloat16"),
     )
     spec = experiment.data.open("test").spec
     run_folder.write_json(workdir / "config.json", config.to_dict(experiment))

@@ -1,4 +1,4 @@
-"""Every config field has a test that shows its effect, marked `@pytest.mark.field("Train.steps")`.
+"""Every config field has a test of its effect, marked `pytest.mark.field("TrainConfig.steps")`.
 
 The key names the class that declares the field: an inherited one counts once. Fields that hold
 another config are covered by that config's own fields.
@@ -17,15 +17,22 @@ import pytest
 
 import modelzoo.data
 import modelzoo.models
+import modelzoo.optimizers
+import modelzoo.schedules
 import modelzoo.tasks
-from modelzoo.config import Experiment
+from modelzoo import Experiment
 from modelzoo.fields import field_types as values
 from modelzoo.fields import overrides
-from modelzoo.optimizers.optimizer import Optimizer
 
 TESTS = pathlib.Path(__file__).parent
-# What makes a dataclass of a room the config of a variant.
-ROLES = ((modelzoo.models, "build"), (modelzoo.tasks, "bind"), (modelzoo.data, "open"))
+# The method that makes a dataclass of a package a config that an experiment can hold.
+ROLES = (
+    (modelzoo.models, "build"),
+    (modelzoo.tasks, "bind"),
+    (modelzoo.data, "open"),
+    (modelzoo.optimizers, "build"),
+    (modelzoo.schedules, "bind"),
+)
 
 
 def is_config_class(thing: Any) -> bool:
@@ -39,7 +46,7 @@ def defined_in(module) -> list[type]:
 
 
 def variants() -> list[type]:
-    """The configs of models, tasks and data."""
+    """The configs of models, tasks, data, optimizers and schedules."""
     found = []
     for package, method in ROLES:
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
@@ -102,7 +109,7 @@ def all_marked_keys() -> set[str]:
 
 
 def all_field_keys() -> set[str]:
-    return field_keys(config_classes([Experiment, Optimizer, *variants()]))
+    return field_keys(config_classes([Experiment, *variants()]))
 
 
 def test_every_field_has_a_test_of_its_effect():
@@ -119,13 +126,13 @@ def test_every_mark_names_a_field():
     assert not unknown, "marked, but no config has such a field: " + ", ".join(unknown)
 
 
-def test_the_fields_of_all_rooms_are_found():
+def test_the_fields_of_all_packages_are_found():
     some = {
         "Experiment.seed",
-        "Train.steps",
-        "Evaluation.patience",
-        "Distribute.devices",
-        "Export.at_end",
+        "TrainConfig.steps",
+        "EvalConfig.patience",
+        "DistributeConfig.devices",
+        "ExportConfig.at_end",
         "Optimizer.weight_decay",
         "SGD.nesterov",
         "Cosine.final",
@@ -138,7 +145,7 @@ def test_the_fields_of_all_rooms_are_found():
 
 
 def test_every_field_can_be_overridden_and_kept_in_json():
-    for cls in config_classes([Experiment, Optimizer, *variants()]):
+    for cls in config_classes([Experiment, *variants()]):
         assert cls.__dataclass_params__.frozen, cls
         for name, kind in overrides.field_kinds(cls).items():
             assert name != "type", f"{cls.__name__}.type would hide the class's name in JSON"

@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
                 "config.eval.batch_size, config.task.test_views, config.task.decoding.* and "
                 "config.distribute.* do"
             )
-    from modelzoo.training.settings import BATCH_SIZE
+    from modelzoo.training.config import BATCH_SIZE
 
     predictor, experiment, strategy = _load(pairs)
     source = open_split(experiment.data, FLAGS.split, predictor.spec, [key for key, _ in pairs])
@@ -102,7 +102,7 @@ def _load(
     pairs: Sequence[tuple[str, str]],
 ) -> "tuple[Predictor, Experiment, tf.distribute.Strategy | None]":
     from modelzoo import config
-    from modelzoo.distribution.strategy import Distribute, make_strategy
+    from modelzoo.distribution.strategy import DistributeConfig, make_strategy
     from modelzoo.inference.artifacts import find_model, is_export, read_run
     from modelzoo.inference.predictor import open_model
 
@@ -125,7 +125,7 @@ def _load(
             )
         return predictor, config.override(predictor.experiment, pairs), None
     # Not the devices of the training: this machine may be another.
-    saved = dataclasses.replace(read_run(folder)[0], distribute=Distribute())
+    saved = dataclasses.replace(read_run(folder)[0], distribute=DistributeConfig())
     experiment = config.override(saved, pairs)
     strategy = make_strategy(experiment.distribute)
     with strategy.scope():

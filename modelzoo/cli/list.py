@@ -1,47 +1,49 @@
-"""Shows the shipped configs, the trained models, and what a config can be composed of."""
+"""List the shipped configs, the trained models, and the classes that a config is composed of."""
 
-import pathlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
-import modelzoo
 from modelzoo import configs, zoo
 from modelzoo.cli.flags import Flags
 from modelzoo.cli.main import run
-from modelzoo.fields import introspection as modules
+from modelzoo.fields.introspection import public_classes
 
 FLAGS = Flags()
 USES_TENSORFLOW = False
+
+# Title, package and folder of each list of classes.
+_CLASSES = (
+    ("models", "models", ""),
+    ("tasks", "tasks", ""),
+    ("data sources", "data", "sources"),
+    ("data inputs", "data", "inputs"),
+    ("data targets", "data", "targets"),
+    ("optimizers", "optimizers", ""),
+    ("schedules", "schedules", ""),
+)
 
 
 def main(argv: Sequence[str]) -> None:
     """Prints the lists, each name with the first line of its docstring or card."""
     del argv
-    models = modules.files(str(pathlib.Path(folder) / "models") for folder in modelzoo.__path__)
-    _print(
-        "configs (modelzoo train --config=NAME --workdir=FOLDER)",
-        configs.names(),
-        configs.first_line,
-    )
-    print()
-    _print("trained models (modelzoo predict --model=NAME FILE)", zoo.names(), zoo.first_line)
-    print()
-    _print("models (modelzoo.models)", models, lambda name: modules.first_line(models[name]))
-    for kind in ("optimizer", "schedule"):
-        package = pathlib.Path(modelzoo.__file__).parent / f"{kind}s"
-        classes = modules.classes(package / f"{kind}.py")
-        print()
-        _print(f"{kind}s (modelzoo.{kind}s)", classes, classes.get)
+    lists = {
+        "configs (modelzoo train --config=NAME --workdir=FOLDER)": {
+            name: configs.first_line(name) for name in configs.names()
+        },
+        "trained models (modelzoo predict --model=NAME FILE)": {
+            name: zoo.first_line(name) for name in zoo.names()
+        },
+    }
+    for title, package, folder in _CLASSES:
+        if classes := public_classes(f"modelzoo.{package}", folder):
+            lists[f"{title} (modelzoo.{package})"] = classes
+    print("\n\n".join(_section(title, lines) for title, lines in lists.items()))
 
 
-def _print(title: str, names: Iterable[str], first_line: Callable[[str], str]) -> None:
-    names = list(names)
-    width = max(map(len, names), default=0) + 2
-    print(f"{title}:")
-    for name in names:
-        print(f"  {name:{width}}{first_line(name)}".rstrip())
-    if not names:
-        print("  (none)")
+def _section(title: str, lines: Mapping[str, str]) -> str:
+    width = max(map(len, lines), default=0) + 2
+    items = [f"  {name:{width}}{line}".rstrip() for name, line in lines.items()]
+    return "\n".join([f"{title}:", *(items or ["  (none)"])])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from absl import flags as absl_flags
 
 import modelzoo
 from modelzoo.cli.flags import FlagError
-from modelzoo.fields import introspection as modules
+from modelzoo.fields import introspection
 from modelzoo.fields.errors import UserError
 from modelzoo.fields.tf_import import import_tensorflow
 
@@ -29,7 +29,7 @@ _MACHINE = {
 
 def commands() -> dict[str, pathlib.Path]:
     """The commands: name to the file of its module."""
-    found = modules.files([str(pathlib.Path(__file__).parent)])
+    found = introspection.module_files([str(pathlib.Path(__file__).parent)])
     return {name: path for name, path in found.items() if name not in ("main", "flags")}
 
 
@@ -60,7 +60,9 @@ def dispatch(words: Sequence[str]) -> int:
 
 def _usage() -> str:
     width = max(map(len, commands())) + 2
-    lines = [f"  {name:{width}}{modules.first_line(path)}" for name, path in commands().items()]
+    lines = [
+        f"  {name:{width}}{introspection.first_line(path)}" for name, path in commands().items()
+    ]
     return "\n".join(
         [
             "usage: modelzoo COMMAND [flags]",

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 _DEVICES = re.compile(r"(cpu|gpu|tpu):([1-9][0-9]*)")
 
@@ -16,7 +16,7 @@ _KEYS_APART = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Distribute:
+class DistributeConfig:
     """On what a run computes.
 
     strategy: "one_device", "mirrored", or "auto": mirrored over every GPU that is there, else
@@ -30,11 +30,12 @@ class Distribute:
 
     def __post_init__(self):
         if self.devices is not None and not _DEVICES.fullmatch(self.devices):
-            raise ValueError(f"devices must be like 'cpu:2' or 'gpu:8', got {self.devices!r}")
+            raise FieldError("devices", f"must be like 'cpu:2' or 'gpu:8', got {self.devices!r}")
         number = int(self.devices.split(":")[1]) if self.devices else 1
         if self.strategy == "one_device" and number > 1:
-            raise ValueError(
-                f"devices must be a single one under strategy 'one_device', got {self.devices!r}"
+            raise FieldError(
+                "devices",
+                f"must be a single one under strategy 'one_device', got {self.devices!r}",
             )
 
 
@@ -55,7 +56,7 @@ def _logical_cpus(number: int) -> None:
         )
 
 
-def make_strategy(config: Distribute) -> tf.distribute.Strategy:
+def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
     """The strategy that `config` asks for; a device that is missing is a UserError.
 
     Call it before anything else starts the TensorFlow runtime: logical CPU devices are cut then.

@@ -1,45 +1,60 @@
-"""Checks of field values, shared by the configs of all packages."""
+"""Checks of field values, shared by the configs of all packages; each raises FieldError."""
 
 import re
 from collections.abc import Sequence
 
-from modelzoo.fields.duration import Length, parse_length
+from modelzoo.fields.duration import Duration, parse_duration
+from modelzoo.fields.errors import FieldError
 
 
 def check_at_least(minimum: float, **fields: float | None) -> None:
-    """Raises ValueError naming the first field whose value is set and below `minimum`."""
+    """Requires each field that is not None to be at least `minimum`."""
     for name, value in fields.items():
         if value is not None and not value >= minimum:
-            raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+            raise FieldError(name, f"must be at least {minimum}, got {value!r}")
 
 
 def check_positive(**fields: float | None) -> None:
-    """Raises ValueError naming the first field whose value is set and not above 0."""
+    """Requires each field that is not None to be above 0."""
     for name, value in fields.items():
         if value is not None and not value > 0:
-            raise ValueError(f"{name} must be above 0, got {value!r}")
+            raise FieldError(name, f"must be above 0, got {value!r}")
 
 
-def check_lengths(**fields: Length | None) -> None:
-    """Raises ValueError naming the first field that is no length above 0."""
+def check_share(**fields: float) -> None:
+    """Requires each field to be from 0 to 1."""
+    for name, value in fields.items():
+        if not 0 <= value <= 1:
+            raise FieldError(name, f"must be between 0 and 1, got {value!r}")
+
+
+def check_decay(**fields: float) -> None:
+    """Requires each field to be at least 0 and below 1, as the decay of a moving mean is."""
+    for name, value in fields.items():
+        if not 0 <= value < 1:
+            raise FieldError(name, f"must be at least 0 and below 1, got {value!r}")
+
+
+def check_durations(**fields: Duration | None) -> None:
+    """Requires each field that is not None to be a duration above 0."""
     for name, value in fields.items():
         if value is None:
             continue
         try:
-            number, _ = parse_length(value)
+            number, _ = parse_duration(value)
         except ValueError as error:
-            raise ValueError(f"{name} {error}") from None
+            raise FieldError(name, str(error)) from None
         if number == 0:
-            raise ValueError(f"{name} must be longer than 0, got {value!r}")
+            raise FieldError(name, f"must be longer than 0, got {value!r}")
 
 
 def check_patterns(**fields: Sequence[str]) -> None:
-    """Raises ValueError naming the first field that holds what is no regular expression."""
+    """Requires each field to hold regular expressions."""
     for name, patterns in fields.items():
         for pattern in patterns:
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(
-                    f"{name} must hold regular expressions, got {pattern!r} ({error})"
+                raise FieldError(
+                    name, f"must hold regular expressions, got {pattern!r} ({error})"
                 ) from None

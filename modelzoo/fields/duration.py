@@ -1,34 +1,34 @@
-"""Lengths in steps, epochs or examples, and their one conversion into steps."""
+"""Durations of training in steps, epochs or examples, and their conversion into steps."""
 
 import math
 import re
 
-Length = int | str
+Duration = int | str
 """A number of steps, or text such as `"30 epochs"`, `"50_000 examples"`, `"200 steps"`."""
 
 _PATTERN = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(step|epoch|example)s?\s*")
 
 
-def parse_length(length: Length) -> tuple[float, str]:
-    """Splits a length into its number and unit (`step`, `epoch` or `example`).
+def parse_duration(duration: Duration) -> tuple[float, str]:
+    """Splits a duration into its number and unit (`step`, `epoch` or `example`).
 
     Raises ValueError for anything else than a non-negative number of one of the three.
     """
-    if isinstance(length, int) and not isinstance(length, bool) and length >= 0:
-        return length, "step"
-    match = _PATTERN.fullmatch(length) if isinstance(length, str) else None
+    if isinstance(duration, int) and not isinstance(duration, bool) and duration >= 0:
+        return duration, "step"
+    match = _PATTERN.fullmatch(duration) if isinstance(duration, str) else None
     if match:
         return float(match[1].replace("_", "")), match[2]
-    if isinstance(length, str) and length.strip().isdigit():
-        return int(length), "step"
+    if isinstance(duration, str) and duration.strip().isdigit():
+        return int(duration), "step"
     raise ValueError(
-        f"must be a number of steps or text like '30 epochs', '5000 examples', got {length!r}"
+        f"must be a number of steps or text like '30 epochs', '5000 examples', got {duration!r}"
     )
 
 
-def to_steps(length: Length, batch_size: float, examples_per_epoch: int) -> int:
-    """Turns a length into whole steps, rounded up, of `batch_size` examples on average."""
-    number, unit = parse_length(length)
+def to_steps(duration: Duration, batch_size: float, examples_per_epoch: int) -> int:
+    """Converts a duration into whole steps, rounded up, of `batch_size` examples on average."""
+    number, unit = parse_duration(duration)
     if unit == "epoch":
         number = number * examples_per_epoch / batch_size
     elif unit == "example":

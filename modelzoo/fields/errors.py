@@ -1,13 +1,34 @@
-"""The one exception that a user's mistake raises."""
+"""Errors that a user can correct: a mistake in general, and a wrong value of a config field."""
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line: what was wrong, what was received, what to do.
+    """A mistake of the user, in one line: what is wrong, what was received, what to do.
 
-    The commands print the line and exit with 1; in Python it is an ordinary exception, of which
-    a notebook shows the line alone.
+    The commands print the line and exit with 1. In Python it is an ordinary exception, and a
+    notebook shows only its line.
     """
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class FieldError(ValueError):
+    """An impossible value of a config field, raised by the config's class.
+
+    Whoever knows where the config is puts the path before it: `config.train.steps must be at
+    least 1, got 0`.
+
+    Args:
+        field: Name of the field.
+        message: What the field must be and what it is, such as `must be at least 1, got 0`.
+
+    Example:
+        >>> str(FieldError("steps", "must be at least 1, got 0"))
+        'steps must be at least 1, got 0'
+    """
+
+    def __init__(self, field: str, message: str):
+        super().__init__(f"{field} {message}")
+        self.field = field
+        self.message = message

@@ -1,18 +1,22 @@
-"""Modules and classes by their files: names and first docstring lines, without an import."""
+"""Names and first docstring lines of modules and classes, read from files without an import."""
 
 import ast
+import importlib
+import importlib.util
 import pathlib
 from collections.abc import Iterable
 
+from modelzoo.fields.lazy import TABLES
 
-def files(folders: Iterable[str]) -> dict[str, pathlib.Path]:
-    """Public modules (name to file) in a package's `__path__`, sorted by name."""
+
+def module_files(folders: Iterable[str]) -> dict[str, pathlib.Path]:
+    """Returns the public modules (name to file) in a package's `__path__`, sorted by name."""
     found = [path for folder in folders for path in pathlib.Path(folder).glob("[!_]*.py")]
     return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
 def first_line(path: pathlib.Path) -> str:
-    """The first line of a file's docstring; empty where it has none or is no Python."""
+    """Returns the first line of a file's docstring; empty if it has none or is not Python."""
     try:
         text = ast.get_docstring(ast.parse(path.read_bytes())) or ""
     except (SyntaxError, ValueError):
@@ -20,15 +24,25 @@ def first_line(path: pathlib.Path) -> str:
     return text.partition("\n")[0]
 
 
-def classes(path: pathlib.Path) -> dict[str, str]:
-    """Public classes of a file in their order, with the first lines of their docstrings.
+def public_classes(package: str, folder: str = "") -> dict[str, str]:
+    """Returns the public classes of a package with the first lines of their docstrings.
 
-    Those are left out that say of themselves to be a base.
+    It omits classes whose docstring starts with "Base of". Imports the package, but none of the
+    modules that define its public names.
+
+    Args:
+        package: A package with lazy public names.
+        folder: A package within it; only classes defined there are returned.
     """
-    nodes = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef)]
-    lines = {node.name: (ast.get_docstring(node) or "").partition("\n")[0] for node in nodes}
-    return {
-        name: line
-        for name, line in lines.items()
-        if not name.startswith("_") and not line.startswith("Base of")
-    }
+    importlib.import_module(package)
+    within = f"{package}.{folder}." if folder else package
+    found = {}
+    for name, module in TABLES.get(package, {}).items():
+        if module.startswith(within):
+            tree = ast.parse(pathlib.Path(importlib.util.find_spec(module).origin).read_bytes())
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef) and node.name == name:
+                    line = (ast.get_docstring(node) or "").partition("\n")[0]
+                    if not line.startswith("Base of"):
+                        found[name] = line
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))

@@ -7,8 +7,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from modelzoo.fields import field_types as values
-from modelzoo.fields.errors import UserError
+from modelzoo.fields import field_types
+from modelzoo.fields.errors import FieldError, UserError
 
 
 @functools.cache
@@ -36,15 +36,18 @@ def leaf_keys(config: Any, prefix: str) -> list[str]:
     found = []
     for name in field_kinds(type(config)):
         value, key = getattr(config, name), f"{prefix}.{name}"
-        found += leaf_keys(value, key) if values.is_config(value) else [key]
+        found += leaf_keys(value, key) if field_types.is_config(value) else [key]
     return found
 
 
 def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
-    """Calls `build`; a ValueError of `cls.__post_init__` becomes a UserError naming the key."""
+    """Calls `build`; turns an error of `cls.__post_init__` into a UserError with the full key."""
     try:
         return build()
+    except FieldError as error:
+        raise UserError(f"{key}.{' '.join(str(error).split())}") from error
     except ValueError as error:
+        # TODO(issue 11): drop the guess once every package raises FieldError.
         message = " ".join(str(error).split())
         names_field = message.partition(" ")[0].rstrip(":,") in field_kinds(cls)
         raise UserError(f"{key}.{message}" if names_field else f"{key}: {message}") from error
@@ -52,7 +55,7 @@ def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
 
 def wrong_value(key: str, kind: Any, got: Any) -> UserError:
     """The error for a value that its field's annotation does not admit."""
-    return UserError(f"{key} must be {values.describe(kind)}, got {got!r}")
+    return UserError(f"{key} must be {field_types.describe(kind)}, got {got!r}")
 
 
 def check(config: Any, key: str) -> Any:
@@ -61,10 +64,10 @@ def check(config: Any, key: str) -> Any:
     for name, kind in field_kinds(type(config)).items():
         value = getattr(config, name)
         try:
-            fitted = values.fit(value, kind)
+            fitted = field_types.fit(value, kind)
         except ValueError:
             raise wrong_value(f"{key}.{name}", kind, value) from None
-        changes[name] = check(fitted, f"{key}.{name}") if values.is_config(fitted) else fitted
+        changes[name] = check(fitted, f"{key}.{name}") if field_types.is_config(fitted) else fitted
     return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
 
 
@@ -98,7 +101,7 @@ def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> 
                 f"{key} has {', '.join(kinds) or 'no fields'}"
             )
         value = getattr(config, name)
-        if rest and not values.is_config(value):
+        if rest and not field_types.is_config(value):
             raise UserError(
                 f"unknown key {full}.{rest}: {full} has no fields, it holds {value!r}; "
                 "what it holds is chosen in the config file"
@@ -113,9 +116,9 @@ def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> 
 
 
 def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
-    if values.is_config(text):
+    if field_types.is_config(text):
         return check(_fit(text, kind, key), key)
-    if values.is_config(current) and (kind is Any or dataclasses.is_dataclass(kind)):
+    if field_types.is_config(current) and (kind is Any or dataclasses.is_dataclass(kind)):
         fields = ", ".join(f"{key}.{name}" for name in field_kinds(type(current)))
         raise UserError(
             f"{key} is {type(current).__name__} and cannot be {text!r}: choose another in the "
@@ -127,6 +130,6 @@ def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
 def _fit(value: Any, kind: Any, key: str) -> Any:
     """The value as the annotation wants it, read where it is text."""
     try:
-        return (values.parse if isinstance(value, str) else values.fit)(value, kind)
+        return (field_types.parse if isinstance(value, str) else field_types.fit)(value, kind)
     except ValueError:
         raise wrong_value(key, kind, value) from None

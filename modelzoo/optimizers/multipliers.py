@@ -1,33 +1,40 @@
-"""Factors for variables by regular expressions on their paths: the first that is found counts."""
+"""Factors of variables, chosen by regular expressions on their paths; the first match applies."""
 
 import re
 from collections.abc import Sequence
 
 from modelzoo.fields.checks import check_patterns
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 Multipliers = tuple[tuple[str, float], ...]
-"""Pairs of a regular expression and the factor of the variables in whose path it is found."""
+"""Pairs of a regular expression and the factor of the variables whose path matches it."""
 
 ALL_ONE: Multipliers = ((".*", 1.0),)
 
 
 def check_multipliers(**fields: Multipliers) -> None:
-    """Raises ValueError naming the first field whose patterns or factors are not possible."""
+    """Requires each field to hold regular expressions with factors of at least 0."""
     for name, pairs in fields.items():
         check_patterns(**{name: [pattern for pattern, _ in pairs]})
         for pattern, factor in pairs:
             if not factor >= 0:
-                raise ValueError(
-                    f"{name} must hold factors of at least 0, got {factor!r} for {pattern!r}"
+                raise FieldError(
+                    name, f"must hold factors of at least 0, got {factor!r} for {pattern!r}"
                 )
 
 
 def multipliers(key: str, pairs: Multipliers, paths: Sequence[str]) -> list[float]:
-    """The factor of each variable, by its path.
+    """Returns the factor of each variable, by its path.
 
-    Raises UserError naming `key` where a variable matches no pattern, and where a pattern counts
-    for no variable; one that matches every path may come last for nothing.
+    A last pattern that matches every path may be unused.
+
+    Args:
+        key: Full key of the field, for messages.
+        pairs: Patterns and factors.
+        paths: Paths of the variables.
+
+    Raises:
+        UserError: A variable matches no pattern, or a pattern applies to no variable.
     """
     used = set()
     factors = []
@@ -35,7 +42,7 @@ def multipliers(key: str, pairs: Multipliers, paths: Sequence[str]) -> list[floa
         number = next((k for k, (p, _) in enumerate(pairs) if re.search(p, path)), None)
         if number is None:
             raise UserError(
-                f"{key} has no pattern for the variable {path}: let the last be '.*', such as "
+                f"{key} has no pattern for the variable {path}: end with '.*', such as "
                 "'logits=1,.*=0.1'"
             )
         used.add(number)
@@ -44,10 +51,10 @@ def multipliers(key: str, pairs: Multipliers, paths: Sequence[str]) -> list[floa
         found = [path for path in paths if re.search(pattern, path)]
         if not found:
             some = ", ".join(paths[:1] + paths[-1:])
-            raise UserError(f"{key}: {pattern!r} matches no variable; there are such as {some}")
+            raise UserError(f"{key}: {pattern!r} matches no variable; some paths are {some}")
         if number not in used and len(found) < len(paths):
             raise UserError(
-                f"{key}: {pattern!r} comes too late, an earlier pattern matches {found[0]}: the "
-                "first that matches counts"
+                f"{key}: {pattern!r} has no effect, an earlier pattern matches {found[0]}: put "
+                "the more specific pattern first"
             )
     return factors

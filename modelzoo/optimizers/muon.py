@@ -1,32 +1,87 @@
-"""Muon's update rule, the same under all versions of Keras."""
+"""Muon: its config and its update rule, the same under all versions of Keras."""
 
+import dataclasses
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
 
-if TYPE_CHECKING:
-    from modelzoo.optimizers.optimizer import Muon
+from modelzoo.fields.checks import check_at_least, check_decay, check_patterns, check_positive
+from modelzoo.optimizers.optimizer import Optimizer
 
-# Of the quintic that Newton-Schulz iterates (Jordan et al. 2024): singular values come to lie
-# between 0.7 and 1.2 within 5 steps, which serves as well as 1.
+# Coefficients of the quintic in the Newton-Schulz iteration (Jordan et al. 2024). Within 5 steps
+# they bring singular values between 0.7 and 1.2, which works as well as 1.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-class OrthogonalMomentum(keras.optimizers.Optimizer):
-    """Muon for matrices and Adam for the rest, as `config` tells them apart.
+@dataclasses.dataclass(frozen=True)
+class Muon(Optimizer):
+    """Orthogonalized momentum for matrices (Jordan et al. 2024); Adam for all other variables.
 
-    The numbers are those of `keras.optimizers.Muon` in Keras 3.15. The one in Keras 3.12 scales its
-    updates in another way and takes other variables for matrices; neither takes convolutions.
+    momentum: share of the last sum of gradients that is added to the next.
+    nesterov: evaluate the momentum one step ahead.
+    ns_steps: Newton-Schulz iterations towards the orthogonal matrix.
+    rms_rate: root mean square that a matrix's update is scaled to, so that Adam's learning rate and
+        weight decay fit (Liu et al. 2025); None keeps its singular values near 1.
+    convolutions: also treat kernels of more than two axes as matrices `[all inputs, outputs]`;
+        Keras leaves them to Adam.
+    adam: regular expressions; a variable whose path matches one is left to Adam, such as `logits`.
+    adam_beta_1, adam_beta_2, epsilon: Adam's.
+    adam_lr_ratio: Adam's learning rate as a factor of the matrices'.
     """
 
-    def __init__(self, config: "Muon"):
+    weight_decay: float = 0.004
+    momentum: float = 0.95
+    nesterov: bool = True
+    ns_steps: int = 5
+    rms_rate: float | None = 0.2
+    convolutions: bool = False
+    adam: tuple[str, ...] = ("embedding",)
+    adam_beta_1: float = 0.9
+    adam_beta_2: float = 0.999
+    epsilon: float = 1e-7
+    adam_lr_ratio: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_decay(
+            momentum=self.momentum, adam_beta_1=self.adam_beta_1, adam_beta_2=self.adam_beta_2
+        )
+        check_at_least(1, ns_steps=self.ns_steps)
+        check_positive(
+            rms_rate=self.rms_rate, epsilon=self.epsilon, adam_lr_ratio=self.adam_lr_ratio
+        )
+        check_patterns(adam=self.adam)
+
+    def is_matrix(self, variable: keras.Variable) -> bool:
+        """Whether the variable is updated as a matrix, not by Adam."""
+        axes = len(variable.shape)
+        matrix = axes == 2 or (self.convolutions and axes > 2)
+        return matrix and not any(re.search(pattern, variable.path) for pattern in self.adam)
+
+    def describe(self, variables: Sequence[keras.Variable]) -> str:
+        """Returns how many variables are updated as matrices."""
+        return f"Muon on {sum(map(self.is_matrix, variables))} of {len(variables)} variables"
+
+    def build(self) -> keras.optimizers.Optimizer:
+        """Returns the update rule of this module."""
+        return OrthogonalMomentum(self)
+
+
+class OrthogonalMomentum(keras.optimizers.Optimizer):
+    """Muon for the variables that `config` calls matrices, and Adam for the others.
+
+    It computes the same numbers as `keras.optimizers.Muon` in Keras 3.15. Keras 3.12 scales the
+    updates differently and selects other variables; neither supports convolutions.
+    """
+
+    def __init__(self, config: Muon):
         super().__init__(float(config.learning_rate), name="muon")
         self.config = config
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes a momentum for each variable, and for those of Adam a mean square."""
+        """Creates a momentum for each variable, and a mean square for each of Adam's."""
         super().build(variables)
         self._momentums = self.add_optimizer_variables(variables, "momentum")
         self._velocities = [
@@ -44,11 +99,11 @@ class OrthogonalMomentum(keras.optimizers.Optimizer):
         if velocity is None:
             self.assign(momentum, momentum * config.momentum + gradient)
             update = gradient + momentum * config.momentum if config.nesterov else momentum
-            # All axes but the last are inputs of what the last counts.
+            # All axes but the last count inputs, the last counts outputs.
             matrix = ops.reshape(update, [-1, variable.shape[-1]])
             matrix = rate * orthogonal(matrix, config.ns_steps)
             if config.rms_rate is not None:
-                # An orthogonal matrix has 1 / max(rows, columns) for its mean square.
+                # The mean square of an orthogonal matrix is 1 / max(rows, columns).
                 matrix *= config.rms_rate * max(matrix.shape) ** 0.5
             self.assign_sub(variable, ops.reshape(matrix, variable.shape))
             return
@@ -63,10 +118,10 @@ class OrthogonalMomentum(keras.optimizers.Optimizer):
 
 
 def orthogonal(matrix, steps: int):
-    """The nearest semi-orthogonal matrix, about, of one `[rows, columns]`, by Newton-Schulz."""
+    """Approximates the nearest semi-orthogonal matrix of `[rows, columns]` by Newton-Schulz."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    # The smaller of both products of the matrix with itself.
+    # So that the square below is the smaller of the two.
     x = ops.transpose(matrix) if tall else matrix
     x = x / (ops.norm(x) + 1e-7)
     for _ in range(steps):

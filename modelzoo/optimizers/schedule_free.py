@@ -1,35 +1,66 @@
-"""The update rule of Schedule-Free AdamW, the same under all versions of Keras."""
+"""Schedule-Free AdamW: its config and its update rule, the same under all versions of Keras."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
 
-if TYPE_CHECKING:
-    from modelzoo.optimizers.optimizer import ScheduleFreeAdamW
+from modelzoo.fields.checks import check_decay, check_positive
+from modelzoo.fields.errors import FieldError
+from modelzoo.optimizers.optimizer import Optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleFreeAdamW(Optimizer):
+    """Adam that averages its weights instead of following a schedule (Defazio et al. 2024).
+
+    As in Keras, the model trains, evaluates and serves with the weights y, which are partly the
+    mean of all steps.
+
+    beta_1: share of the mean of all steps in the weights.
+    beta_2: decay of the mean of the squared gradient.
+    epsilon: added to the denominator.
+    """
+
+    learning_rate: float = 0.0025
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_decay(beta_2=self.beta_2)
+        if not 0 < self.beta_1 < 1:
+            raise FieldError("beta_1", f"must be above 0 and below 1, got {self.beta_1!r}")
+        check_positive(epsilon=self.epsilon)
+
+    def build(self) -> keras.optimizers.Optimizer:
+        """Returns the update rule of this module."""
+        return ScheduleFree(self)
 
 
 class ScheduleFree(keras.optimizers.Optimizer):
-    """Adam's steps on a sequence z, whose mean is x; the weights are y between both.
+    """Adam's steps on a sequence z, whose mean is x; the weights y lie between both.
 
     `z -= rate g / sqrt(v)`, `x += (z - x) / t`, `y = (1 - beta_1) z + beta_1 x` at step t (Defazio
-    et al. 2024, equations 3 to 5). Not Keras 3.15's numbers: that finds x by the z after its step.
+    et al. 2024, equations 3 to 5). Keras 3.15 gives other numbers: it computes x from the z after
+    its step.
     """
 
-    def __init__(self, config: "ScheduleFreeAdamW"):
+    def __init__(self, config: ScheduleFreeAdamW):
         super().__init__(float(config.learning_rate), name="schedulefreeadamw")
         self.config = config
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes z and the mean square for each variable."""
+        """Creates z and the mean square of each variable."""
         super().build(variables)
         self._momentums = self.add_optimizer_variables(variables, "momentum")
         self._velocities = self.add_optimizer_variables(variables, "velocity")
         self.restart()
 
     def restart(self) -> None:
-        """Begins z at the weights."""
+        """Sets z to the weights."""
         for z, variable in zip(self._momentums, self._trainable_variables, strict=True):
             z.assign(variable.value)
 

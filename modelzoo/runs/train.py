@@ -12,7 +12,7 @@ from modelzoo.distribution.strategy import make_strategy
 from modelzoo.fields.errors import UserError
 from modelzoo.inference.predictor import Predictor
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.progress import Progress, duration, score_words, signature_lines
+from modelzoo.training.progress import Progress, format_seconds, score_words, signature_lines
 from modelzoo.training.signals import Interrupted
 from modelzoo.training.trainer import Trainer
 
@@ -93,7 +93,9 @@ def completed(trainer: Trainer) -> dict[str, Any]:
         progress.say(f"  {line}")
     discarded = result.get("discarded_steps")
     overflow = f", {discarded:,} of them discarded for an overflow" if discarded else ""
-    progress.say(f"trained {result['steps']:,} steps in {duration(result['seconds'])}{overflow}")
+    progress.say(
+        f"trained {result['steps']:,} steps in {format_seconds(result['seconds'])}{overflow}"
+    )
     if experiment.export.at_end:
         # A finished run that is started again has exported already.
         chosen = ("evaluated_step", "averaged_steps")

@@ -19,7 +19,7 @@ SIDECAR = "assets.extra"
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
+class ExportConfig:
     """What happens to the model when training is done.
 
     at_end: export it to the `export` folder of the run.

@@ -14,8 +14,8 @@ import numpy as np
 from modelzoo import zoo
 from modelzoo.fields.errors import UserError
 from modelzoo.training import checkpoint, run_folder
+from modelzoo.training.config import EvalConfig
 from modelzoo.training.plan import Plan
-from modelzoo.training.settings import Evaluation
 
 
 def find(workdir: str | Path, which: str | int) -> list[Path]:
@@ -38,7 +38,7 @@ def find(workdir: str | Path, which: str | int) -> list[Path]:
     return [checkpoint.find(workdir, step) for step in there[-number:]]
 
 
-def check(workdir: Path, evaluation: Evaluation, keep: int, plan: Plan) -> None:
+def check(workdir: Path, evaluation: EvalConfig, keep: int, plan: Plan) -> None:
     """Raises UserError where the run will not have the checkpoints of its mean at its end."""
     number = evaluation.average_checkpoints
     if number == 1:
@@ -60,7 +60,7 @@ def check(workdir: Path, evaluation: Evaluation, keep: int, plan: Plan) -> None:
         )
 
 
-def served(workdir: str | Path, evaluation: Evaluation) -> list[Path]:
+def served(workdir: str | Path, evaluation: EvalConfig) -> list[Path]:
     """The checkpoints whose mean a run under `evaluation` scores at its end, exports and serves.
 
     The best where it keeps one, else the newest of `average_checkpoints`. Raises UserError where

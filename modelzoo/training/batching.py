@@ -5,7 +5,7 @@ from typing import Any
 from modelzoo.data.batches import batch_sizes
 from modelzoo.data.source import Source
 from modelzoo.fields.errors import UserError
-from modelzoo.training.settings import BATCH_SIZE
+from modelzoo.training.config import BATCH_SIZE
 
 Sizes = dict[int, int]
 """Rows of a batch by length."""

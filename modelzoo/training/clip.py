@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 
 def global_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -13,7 +13,7 @@ def global_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.sqrt(2 * tf.add_n([tf.cast(tf.nn.l2_loss(g), dtype) for g in gradients]))
 
 
-def clip(gradients: Sequence[tf.Tensor], settings: Train) -> list[tf.Tensor]:
+def clip(gradients: Sequence[tf.Tensor], settings: TrainConfig) -> list[tf.Tensor]:
     """Bounds elements, then each gradient's norm, then the norm of all, as `settings` asks."""
     gradients = list(gradients)
     if settings.clip_value is not None:

@@ -11,7 +11,7 @@ depend on how many replicas and micro-batches share a batch.
 import keras
 import tensorflow as tf
 
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 INITIAL, GROWTH = 2.0**15, 2000
 LEAST, MOST = 1.0, 2.0**24
@@ -32,7 +32,7 @@ class LossScale:
         ]
 
     @classmethod
-    def of(cls, settings: Train) -> "LossScale | None":
+    def of(cls, settings: TrainConfig) -> "LossScale | None":
         """The scale that the settings ask for: none but under float16."""
         if settings.precision != "float16":
             return None

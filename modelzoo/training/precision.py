@@ -17,7 +17,7 @@ _POLICIES = {
 
 @contextlib.contextmanager
 def dtype_policy(precision: str) -> Iterator[None]:
-    """Builds what is inside under Keras's policy for `precision` (see `Train.precision`)."""
+    """Builds what is inside under Keras's policy for `precision` (see `TrainConfig.precision`)."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_POLICIES[precision])
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 
-def duration(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """`0:42`, `12:05` or `1:02:33`."""
     minutes, second = divmod(round(max(seconds, 0)), 60)
     hours, minute = divmod(minutes, 60)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from modelzoo.data.batches import Batch
 from modelzoo.data.source import Source
 from modelzoo.tasks.task import Task
-from modelzoo.training.progress import Progress, duration, score_words, signature_lines
+from modelzoo.training.progress import Progress, format_seconds, score_words, signature_lines
 from modelzoo.training.run_folder import MetricsLog, refused
 
 # What `tf.summary.scalar` writes too, which is there only where TensorBoard is installed.
@@ -158,7 +158,7 @@ class Records:
         fields = [f"step {step}/{self.steps}", score_words(values, self.task.headline)]
         if "examples_per_sec" in values:
             left = (self.steps - step) * (self.waited + self.worked) / self.timed["steps"]
-            fields.insert(1, f"left {duration(left)}")
+            fields.insert(1, f"left {format_seconds(left)}")
             unit = "tokens" if "tokens_per_sec" in values else "examples"
             fields += [
                 f"{values[f'{unit}_per_sec']:,.0f} {unit}/s",

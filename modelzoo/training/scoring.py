@@ -12,9 +12,9 @@ from modelzoo.data.pipeline import evaluation_dataset, naming_bad_images
 from modelzoo.distribution.strategy import distribute_batches
 from modelzoo.fields.errors import UserError
 from modelzoo.tasks.task import Task
+from modelzoo.training.config import EvalConfig
 from modelzoo.training.evaluation import Counts, Evaluator
 from modelzoo.training.progress import Progress, text_line
-from modelzoo.training.settings import Evaluation
 from modelzoo.training.state import TrainState
 
 _SAMPLES = 3
@@ -33,7 +33,7 @@ class Scoring:
         evaluator: Evaluator,
         state: TrainState,
         splits: dict[str, Any],
-        settings: Evaluation,
+        settings: EvalConfig,
         sizes: dict[int, int],
         progress: Progress,
         memory_told: Callable[[], contextlib.AbstractContextManager],

@@ -15,8 +15,8 @@ import tensorflow as tf
 from modelzoo.fields.errors import UserError
 from modelzoo.tasks.task import Task, Tensors
 from modelzoo.training.clip import clip, global_norm
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.loss_scale import LEAST
-from modelzoo.training.settings import Train
 from modelzoo.training.state import TrainState, ema_rate, read
 
 SUM = tf.distribute.ReduceOp.SUM
@@ -37,7 +37,7 @@ class TrainStep:
         self,
         task: Task,
         state: TrainState,
-        settings: Train,
+        settings: TrainConfig,
         learning_rate: Callable[[tf.Tensor], tf.Tensor],
         strategy: tf.distribute.Strategy,
         seed: int,

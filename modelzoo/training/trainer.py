@@ -20,10 +20,11 @@ from modelzoo.data.pipeline import naming_bad_images, training_dataset
 from modelzoo.data.source import Source
 from modelzoo.data.spec import ImageSpec, PairSpec, TextSpec
 from modelzoo.distribution.strategy import device_names, distribute_batches
-from modelzoo.fields.duration import Length, to_steps
+from modelzoo.fields.duration import Duration, to_steps
 from modelzoo.fields.errors import UserError
 from modelzoo.training import averaging, checkpoint, run_folder
 from modelzoo.training.batching import size_key, sizes_of
+from modelzoo.training.config import EvalConfig, TrainConfig
 from modelzoo.training.evaluation import Evaluator
 from modelzoo.training.loss_scale import LossScale
 from modelzoo.training.plan import Plan
@@ -32,7 +33,6 @@ from modelzoo.training.progress import Progress
 from modelzoo.training.records import Events, Records
 from modelzoo.training.restore import restore
 from modelzoo.training.scoring import Scoring
-from modelzoo.training.settings import Evaluation, Train
 from modelzoo.training.signals import Interrupted, on_signals
 from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
@@ -51,8 +51,8 @@ class Trainer:
         self, experiment: Any, workdir: Path, strategy: tf.distribute.Strategy, progress: Progress
     ):
         self.experiment = experiment
-        self.settings: Train = experiment.train
-        self.evaluation: Evaluation = experiment.eval
+        self.settings: TrainConfig = experiment.train
+        self.evaluation: EvalConfig = experiment.eval
         self.workdir = workdir
         self.strategy = strategy
         self.replicas = strategy.num_replicas_in_sync
@@ -119,7 +119,7 @@ class Trainer:
         factor = optimizer.schedule.bind(self.plan.total, self.steps)
         self.learning_rate = lambda step: optimizer.learning_rate * factor(step)
 
-    def steps(self, length: Length) -> int:
+    def steps(self, length: Duration) -> int:
         """A length in steps of this run's batches."""
         return to_steps(length, self.batches.mean_size, self.batches.num_examples)
 

@@ -105,12 +105,12 @@ def test_checkpoint_weights_and_split_are_chosen(image_run, capsys):
 def test_scores_are_those_of_the_end_of_training(image_run, tmp_path, capsys):
     import dataclasses
 
-    from modelzoo.training.settings import Evaluation, Train
+    from modelzoo.training.config import EvalConfig, TrainConfig
 
     experiment = dataclasses.replace(
         image_run.experiment,
-        train=Train(steps=2, batch_size=4, ema_decay=0.5, precision="bfloat16"),
-        eval=Evaluation(batch_size=5),
+        train=TrainConfig(steps=2, batch_size=4, ema_decay=0.5, precision="bfloat16"),
+        eval=EvalConfig(batch_size=5),
     )
     result = runs.train(experiment, tmp_path / "run")
     capsys.readouterr()

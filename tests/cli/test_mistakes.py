@@ -19,7 +19,7 @@ from modelzoo.cli import main
 from modelzoo.training import checkpoint, run_folder
 
 CONFIG = """
-from modelzoo.config import Experiment
+from modelzoo import Experiment, TrainConfig
 from modelzoo.data.folder import ImageFolder
 from modelzoo.data.npz import NpzImages
 from modelzoo.data.pair_files import PairFiles
@@ -37,9 +37,8 @@ from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging
 from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.optimizers.optimizer import SGD
-from modelzoo.schedules.schedule import Cosine
-from modelzoo.training.settings import Train
+from modelzoo.optimizers import SGD
+from modelzoo.schedules import Cosine
 
 
 def get_config():
@@ -48,7 +47,7 @@ def get_config():
         task={task},
         data={data},
         optimizer=SGD(0.1, schedule=Cosine()),
-        train=Train(steps=4, batch_size=8, log_every=1, checkpoint_every=2),
+        train=TrainConfig(steps=4, batch_size=8, log_every=1, checkpoint_every=2),
     )
 """
 # So wide that a checkpoint is larger than config.json: the disk must be full for the first alone.

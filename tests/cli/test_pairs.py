@@ -19,12 +19,12 @@ from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.decoding.config import Decoding
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import Adam
+from modelzoo.optimizers import Adam
 from modelzoo.runs import train as runs
 from modelzoo.tasks.text_to_text import TextToText
 from modelzoo.training import run_folder
+from modelzoo.training.config import EvalConfig, TrainConfig
 from modelzoo.training.progress import Progress
-from modelzoo.training.settings import Evaluation, Train
 
 METRICS = ("bleu", "chrf", "exact_match", "f1")
 
@@ -38,8 +38,8 @@ def trained(tmp_path_factory):
         task=TextToText(decoding=Decoding(beams=2, n_best=2), metrics=METRICS),
         data=pairs.data(most=4, number=60, lengths=(8,)),
         optimizer=Adam(0.02),
-        train=Train(steps=80, log_every=40),
-        eval=Evaluation(every=40, best_metric="exact_match"),
+        train=TrainConfig(steps=80, log_every=40),
+        eval=EvalConfig(every=40, best_metric="exact_match"),
     )
     stream = io.StringIO()
     result = runs.train(experiment, workdir, progress=Progress(stream))

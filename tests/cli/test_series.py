@@ -13,10 +13,10 @@ from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.data.series_table import SeriesTable
-from modelzoo.optimizers.optimizer import Adam
+from modelzoo.optimizers import Adam
 from modelzoo.runs import train as runs
 from modelzoo.tasks.series import SeriesClassification, SeriesRegression
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 TASKS = {"values": SeriesRegression(target_std=(2.0,)), "class": SeriesClassification()}
 
@@ -54,7 +54,7 @@ def trained(request, tmp_path_factory):
             test_split="train[80%:]",
         ),
         optimizer=Adam(0.05),
-        train=Train(steps=40, batch_size=16),
+        train=TrainConfig(steps=40, batch_size=16),
     )
     result = runs.train(experiment, root / "run")
     assert run(export, [f"--workdir={root / 'run'}", f"--export_dir={root / 'served'}"]) == 0

@@ -15,12 +15,12 @@ from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.data.table import ImageTable
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.runs import train as runs
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging
 from modelzoo.training import checkpoint
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 TAGS = ("bright", "red", "wide")
 
@@ -63,8 +63,8 @@ def experiment_of(folder, kind):
             channels=3,
         ),
         optimizer=SGD(0.05),
-        train=Train(steps=6, batch_size=8, ema_decay=0.5),
-        eval=Evaluation(
+        train=TrainConfig(steps=6, batch_size=8, ema_decay=0.5),
+        eval=EvalConfig(
             every=2, best_metric={"tags": "mean_average_precision", "values": "mae"}[kind]
         ),
     )

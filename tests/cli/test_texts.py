@@ -18,10 +18,10 @@ from modelzoo.cli.main import run
 from modelzoo.config import Experiment
 from modelzoo.fields.errors import UserError
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import Adam
+from modelzoo.optimizers import Adam
 from modelzoo.runs import train as runs
 from modelzoo.tasks.text import SequenceLabelling, TextClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 TASKS = {"class": TextClassification(), "labels": SequenceLabelling()}
 
@@ -44,8 +44,8 @@ def both(tmp_path_factory):
                 tokens_per_batch=128,
             ),
             optimizer=Adam(0.05),
-            train=Train(steps=20, ema_decay=0.5),
-            eval=Evaluation(batch_size=6, **best),
+            train=TrainConfig(steps=20, ema_decay=0.5),
+            eval=EvalConfig(batch_size=6, **best),
         )
         result = runs.train(experiment, workdir)
         assert run(export, [f"--workdir={workdir}", f"--export_dir={workdir / 'served'}"]) == 0

@@ -9,12 +9,12 @@ from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Characters, Words
 
 CONFIG = """
-from modelzoo.config import Experiment
+from modelzoo import Experiment
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Characters, Subwords, Words
 from modelzoo.models.cnn import CNN
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 
 
 def get_config():
@@ -88,12 +88,12 @@ def test_an_empty_folder_is_taken_and_what_cannot_be_seen_is_escaped(place, capf
 
 
 PAIRS = """
-from modelzoo.config import Experiment
+from modelzoo import Experiment
 from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.tokenizers import Characters, Words
 from modelzoo.models.cnn import CNN
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 
 
 def get_config():

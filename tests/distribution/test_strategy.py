@@ -1,12 +1,12 @@
 import pytest
 import tensorflow as tf
 
-from modelzoo.distribution.strategy import Distribute, make_strategy
+from modelzoo.distribution.strategy import DistributeConfig, make_strategy
 
 
 @pytest.mark.parametrize("number, size", [(2, 3), (2, 5), (4, 5), (2, 7)])
 def test_strategies_of_one_process_do_not_meet(number, size):
-    strategy = make_strategy(Distribute(devices=f"cpu:{number}"))
+    strategy = make_strategy(DistributeConfig(devices=f"cpu:{number}"))
 
     def total():
         context = tf.distribute.get_replica_context()

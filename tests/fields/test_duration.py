@@ -1,6 +1,6 @@
 import pytest
 
-from modelzoo.fields.duration import parse_length, to_steps
+from modelzoo.fields.duration import parse_duration, to_steps
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ def test_a_part_of_a_batch_is_a_step():
 @pytest.mark.parametrize("length", ["", "ten epochs", "3 weeks", -1, 1.5, True, None, "-1 epoch"])
 def test_anything_else_is_refused(length):
     with pytest.raises(ValueError, match="steps or text like '30 epochs'"):
-        parse_length(length)
+        parse_duration(length)

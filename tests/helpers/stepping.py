@@ -8,9 +8,9 @@ from modelzoo.data.spec import ImageSpec
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.loss_scale import LossScale
 from modelzoo.training.precision import dtype_policy
-from modelzoo.training.settings import Train
 from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
 from modelzoo.transfer.freeze import freeze
@@ -60,7 +60,7 @@ def batches_of(steps, dtype="float32"):
 def make(model, optimizer, replicas=1, task=None, seed=5, strategy=None, **settings):
     """A step and its state, freshly initialised."""
     strategy = strategy or strategy_of(replicas)
-    settings = Train(batch_size=BATCH, **settings)
+    settings = TrainConfig(batch_size=BATCH, **settings)
     task = (task or ImageClassification()).bind(SPEC)
     keras.utils.set_random_seed(7)
     with strategy.scope(), dtype_policy(settings.precision):

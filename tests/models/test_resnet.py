@@ -13,10 +13,10 @@ from modelzoo.data.augment import Augment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.resnet import IMAGENET_BLOCKS, ResNet
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
-from modelzoo.training.settings import Train
+from modelzoo.training.config import TrainConfig
 
 # Nets for ImageNet that others publish figures of; "" and "V2" are keras.applications' suffixes.
 KNOWN = {
@@ -398,7 +398,7 @@ def test_fifty_layers_train_on_a_folder_of_images_of_all_sorts(tmp_path):
         task=ImageClassification(augment=Augment(flip=True)),
         data=ImageFolder(str(tmp_path), image_size=(64, 64), channels=3),
         optimizer=SGD(0.01),
-        train=Train(steps=2, batch_size=8, checkpoint_every=1),
+        train=TrainConfig(steps=2, batch_size=8, checkpoint_every=1),
     )
     result = modelzoo.train(experiment, tmp_path / "run")
     assert np.sum(result["eval"]["test"]["confusion"]) == 8

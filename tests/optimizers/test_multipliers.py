@@ -33,11 +33,11 @@ def test_layer_wise_decay():
 @pytest.mark.parametrize(
     "pairs, says",
     [
-        ((("kernel", 1.0),), "the.key has no pattern for the variable stem/bias: let the last"),
+        ((("kernel", 1.0),), "the.key has no pattern for the variable stem/bias: end with"),
         ((), "the.key has no pattern for the variable stem/kernel"),
         ((("blok", 1.0), (".*", 1.0)), "the.key: 'blok' matches no variable; .* stem/kernel, log"),
-        (((".*", 1.0), ("logits", 2.0)), "the.key: 'logits' comes too late.* logits/kernel"),
-        ((("k", 1.0), ("stem", 2.0), ("s/k", 3.0)), "'s/k' comes too late"),
+        (((".*", 1.0), ("logits", 2.0)), "the.key: 'logits' has no effect.* logits/kernel"),
+        ((("k", 1.0), ("stem", 2.0), ("s/k", 3.0)), "'s/k' has no effect"),
     ],
 )
 def test_patterns_that_do_not_fit(pairs, says):

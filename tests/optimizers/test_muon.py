@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modelzoo.optimizers import Muon
 from modelzoo.optimizers.muon import orthogonal
-from modelzoo.optimizers.optimizer import Muon
 from modelzoo.optimizers.pure_optimizer import PureOptimizer
 
 

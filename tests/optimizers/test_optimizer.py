@@ -1,6 +1,6 @@
 import pytest
 
-from modelzoo.optimizers.optimizer import (
+from modelzoo.optimizers import (
     SGD,
     Adadelta,
     Adafactor,

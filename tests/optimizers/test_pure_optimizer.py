@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modelzoo import optimizers
 from modelzoo.data.spec import ImageSpec
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers import optimizer
-from modelzoo.optimizers.optimizer import (
+from modelzoo.optimizers import (
     SGD,
     Adadelta,
     Adafactor,
@@ -32,8 +32,8 @@ from modelzoo.optimizers.optimizer import (
 from modelzoo.optimizers.pure_optimizer import PureOptimizer
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.precision import dtype_policy
-from modelzoo.training.settings import Train
 from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
 
@@ -158,8 +158,8 @@ def assert_equal(ours, theirs, tolerance):
 
 
 def test_all_of_keras_are_here():
-    classes = [cls for cls in vars(optimizer).values() if inspect.isclass(cls)]
-    ours = {cls.rule or cls.__name__ for cls in classes if issubclass(cls, Optimizer)}
+    classes = [getattr(optimizers, name) for name in optimizers.__all__]
+    ours = {cls.keras_name or cls.__name__ for cls in classes}
     theirs = {
         name
         for name, cls in vars(keras.optimizers).items()
@@ -410,7 +410,7 @@ def test_two_replicas_a_loop_and_a_resume_change_nothing(cls, tmp_path):
     config = cls(weight_decay=0.0 if cls is Ftrl else 0.1)
     two = strategy()
     task, state = state_of(config, two)
-    settings = Train(batch_size=BATCH, steps_per_loop=LOOP, precision=precision_of(config))
+    settings = TrainConfig(batch_size=BATCH, steps_per_loop=LOOP, precision=precision_of(config))
     step = TrainStep(task, state, settings, rate_of, two, seed=0)
 
     def run(first):

@@ -21,13 +21,13 @@ from modelzoo.data.series_table import SeriesTable
 from modelzoo.fields.errors import UserError
 from modelzoo.inference.artifacts import read_run
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.runs import cross_validation as folds
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.series import SeriesRegression
 from modelzoo.tasks.text import TextClassification
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 K = 3
 
@@ -41,7 +41,7 @@ def experiment(tmp_path_factory):
         task=ImageClassification(),
         data=NpzImages(str(path)),
         optimizer=SGD(0.05, momentum=0.9),
-        train=Train(steps=6, batch_size=8, log_every=2, checkpoint_every=2, ema_decay=0.5),
+        train=TrainConfig(steps=6, batch_size=8, log_every=2, checkpoint_every=2, ema_decay=0.5),
         seed=5,
     )
 
@@ -162,8 +162,8 @@ def test_texts_with_a_choice_by_the_validation_split(tmp_path):
         task=TextClassification(),
         data=Sentences(lengths=(4, 16), validation_split="validation"),
         optimizer=SGD(0.3),
-        train=Train(steps=8, batch_size=8),
-        eval=Evaluation(every=4, best_metric="accuracy"),
+        train=TrainConfig(steps=8, batch_size=8),
+        eval=EvalConfig(every=4, best_metric="accuracy"),
     )
     result, _ = runs.train(experiment, tmp_path, folds=2)
     scores, labels = [], []
@@ -206,8 +206,8 @@ def test_values_of_grouped_series(tmp_path):
             length=3,
         ),
         optimizer=SGD(0.1),
-        train=Train(steps=4, batch_size=8),
-        eval=Evaluation(every=None),
+        train=TrainConfig(steps=4, batch_size=8),
+        eval=EvalConfig(every=None),
     )
     result, _ = runs.train(experiment, tmp_path / "run", folds=2)
     values, truth = [], []

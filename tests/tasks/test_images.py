@@ -10,12 +10,12 @@ import tensorflow as tf
 from modelzoo.data.augment import Augment
 from modelzoo.data.spec import ImageSpec
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.image_regression import ImageRegression
 from modelzoo.tasks.image_tagging import ImageTagging
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.precision import dtype_policy
-from modelzoo.training.settings import Train
 from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
 
@@ -119,7 +119,7 @@ def trained(task, targets, replicas=1, **settings):
             [f"cpu:{k}" for k in range(replicas)],
             cross_device_ops=tf.distribute.ReductionToOneDevice(),
         )
-    settings = Train(batch_size=BATCH, precision="float64", clip_global_norm=0.5, **settings)
+    settings = TrainConfig(batch_size=BATCH, precision="float64", clip_global_norm=0.5, **settings)
     task = task.bind(spec_of(targets))
     keras.utils.set_random_seed(7)
     with strategy.scope(), dtype_policy("float64"):

@@ -10,12 +10,12 @@ import modelzoo
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.data.spec import ImageSpec
-from modelzoo.optimizers.optimizer import AdamW
+from modelzoo.optimizers import AdamW
 from modelzoo.tasks import names
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.progress import Progress
-from modelzoo.training.settings import Train
 
 PATHS = [
     f"sequential/{layer}/{weight}"
@@ -93,7 +93,7 @@ def test_unnamed_layers_are_trained_resumed_and_loaded_in_one_process(tmp_path, 
             task=ImageClassification(),
             data=NpzImages(str(tmp_path / "data.npz")),
             optimizer=AdamW(),
-            train=Train(steps=steps, batch_size=4, precision=precision, ema_decay=0.9),
+            train=TrainConfig(steps=steps, batch_size=4, precision=precision, ema_decay=0.9),
         )
         return modelzoo.train(
             experiment,

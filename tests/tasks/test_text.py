@@ -12,15 +12,15 @@ from modelzoo.fields.errors import UserError
 from modelzoo.models.cnn import CNN
 from modelzoo.models.recurrent_cnn import RecurrentCNN
 from modelzoo.models.resnet import ResNet
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.text import (
     SequenceLabelling,
     TextClassification,
     TextRegression,
     TextTagging,
 )
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.precision import dtype_policy
-from modelzoo.training.settings import Train
 from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
 
@@ -246,7 +246,7 @@ def trained(targets, replicas=1, **settings):
     data = Sentences(targets=targets, lengths=(16,))
     source = data.open("train")
     task = CONFIGS[targets]().bind(source.spec)
-    settings = Train(batch_size=16, precision="float64", **settings)
+    settings = TrainConfig(batch_size=16, precision="float64", **settings)
     keras.utils.set_random_seed(7)
     with strategy.scope(), dtype_policy("float64"):
         state = TrainState(task.build_model(Bag()), SGD(0.1, momentum=0.9), ema=False)

@@ -4,9 +4,9 @@ import runs
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,6 @@ def experiment(stripes):
         task=ImageClassification(),
         data=NpzImages(str(stripes), validation_split="validation"),
         optimizer=SGD(0.1, momentum=0.9),
-        train=Train(steps=12, batch_size=16, log_every=4, checkpoint_every=6),
-        eval=Evaluation(every=6),
+        train=TrainConfig(steps=12, batch_size=16, log_every=4, checkpoint_every=6),
+        eval=EvalConfig(every=6),
     )

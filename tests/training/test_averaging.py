@@ -15,9 +15,9 @@ from modelzoo.fields.errors import UserError
 from modelzoo.inference.predictor import Predictor
 from modelzoo.training import averaging, checkpoint, run_folder
 from modelzoo.training.checkpoint import Meta
+from modelzoo.training.config import EvalConfig
 from modelzoo.training.plan import Plan
 from modelzoo.training.progress import Progress
-from modelzoo.training.settings import Evaluation
 
 
 def write(workdir, step, **meta):
@@ -68,7 +68,7 @@ def test_which_are_served(tmp_path):
         write(tmp_path, step, best_metric="loss", best_step=1, best_score=0.5)
 
     def served(**fields):
-        return averaging.steps(averaging.served(tmp_path, Evaluation(**fields)))
+        return averaging.steps(averaging.served(tmp_path, EvalConfig(**fields)))
 
     assert served() == [3]
     assert served(best_metric="loss") == [1]
@@ -84,13 +84,13 @@ def test_which_are_served(tmp_path):
 
 def test_too_few_checkpoints_are_told_before_the_training(tmp_path):
     plan = Plan(total=60, log_every=5, checkpoint_every=25, eval_every=None, steps_per_loop=1)
-    three, four = (Evaluation(average_checkpoints=n) for n in (3, 4))
+    three, four = (EvalConfig(average_checkpoints=n) for n in (3, 4))
     averaging.check(tmp_path, three, 3, plan)  # 25, 50, 60
     with pytest.raises(UserError, match="needs 4 checkpoints, this run has 3 at its end"):
         averaging.check(tmp_path, four, 4, plan)
     with pytest.raises(UserError, match="keep_checkpoints must be at least 3.* got 2"):
         averaging.check(tmp_path, three, 2, plan)
-    averaging.check(tmp_path, Evaluation(), 1, plan)
+    averaging.check(tmp_path, EvalConfig(), 1, plan)
     # A resumed run whose earlier ones are gone; then one that a stop left, which will go.
     write(tmp_path, 50)
     with pytest.raises(UserError, match="this run has 2 at its end"):
@@ -100,7 +100,7 @@ def test_too_few_checkpoints_are_told_before_the_training(tmp_path):
         averaging.check(tmp_path, three, 3, plan)
     # It stays the newest of a run that is to end there.
     ended = dataclasses.replace(plan, total=55)
-    averaging.check(tmp_path, Evaluation(average_checkpoints=2), 2, ended)
+    averaging.check(tmp_path, EvalConfig(average_checkpoints=2), 2, ended)
     write(tmp_path, 60)
     with pytest.raises(UserError, match="this run has 2 at its end"):
         averaging.check(tmp_path, three, 3, plan)
@@ -122,7 +122,7 @@ def scores_of(capsys, *words):
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.field("Evaluation.average_checkpoints")
+@pytest.mark.field("EvalConfig.average_checkpoints")
 def test_what_is_scored_is_evaluated_exported_and_served(averaged, tmp_path, capsys):
     averaged = change(averaged, export={"at_end": True})
     result, out = train(averaged, tmp_path)
@@ -197,4 +197,4 @@ def test_init_from_an_averaged_run_starts_with_what_it_serves(averaged, tmp_path
 
 def test_best_and_mean_exclude_each_other():
     with pytest.raises(ValueError, match="^average_checkpoints must be 1 where best_metric"):
-        Evaluation(best_metric="loss", average_checkpoints=2)
+        EvalConfig(best_metric="loss", average_checkpoints=2)

@@ -1,7 +1,7 @@
 import numpy as np
 from stepping import Linear, make, run
 
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 
 
 def test_each_bound_of_clipping():

@@ -3,7 +3,7 @@
 import numpy as np
 from stepping import BATCH, Linear, batches_of, feed, make, run
 
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 
 
 def test_dropout_masks_differ_by_replica_step_and_micro_batch_and_repeat_with_the_seed():

@@ -9,7 +9,7 @@ import modelzoo
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.progress import Progress
@@ -49,7 +49,7 @@ def test_splits_are_what_a_run_reads(train):
     assert train("none", {"data.test_split": "none"})["eval"] == {}
 
 
-@pytest.mark.field("Train.keep_checkpoints")
+@pytest.mark.field("TrainConfig.keep_checkpoints")
 @pytest.mark.parametrize("keep", [1, 3])
 def test_so_many_checkpoints_are_kept(train, tmp_path, keep):
     train("run", {"train.checkpoint_every": "1", "train.keep_checkpoints": str(keep)})

@@ -13,10 +13,10 @@ from stepping import NORMED, TINY_CNN, assert_close, batches_of, feed, make, run
 import modelzoo
 from modelzoo.fields.errors import UserError
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD, AdamW
+from modelzoo.optimizers import SGD, AdamW
 from modelzoo.training import checkpoint, run_folder
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.loss_scale import LossScale
-from modelzoo.training.settings import Train
 
 HALF = {"precision": "float16"}
 
@@ -41,7 +41,7 @@ def test_the_scale_by_hand():
     assert float(scale.after(*most, tf.constant(True))[0]) == 2**24
 
 
-@pytest.mark.field("Train.loss_scale")
+@pytest.mark.field("TrainConfig.loss_scale")
 def test_scaling_keeps_gradients_that_float16_takes_for_zero():
     def gradients(**settings):
         model = CNN(filters=(4, 4), padding="same", dense=(8,))
@@ -197,7 +197,7 @@ def test_a_run_shows_what_it_discards_and_resumes_to_the_same_bits(half, tmp_pat
     assert {v.dtype for v in modelzoo.load(tmp_path / "cut").model.weights} == {"float32"}
 
 
-@pytest.mark.field("Train.loss_scale_growth")
+@pytest.mark.field("TrainConfig.loss_scale_growth")
 def test_the_scale_doubles_after_so_many_updates(experiment, tmp_path):
     settings = {"loss_scale": 4.0, "loss_scale_growth": 3, "steps": 7, "log_every": 1}
     result, out = train(change(experiment, train={**settings, **HALF}), tmp_path)
@@ -236,4 +236,4 @@ def test_no_run_goes_on_with_a_scale_that_it_lacks(experiment, tmp_path, change_
 )
 def test_settings_that_do_not_fit(fields, message):
     with pytest.raises(ValueError, match=message):
-        Train(**fields)
+        TrainConfig(**fields)

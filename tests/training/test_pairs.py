@@ -15,10 +15,10 @@ from modelzoo.data.batches import TrainingBatches
 from modelzoo.data.tokenizers import Words
 from modelzoo.decoding.config import Decoding
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.text_to_text import TextToText
 from modelzoo.training import run_folder
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 METRICS = ("bleu", "chrf", "exact_match", "f1")
 
@@ -29,8 +29,8 @@ def experiment(dropout=0.0, metrics=METRICS, **data):
         task=TextToText(label_smoothing=0.1, decoding=Decoding(beams=2), metrics=metrics),
         data=pairs.data(**data),
         optimizer=SGD(0.3, momentum=0.9),
-        train=Train(steps=6, precision="float64", log_every=3, checkpoint_every=3),
-        eval=Evaluation(every=6),
+        train=TrainConfig(steps=6, precision="float64", log_every=3, checkpoint_every=3),
+        eval=EvalConfig(every=6),
     )
 
 

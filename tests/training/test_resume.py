@@ -14,15 +14,14 @@ from modelzoo.training import checkpoint, run_folder
 CONFIG = '''
 """Everything that has a state: dropout, augmentation, momentum, averages, moving statistics."""
 
-from modelzoo.config import Experiment
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
 from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.optimizers.optimizer import AdamW
-from modelzoo.schedules.schedule import Cosine
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.optimizers import AdamW
+from modelzoo.schedules import Cosine
 
 
 def get_config():
@@ -31,7 +30,7 @@ def get_config():
         task=ImageClassification(augment=Augment(crop_padding=1, flip=True)),
         data=TfdsImages("digits", validation_split="validation"),
         optimizer=AdamW(0.01, schedule=Cosine(warmup=5)),
-        train=Train(
+        train=TrainConfig(
             steps=60,
             batch_size=32,
             steps_per_loop=2,
@@ -40,7 +39,7 @@ def get_config():
             log_every=2,
             checkpoint_every=6,
         ),
-        eval=Evaluation(every=20, best_metric="accuracy"),
+        eval=EvalConfig(every=20, best_metric="accuracy"),
         seed=3,
     )
 '''

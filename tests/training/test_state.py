@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from stepping import Linear, batches_of, feed, make
 
-from modelzoo.optimizers.optimizer import SGD, ScheduleFreeAdamW
+from modelzoo.optimizers import SGD, ScheduleFreeAdamW
 from modelzoo.training.state import ema_rate
 
 

@@ -27,7 +27,7 @@ from stepping import (
 from modelzoo.data.augment import Augment
 from modelzoo.fields.errors import UserError
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD, AdamW, Optimizer
+from modelzoo.optimizers import SGD, AdamW, Optimizer
 from modelzoo.tasks.image_classification import ImageClassification
 
 
@@ -239,7 +239,7 @@ def test_weights_that_overflow_change_nothing():
 COUNT_COLLECTIVES = """
 import dataclasses, json, runpy, sys
 import tensorflow as tf
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

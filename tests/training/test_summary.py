@@ -7,11 +7,11 @@ import modelzoo
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.models.cnn import CNN
-from modelzoo.optimizers.optimizer import SGD, Adam, Muon
-from modelzoo.schedules.schedule import Constant, Cosine, OneCycle
+from modelzoo.optimizers import SGD, Adam, Muon
+from modelzoo.schedules import Constant, Cosine, OneCycle
 from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.training.config import TrainConfig
 from modelzoo.training.progress import Progress
-from modelzoo.training.settings import Train
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_optimizer_in_words(optimizer, words, tmp_path):
         task=ImageClassification(),
         data=NpzImages(str(tmp_path / "data.npz"), test_split=None),
         optimizer=optimizer,
-        train=Train(steps=4, batch_size=4),
+        train=TrainConfig(steps=4, batch_size=4),
     )
     shown = io.StringIO()
     modelzoo.train(experiment, tmp_path / "run", progress=Progress(shown))

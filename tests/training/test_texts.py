@@ -12,10 +12,10 @@ from modelzoo.data.batches import TrainingBatches
 from modelzoo.data.tokenizers import Words
 from modelzoo.fields.errors import UserError
 from modelzoo.models.lstm import LSTM
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.text import SequenceLabelling, TextClassification
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 MODELS = {
     "class": LSTM(embedding_dim=5, units=(4,), bidirectional=True, pooling="mean_max"),
@@ -32,8 +32,8 @@ def experiment(targets="class", model=None, **data):
         task=TASKS[targets],
         data=Sentences(targets=targets, validation_split="validation", **data),
         optimizer=SGD(0.5, momentum=0.9),
-        train=Train(steps=12, precision="float64", log_every=6, checkpoint_every=6),
-        eval=Evaluation(every=6),
+        train=TrainConfig(steps=12, precision="float64", log_every=6, checkpoint_every=6),
+        eval=EvalConfig(every=6),
     )
 
 

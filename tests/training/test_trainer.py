@@ -17,15 +17,17 @@ from modelzoo import config
 from modelzoo.data.augment import Augment
 from modelzoo.data.folder import ImageFolder
 from modelzoo.fields.errors import UserError
-from modelzoo.schedules.schedule import Constant
+from modelzoo.schedules import Constant
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.progress import Progress
 from modelzoo.training.step import TrainStep
 from modelzoo.training.trainer import Trainer
 
 
-@pytest.mark.field("Train.steps", "Train.log_every", "Train.checkpoint_every", "Evaluation.every")
-@pytest.mark.field("Train.batch_size")
+@pytest.mark.field(
+    "TrainConfig.steps", "TrainConfig.log_every", "TrainConfig.checkpoint_every", "EvalConfig.every"
+)
+@pytest.mark.field("TrainConfig.batch_size")
 def test_a_run_leaves_what_the_design_promises(experiment, tmp_path):
     result, out = train(experiment, tmp_path)
     assert result["steps"] == 12
@@ -86,7 +88,7 @@ def test_the_seed_decides(experiment, tmp_path):
     assert differ(weights(tmp_path / "a", 6), weights(tmp_path / "c", 6))
 
 
-@pytest.mark.field("Train.steps_per_loop")
+@pytest.mark.field("TrainConfig.steps_per_loop")
 def test_calls_are_cut_where_something_is_due(experiment, tmp_path):
     train(experiment, tmp_path / "a")
     train(change(experiment, train={"steps_per_loop": 5}), tmp_path / "b")
@@ -95,7 +97,9 @@ def test_calls_are_cut_where_something_is_due(experiment, tmp_path):
     assert checkpoint.steps(tmp_path / "b") == [6, 12]
 
 
-@pytest.mark.field("Distribute.strategy", "Distribute.devices", "Train.accumulate")
+@pytest.mark.field(
+    "DistributeConfig.strategy", "DistributeConfig.devices", "TrainConfig.accumulate"
+)
 def test_replicas_and_micro_batches_train_alike(experiment, tmp_path):
     result, _ = train(experiment, tmp_path / "one")
     split = change(
@@ -206,7 +210,7 @@ def test_another_config_is_refused_unless_asked_for(experiment, tmp_path):
     assert steps_of(tmp_path, "train") == [4, 8, 12, 16]
 
 
-@pytest.mark.field("Train.init_from")
+@pytest.mark.field("TrainConfig.init_from")
 def test_init_from_starts_with_a_checkpoints_weights(experiment, tmp_path):
     train(experiment, tmp_path / "first")
     start = change(
@@ -228,7 +232,7 @@ def test_init_from_starts_with_a_checkpoints_weights(experiment, tmp_path):
         train(change(start, train={"init_from": "/nowhere"}), tmp_path / "fourth")
 
 
-@pytest.mark.field("Evaluation.best_metric", "Evaluation.patience")
+@pytest.mark.field("EvalConfig.best_metric", "EvalConfig.patience")
 def test_the_best_is_kept_and_patience_ends_a_run(experiment, tmp_path):
     # A rate that grows the loss after the first evaluations.
     worse = change(
@@ -266,7 +270,7 @@ def test_without_a_validation_split(experiment, tmp_path):
         train(change(blind, eval={"best_metric": "loss"}), tmp_path / "b")
 
 
-@pytest.mark.field("Evaluation.test_at_end", "Evaluation.batch_size")
+@pytest.mark.field("EvalConfig.test_at_end", "EvalConfig.batch_size")
 def test_evaluation_settings(experiment, tmp_path):
     result, _ = train(change(experiment, eval={"test_at_end": False}), tmp_path / "a")
     assert set(result["eval"]) == {"validation"}
@@ -278,7 +282,7 @@ def test_evaluation_settings(experiment, tmp_path):
         train(odd, tmp_path / "c")
 
 
-@pytest.mark.field("Train.ema_decay", "Evaluation.weights")
+@pytest.mark.field("TrainConfig.ema_decay", "EvalConfig.weights")
 def test_the_average_is_scored_beside_the_raw_weights(experiment, tmp_path):
     averaged = change(experiment, train={"ema_decay": 0.99})
     result, _ = train(averaged, tmp_path / "ema")
@@ -295,7 +299,7 @@ def test_the_average_is_scored_beside_the_raw_weights(experiment, tmp_path):
     assert not np.allclose(*(p.outputs(image)["scores"] for p in served), atol=1e-6)
 
 
-@pytest.mark.field("Train.precision", "Train.xla")
+@pytest.mark.field("TrainConfig.precision", "TrainConfig.xla")
 def test_arithmetic(experiment, tmp_path):
     experiment = change(experiment, model={"pooling": "average"})
     plain, _ = train(experiment, tmp_path / "float32")
@@ -316,7 +320,7 @@ def test_arithmetic(experiment, tmp_path):
     assert half["eval"]["test"]["accuracy"] > 0.9 and double["eval"]["test"]["accuracy"] > 0.9
 
 
-@pytest.mark.field("Train.deterministic")
+@pytest.mark.field("TrainConfig.deterministic")
 def test_determinism_is_switched_on_where_asked_for(experiment, tmp_path):
     train(change(experiment, train={"deterministic": False}), tmp_path / "a")
     assert not tf_config.is_op_determinism_enabled()
@@ -324,7 +328,9 @@ def test_determinism_is_switched_on_where_asked_for(experiment, tmp_path):
     assert tf_config.is_op_determinism_enabled()
 
 
-@pytest.mark.field("Train.clip_value", "Train.clip_norm", "Train.clip_global_norm")
+@pytest.mark.field(
+    "TrainConfig.clip_value", "TrainConfig.clip_norm", "TrainConfig.clip_global_norm"
+)
 @pytest.mark.field("Optimizer.learning_rate")
 def test_clipping_and_rate_reach_the_step(experiment, tmp_path):
     once = {"steps": 1, "checkpoint_every": 1, "keep_checkpoints": 4}
@@ -422,7 +428,7 @@ def test_parts_that_do_not_fit(experiment, tmp_path, parts, message):
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.field("Export.at_end")
+@pytest.mark.field("ExportConfig.at_end")
 def test_export_at_the_end(experiment, tmp_path):
     _, out = train(change(experiment, export={"at_end": True}), tmp_path)
     assert (tmp_path / "export" / "1" / "saved_model.pb").exists()

@@ -7,7 +7,7 @@ import tensorflow as tf
 from stepping import BATCH, NORMED, TINY_CNN, assert_close, batches_of, feed, make, run
 
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import SGD, AdamW
+from modelzoo.optimizers import SGD, AdamW
 from modelzoo.transfer.freeze import freeze
 
 STEM = ("^conv1",)
@@ -21,7 +21,7 @@ def is_stem(path):
     return path.startswith("conv1")
 
 
-@pytest.mark.field("Train.freeze")
+@pytest.mark.field("TrainConfig.freeze")
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_frozen_weights_keep_their_bits_and_the_others_move(replicas):
     settings = {"freeze": STEM, "ema_decay": 0.9, "replicas": replicas}

@@ -11,10 +11,10 @@ from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.fields.errors import UserError
 from modelzoo.models.resnet import ResNet
-from modelzoo.optimizers.optimizer import SGD
+from modelzoo.optimizers import SGD
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
-from modelzoo.training.settings import Evaluation, Train
+from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def experiment_on(root, name, **fields):
         task=ImageClassification(),
         data=NpzImages(str(root / f"{name}.npz")),
         optimizer=SGD(0.1, momentum=0.9),
-        train=Train(steps=20, batch_size=20, checkpoint_every=10, ema_decay=0.9, **fields),
-        eval=Evaluation(every=None),
+        train=TrainConfig(steps=20, batch_size=20, checkpoint_every=10, ema_decay=0.9, **fields),
+        eval=EvalConfig(every=None),
         seed=1,
     )
 
@@ -51,7 +51,7 @@ def fine_tuning(place):
     )
 
 
-@pytest.mark.field("Train.init_skip")
+@pytest.mark.field("TrainConfig.init_skip")
 def test_fine_tuning(place, fine_tuning, tmp_path):
     result, out = train(fine_tuning, tmp_path / "whole")
     taken = checkpoint.weights_of(checkpoint.read(checkpoint.find(place / "ten")), "ema")
@@ -108,6 +108,6 @@ def test_a_weight_that_one_side_lacks_is_named(fine_tuning, tmp_path):
 
 def test_patterns_must_be_regular_expressions():
     with pytest.raises(ValueError, match=r"^freeze must hold regular expressions, got '\('"):
-        Train(freeze=("(",))
+        TrainConfig(freeze=("(",))
     with pytest.raises(ValueError, match="^init_skip needs init_from, got"):
-        Train(init_skip=("logits",))
+        TrainConfig(init_skip=("logits",))

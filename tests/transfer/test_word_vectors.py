@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from modelzoo.fields.errors import UserError
-from modelzoo.optimizers.optimizer import AdamW, ScheduleFreeAdamW
+from modelzoo.optimizers import AdamW, ScheduleFreeAdamW
+from modelzoo.training.config import EvalConfig, TrainConfig
 from modelzoo.training.restore import restore
-from modelzoo.training.settings import Evaluation, Train
 from modelzoo.training.state import TrainState
 from modelzoo.transfer.freeze import freeze
 from modelzoo.transfer.word_vectors import read
@@ -87,14 +87,14 @@ def build(dim=3):
 
 
 def start(tmp_path, model, data=GLOVE, optimizer=None, vocabulary=WORDS, **train):
-    settings = Train(init_embeddings=write(tmp_path, data), **train)
+    settings = TrainConfig(init_embeddings=write(tmp_path, data), **train)
     frozen = freeze(model, settings.freeze)
     state = TrainState(model, optimizer or AdamW(), ema=True, frozen=frozen)
-    experiment = types.SimpleNamespace(train=settings, eval=Evaluation())
+    experiment = types.SimpleNamespace(train=settings, eval=EvalConfig())
     return state, *restore(state, experiment, tmp_path / "run", "data", vocabulary=vocabulary)
 
 
-@pytest.mark.field("Train.init_embeddings")
+@pytest.mark.field("TrainConfig.init_embeddings")
 @pytest.mark.parametrize("frozen", [(), ("embedding",)])
 def test_training_starts_from_the_vectors(tmp_path, frozen):
     model = build()

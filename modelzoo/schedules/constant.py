@@ -1,0 +1,16 @@
+"""A constant learning rate."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from modelzoo.schedules.schedule import WarmupSchedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant(WarmupSchedule):
+    """The peak rate throughout."""
+
+    def at_progress(self, progress: tf.Tensor) -> tf.Tensor:
+        """Returns 1."""
+        return tf.ones_like(progress)

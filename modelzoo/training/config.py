@@ -1,0 +1,145 @@
+"""Configs of training and of the evaluations during it."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from modelzoo.fields.checks import check_at_least, check_durations, check_patterns, check_positive
+from modelzoo.fields.duration import Duration
+from modelzoo.fields.errors import FieldError
+
+BATCH_SIZE = 128
+"""The global batch size of a config that sets none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained: duration, batches, arithmetic, checkpoints.
+
+    steps: duration of the whole run, in steps or as text ("30 epochs", "1_000_000 examples").
+    batch_size: global batch size; each replica gets an equal part, printed at the start. None is
+        128, or what `config.data.tokens_per_batch` yields.
+    accumulate: number of micro-batches for each replica's part; the update stays the same.
+    precision: arithmetic of the forward and backward pass. Variables are float32 under bfloat16
+        and float16; float16 scales the loss, see `modelzoo.training.loss_scale`.
+    loss_scale: initial factor of the loss under float16, a power of two (None: 32768).
+    loss_scale_growth: updates without an overflow after which the factor doubles (None: 2000).
+    xla: compile the step with XLA.
+    steps_per_loop: steps that the devices run for one call from Python.
+    clip_value, clip_norm, clip_global_norm: bounds on each element, on the norm of each variable
+        and on the norm of all variables together, applied in this order to the reduced gradient.
+    ema_decay: decay of the moving average of the weights (None: no average); see `ema_rate`.
+    init_from: run folder or checkpoint folder with the initial weights.
+    init_skip: regular expressions; a variable whose path matches one keeps its random initial
+        value instead of that in `init_from`, such as a head for other classes.
+    init_embeddings: file of word vectors, in the text format of GloVe or word2vec, gzip or not, for
+        the embedding rows of the words in it; the other rows keep their values.
+    freeze: regular expressions; a variable whose path matches one is not trained. A layer whose
+        variables are all frozen works as in evaluation: BatchNorm uses and keeps its moving
+        statistics.
+    log_every, checkpoint_every: durations between progress records and between checkpoints.
+    keep_checkpoints: number of newest checkpoints to keep, besides the best one.
+    deterministic: compute the same bits on every run, slightly slower on some devices.
+
+    Example:
+        >>> TrainConfig(steps="30 epochs", batch_size=64, ema_decay=0.999).accumulate
+        1
+    """
+
+    steps: Duration = "10 epochs"
+    batch_size: int | None = None
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    loss_scale: float | None = None
+    loss_scale_growth: int | None = None
+    xla: bool = False
+    steps_per_loop: int = 1
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    clip_global_norm: float | None = None
+    ema_decay: float | None = None
+    init_from: str | None = None
+    init_skip: tuple[str, ...] = ()
+    init_embeddings: str | None = None
+    freeze: tuple[str, ...] = ()
+    log_every: Duration = 20
+    checkpoint_every: Duration = "1 epoch"
+    keep_checkpoints: int = 3
+    deterministic: bool = True
+
+    def __post_init__(self):
+        check_durations(
+            steps=self.steps, log_every=self.log_every, checkpoint_every=self.checkpoint_every
+        )
+        check_at_least(
+            1,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            steps_per_loop=self.steps_per_loop,
+            keep_checkpoints=self.keep_checkpoints,
+            loss_scale_growth=self.loss_scale_growth,
+        )
+        check_positive(
+            clip_value=self.clip_value,
+            clip_norm=self.clip_norm,
+            clip_global_norm=self.clip_global_norm,
+        )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise FieldError("ema_decay", f"must be between 0 and 1, got {self.ema_decay!r}")
+        for name in ("loss_scale", "loss_scale_growth"):
+            if getattr(self, name) is not None and self.precision != "float16":
+                raise FieldError(name, f"needs precision float16, got {self.precision}")
+        scale = self.loss_scale
+        if scale is not None and not (1 <= scale <= 2**24 and math.frexp(scale)[0] == 0.5):
+            raise FieldError("loss_scale", f"must be a power of two from 1 to 2**24, got {scale!r}")
+        check_patterns(init_skip=self.init_skip, freeze=self.freeze)
+        if self.init_skip and self.init_from is None:
+            raise FieldError("init_skip", f"needs init_from, got {self.init_skip} without it")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """When the validation and test splits are evaluated, and which checkpoint that selects.
+
+    every: duration between evaluations on the validation split (None: none during training).
+    batch_size: global batch size of evaluation, for every length (None: that of training).
+    weights: weights that are evaluated, kept as best and exported: the moving average "ema" if
+        there is one, or "raw". Where they differ, the run logs metrics of both.
+    best_metric: validation metric that selects the best checkpoint, to keep and to use at the end
+        (the lowest value for a loss or another error, the highest for others); None uses the last.
+    patience: evaluations without a better `best_metric` after which training stops.
+    test_at_end: evaluate the test split once after training.
+    average_checkpoints: number of newest checkpoints whose mean is evaluated at the end, exported
+        and served (Vaswani et al. 2017, section 6.1); 1 uses the last alone. See
+        `modelzoo.training.averaging`.
+
+    Example:
+        >>> EvalConfig(every="1 epoch", best_metric="accuracy", patience=5).weights
+        'ema'
+    """
+
+    every: Duration | None = "1 epoch"
+    batch_size: int | None = None
+    weights: Literal["ema", "raw"] = "ema"
+    best_metric: str | None = None
+    patience: int | None = None
+    test_at_end: bool = True
+    average_checkpoints: int = 1
+
+    def __post_init__(self):
+        check_durations(every=self.every)
+        check_at_least(
+            1,
+            batch_size=self.batch_size,
+            patience=self.patience,
+            average_checkpoints=self.average_checkpoints,
+        )
+        if self.patience is not None and self.best_metric is None:
+            raise FieldError("patience", f"needs best_metric, got {self.patience} without it")
+        if self.best_metric is not None and self.every is None:
+            raise FieldError("best_metric", "needs evaluations during training, got every=None")
+        if self.best_metric is not None and self.average_checkpoints > 1:
+            raise FieldError(
+                "average_checkpoints",
+                f"must be 1 if best_metric selects a checkpoint, got {self.average_checkpoints}",
+            )
