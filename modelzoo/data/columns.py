@@ -94,7 +94,9 @@ class Rows:
         groups: group of each row, which no split parts; None without groups.
         weights: weight of each row, float32 `[n]`; None for 1.
         bad: bad examples that the source left out.
-        bad_before: how many of them come before each row, int64 `[n]`; windows break there.
+        bad_before: how many of them come before each row, plus how many rows of its group in other
+            base splits, int64 `[n]`. Rows of a group with unequal numbers do not follow each other;
+            None if all do.
     """
 
     split: str
@@ -111,6 +113,15 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Which rows no input and no target found bad, bool `[n]`."""
+        usable = np.ones(len(self), bool)
+        for values in self.parsed.values():
+            if values is not None and not isinstance(values, np.ndarray):
+                usable &= np.array([not isinstance(value, BadExample) for value in values], bool)
+        return usable
 
     def values(self, column: Column, rows: np.ndarray | None = None) -> Sequence[Any]:
         """Cells of a column, of all rows or of some (int64 `[n]`), read in pieces if lazy."""
@@ -135,18 +146,23 @@ class View(NamedTuple):
     """The examples of one part of a base split.
 
     An input reads the rows from `first` to `last` of an example (equal if a row is an example), a
-    target the row `target`; `last` names the example. All are int64 `[n]`.
+    target the row `target`; `last` names the example. All are int64 `[n]`. With groups, a window
+    skips the rows of other groups.
+
+    `part` has all rows of a slice, int64, even those outside of all examples; None if the view is
+    of some examples of a slice, such as those of a fold.
     """
 
     rows: Rows
     first: np.ndarray
     last: np.ndarray
     target: np.ndarray
+    part: np.ndarray | None = None
 
     @classmethod
     def of(cls, rows: Rows, part: np.ndarray) -> "View":
         """A view in which each row of `part` is an example."""
-        return cls(rows, part, part, part)
+        return cls(rows, part, part, part, part)
 
     def __len__(self) -> int:
         return len(self.last)

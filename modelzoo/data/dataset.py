@@ -84,6 +84,17 @@ class Dataset:
                 f"split_by must be () for {type(self.source).__name__}, whose slices are of stored "
                 f"positions, got {self.split_by}"
             )
+        windowed = [input_key(name) for name, _ in self.windowed_inputs]
+        if len(windowed) > 1:
+            raise ValueError(
+                f"inputs may have one input whose rows follow each other in time, got "
+                f"{' and '.join(windowed)}: read their columns by one input"
+            )
+        if windowed and self.split_by:
+            raise ValueError(
+                f"split_by must be () with {windowed[0]}, whose splits are stretches of time, got "
+                f"{self.split_by}"
+            )
         if self.fold is None:
             return
         folds.check(self.fold)
@@ -97,17 +108,21 @@ class Dataset:
                 f"on_long must be 'cut' with a fold, got {self.on_long!r}: every example is held "
                 "out once"
             )
-        for name, one in named.items():
-            if one.split_key == "time" and getattr(self.source, "group", None) is None:
-                raise ValueError(
-                    f"source.group must name the column of the series that folds are made of where "
-                    f"rows of {input_key(name)} follow each other in time, got None"
-                )
+        if windowed and getattr(self.source, "group", None) is None:
+            raise ValueError(
+                f"source.group must name the column of the series that folds are made of where "
+                f"rows of {windowed[0]} follow each other in time, got None"
+            )
 
     @property
     def named_inputs(self) -> dict[str, Input]:
         """The inputs by name; "" is the name of the only one."""
         return self.inputs if isinstance(self.inputs, dict) else {"": self.inputs}
+
+    @property
+    def windowed_inputs(self) -> list[tuple[str, Input]]:
+        """Names and inputs whose examples are windows of rows in time; at most one."""
+        return [item for item in self.named_inputs.items() if item[1].split_key == "time"]
 
     def open(self, bound: BoundData | None = None) -> "OpenData":
         """Opens the source; splits are read when they are asked for.
@@ -277,7 +292,7 @@ class OpenData:
             parsed = self.data.target.parse(rows, TARGET, inputs)
             rows = dataclasses.replace(rows, parsed={**rows.parsed, TARGET: parsed})
         bad = list(rows.bad)
-        for row in np.flatnonzero(~_usable(rows)):
+        for row in np.flatnonzero(~rows.usable):
             reason = next(
                 str(values[row])
                 for values in rows.parsed.values()
@@ -290,8 +305,9 @@ class OpenData:
 
     def _examples(self, rows: Rows, text: str) -> View:
         """The examples of a slice: rows by hash, by stored position, or windows in time."""
-        source, usable = self.data.source, _usable(rows)
+        source, usable = self.data.source, rows.usable
         first_name, first = next(iter(self.data.named_inputs.items()))
+        windowed = self.data.windowed_inputs
         if source.sliced == "stored":
             part = np.arange(len(rows))[split_slice(text, len(rows))]
             part = part[usable[part]]
@@ -299,19 +315,16 @@ class OpenData:
             good = np.flatnonzero(usable)
             if not len(good):
                 raise MissingSplitError(f"{rows.where} has no good example in {rows.split!r}")
-            if first.split_key == "time":
+            if windowed:
                 part = good[split_slice(text, len(good))]
             else:
                 keys = self._split_keys(rows, input_key(first_name), first, good)
                 part = good[part_by_hash(text, keys)]
                 part = np.sort(part) if source.ordered == "stored" else part
-        windowed = [
-            (name, one) for name, one in self.data.named_inputs.items() if one.split_key == "time"
-        ]
         name, one = windowed[0] if windowed else (first_name, first)
         view = one.view(rows, part, input_key(name))
         if not len(view):
-            raise UserError(f"{rows.where}: the split {text!r} has no {first.noun}")
+            raise UserError(f"{rows.where}: the split {text!r} has no {one.noun}")
         return view
 
     def _split_keys(self, rows: Rows, key: str, first: Input, good: np.ndarray) -> Sequence[str]:
@@ -337,15 +350,6 @@ class OpenData:
         if groups is not None:
             groups = [groups[row] for row in view.last]
         return folds.parts(self.data.fold, len(view), classes, names, groups)
-
-
-def _usable(rows: Rows) -> np.ndarray:
-    """Which rows no input and no target found bad, bool `[n]`."""
-    usable = np.ones(len(rows), bool)
-    for values in rows.parsed.values():
-        if values is not None and not isinstance(values, np.ndarray):
-            usable &= np.array([not isinstance(value, BadExample) for value in values], bool)
-    return usable
 
 
 def _resolved(source: OpenSource, wanted: Wanted) -> Wanted:
