@@ -101,10 +101,16 @@ class BoundData:
                 change, weight = new, new.weight
         if change is not None:
             batch |= {"weight": change.weight, "mix": change.mix_share}
+        return batch | self._targets(raw, change)
+
+    def labels(self, raw: Tensors) -> Tensors:
+        """Weights, numbers and labels of raw examples, without the inputs."""
+        batch = {name: raw[name] for name in ("weight", "index") if name in raw}
+        return batch | self._targets(raw, None)
+
+    def _targets(self, raw: Tensors, change: Change | None) -> Tensors:
         own = _select(raw, TARGET)
-        if self.target is not None and own:
-            batch |= self.target.features(own, change)
-        return batch
+        return self.target.features(own, change) if self.target is not None and own else {}
 
     def by_example(self, names: Sequence[str], training: bool) -> bool:
         """Whether raw tensors of these names need `example` before they are batched."""

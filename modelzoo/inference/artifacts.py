@@ -1,31 +1,38 @@
-"""What runs, exports and trained models that ship have stored in their folders."""
+"""What the folders of runs, exported models and shipped models hold."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from modelzoo import config, zoo
-from modelzoo.data import spec as specs
-from modelzoo.data.spec import Spec
+from modelzoo.data.bound import FILE, BoundData
 from modelzoo.fields.errors import UserError
+from modelzoo.inference.overrides import check_overrides
 from modelzoo.serving import saved_model
 from modelzoo.training import run_folder
 
+Pairs = Sequence[tuple[str, str]]
+"""Overrides of config fields: dotted keys and values as text."""
+
 
 def find_model(workdir: str | None, model: str | None) -> Path:
-    """The folder that a command's flags of these names mean; UserError where they clash.
+    """The folder that a command's flags of these names mean.
 
-    `model` is an exported folder or the name of a trained model that ships.
+    `model` is an exported folder or the name of a shipped model.
+
+    Raises:
+        UserError: none or both are given, or there is no such model.
     """
     if (workdir is None) == (model is None):
         raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
     if model is None:
         if workdir in zoo.names() and not Path(workdir).exists():
             raise UserError(
-                f"there is no folder {workdir}: the trained model of that name is --model={workdir}"
+                f"there is no folder {workdir}: the shipped model of that name is --model={workdir}"
             )
         return Path(workdir)
     folder = zoo.find(model)
     if not zoo.is_trained(folder):
-        read_export(folder)  # Says that it is none.
+        read_export(folder)  # Raises if it is no export.
     return folder
 
 
@@ -35,69 +42,46 @@ def is_export(folder: str | Path) -> bool:
 
 
 def exported(folder: str | Path) -> Path | None:
-    """The folder of the graph that `folder` is or whose newest version it holds."""
+    """The folder of the graph: `folder` itself, or its newest version; None if it has neither."""
     folder = Path(folder)
     newest = folder / str(max(saved_model.versions(folder), default=""))
     return newest if (newest / "saved_model.pb").is_file() else None
 
 
-def read_run(workdir: str | Path) -> tuple[config.Experiment, Spec]:
-    """The experiment and the data's spec of a run's folder, or of a trained model's that ships.
+def read_run(workdir: str | Path, pairs: Pairs = ()) -> tuple[config.Experiment, BoundData]:
+    """The experiment of a run's or shipped model's folder, with overrides, and its data.
 
-    Raises UserError where it is neither.
+    Raises:
+        UserError: it is neither, or an override changes what the model was trained with.
     """
     workdir = Path(workdir)
     run_folder.check_no_folds(workdir)
     assets = workdir if zoo.is_trained(workdir) else workdir / "assets"
-    return _read(workdir / "config.json", assets / "spec.json")
+    return _read(workdir / "config.json", assets, pairs, exported=False)
 
 
-def read_changed(
-    folder: str | Path, test_views: str | None, decoding: str | None
-) -> tuple[config.Experiment, Spec]:
-    """As `read_run`, with these of the task's fields changed."""
-    experiment, spec = read_run(folder)
-    if test_views is not None:
-        if spec.kind != "image":
-            raise UserError(f"--test_views is of images, {folder} takes {spec.kind} data")
-        experiment = config.override(experiment, [("task.test_views", test_views)])
-    if decoding is not None:
-        if spec.kind != "pair":
-            raise UserError(f"--decoding is of pairs of texts, {folder} takes {spec.kind} data")
-        experiment = config.override(experiment, decoding_pairs(decoding))
-    return experiment, spec
-
-
-def decoding_pairs(text: str) -> list[tuple[str, str]]:
-    """The overrides that such as "beams=5,n_best=2" means; UserError where it means none."""
-    pairs = []
-    for part in text.split(","):
-        key, assigned, value = (word.strip() for word in part.partition("="))
-        if not (key.isidentifier() and assigned and value):
-            raise UserError(
-                f"--decoding must be like beams=5,length_penalty=1, fields of config.task.decoding "
-                f"and their values, got {text!r}"
-            )
-        pairs.append((f"task.decoding.{key}", value))
-    return pairs
-
-
-def read_export(folder: str | Path) -> tuple[config.Experiment, Spec]:
-    """The experiment and the data's spec of an exported folder; UserError where it is none."""
+def read_export(folder: str | Path, pairs: Pairs = ()) -> tuple[config.Experiment, BoundData]:
+    """The experiment of an exported folder, with overrides, and its data; see `read_run`."""
     version = exported(folder)
     if version is None:
-        raise UserError(f"no exported model in {folder}: no version, no saved_model.pb")
+        raise UserError(f"no exported model in {folder}: it has no version and no saved_model.pb")
     sidecar = version / saved_model.SIDECAR
-    return _read(sidecar / "config.json", sidecar / "spec.json")
+    return _read(sidecar / "config.json", sidecar, pairs, exported=True)
 
 
-def _read(config_file: Path, spec_file: Path) -> tuple[config.Experiment, Spec]:
-    saved, spec = run_folder.read_json(config_file), run_folder.read_json(spec_file)
+def _read(
+    config_file: Path, assets: Path, pairs: Pairs, exported: bool
+) -> tuple[config.Experiment, BoundData]:
+    saved = run_folder.read_json(config_file)
+    if not (assets / FILE).is_file():
+        raise UserError(f"{assets} has no {FILE}: it is no folder of a run or a model")
     try:
-        spec = specs.load(spec, spec_file.parent)
-    except (TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{spec_file} does not describe data: {error}") from None
-    try:
-        return config.from_dict(saved), spec
+        experiment = config.from_dict(saved)
     except UserError as error:
         raise UserError(f"{config_file}: {error}") from None
+    check_overrides(pairs, experiment, exported)
+    experiment = config.override(experiment, pairs)
+    try:
+        return experiment, BoundData.load(experiment.data, assets)
+    except (OSError, TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{assets / FILE} does not describe the data: {error}") from None

@@ -20,17 +20,17 @@ import tensorflow as tf
 
 from modelzoo import config
 from modelzoo.data.folds import Fold
-from modelzoo.data.source import Source
+from modelzoo.data.split import Split
 from modelzoo.distribution.strategy import make_strategy
 from modelzoo.fields.errors import UserError
 from modelzoo.inference.artifacts import read_run
 from modelzoo.measure import intervals
-from modelzoo.runs import train as run
+from modelzoo.runs.run import check_config, prepare, run
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.progress import Progress
 
 # Written last: the fold that has it is finished.
-_COUNTS = "held_out.npz"
+_HELD_OUT = "held_out.npz"
 _REFERENCES = "references"
 
 
@@ -53,7 +53,7 @@ def cross_validate(
         )
     if not experiment.eval.test_at_end:
         raise UserError("config.eval.test_at_end must be true: --folds scores what it holds out")
-    with run_folder.made(workdir) as folder, run_folder.locked(folder):
+    with run_folder.ensure_workdir(workdir) as folder, run_folder.locked(folder):
         if checkpoint.steps(folder):
             raise UserError(f"{folder} holds a run without --folds: take another --workdir")
         strategy = make_strategy(experiment.distribute)
@@ -78,48 +78,48 @@ def _train(
     data = {"data.fold": fold, "data.test_split": experiment.data.train_split}
     changed = config.override(experiment, data)
     path = run_folder.fold(workdir, number)
-    with run_folder.made(path) as folder, run_folder.locked(folder):
+    with run_folder.ensure_workdir(path) as folder, run_folder.locked(folder):
         if checkpoint.steps(folder):
             before = read_run(folder)[0].data.fold[1]
             if before != folds:
                 raise UserError(
                     f"{workdir} holds {before} folds, --folds is {folds}: take another --workdir"
                 )
-        run.claim(changed, folder)
-        if (folder / _COUNTS).is_file():
+        check_config(changed, folder)
+        if (folder / _HELD_OUT).is_file():
             progress.say(f"fold {number} of {folds} is finished")
             return
         progress.say(f"fold {number} of {folds}")
-        trainer = run.prepared(changed, folder, strategy, progress)
+        trainer = prepare(changed, folder, strategy, progress)
         rows = _check(trainer.splits, experiment.data.validation_split)
-        first = run_folder.fold(workdir, 1) / _COUNTS
+        first = run_folder.fold(workdir, 1) / _HELD_OUT
         if number > 1 and _load(first)["rows"] != rows:
             raise UserError(
                 f"the examples are not those that {first.parent} was trained on: bring them back, "
                 "or take another --workdir"
             )
         run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
-        run.completed(trainer)
-        counts, held_out = trainer.score.counts["test"], trainer.splits["test"]
+        run(trainer)
+        found, held_out = trainer.evaluate.accumulators["test"], trainer.splits["test"]
         arrays = {
             "rows": rows,
             "examples": [trainer.splits["train"].num_examples, held_out.num_examples],
             "grouped": held_out.groups is not None,
-            **{f"sums/{name}": value for name, value in counts.sums.items()},
+            **{f"sums/{name}": value for name, value in found.metric_sums.items()},
         }
-        collected = counts.compared_with(held_out)
-        if "reference" in collected:
+        per_example = found.with_references(held_out)
+        if "reference" in per_example:
             # Of tuples of several lengths NumPy has no array but one of objects.
-            arrays[_REFERENCES] = [json.dumps(texts) for texts in collected["reference"]]
+            arrays[_REFERENCES] = [json.dumps(texts) for texts in per_example["reference"]]
             # Tokens are of the fold's own vocabulary.
-            collected = {"texts": trainer.task.texts(collected)}
-        arrays |= {f"collected/{name}": value for name, value in collected.items()}
+            per_example = {"texts": trainer.task.serving.texts(per_example)}
+        arrays |= {f"per_example/{name}": value for name, value in per_example.items()}
         file = io.BytesIO()
         np.savez(file, **arrays)
-        run_folder.write_bytes(folder / _COUNTS, file.getvalue())
+        run_folder.write_bytes(folder / _HELD_OUT, file.getvalue())
 
 
-def _check(splits: Mapping[str, Source], validation_split: str | None) -> str:
+def _check(splits: Mapping[str, Split], validation_split: str | None) -> str:
     """Tells the rows of all folds from others; UserError where the validation split has some."""
 
     def names(role: str) -> list[str]:
@@ -145,9 +145,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 def _result(workdir: Path, folds: int) -> dict[str, Any]:
     folders = [run_folder.fold(workdir, number) for number in range(1, folds + 1)]
     runs = [run_folder.read_json(folder / "result.json") for folder in folders]
-    counts = [_load(folder / _COUNTS) for folder in folders]
-    experiment, spec = read_run(folders[0])
-    added: dict[str, dict[str, np.ndarray]] = {"sums": {}, "collected": {}}
+    counts = [_load(folder / _HELD_OUT) for folder in folders]
+    experiment, bound = read_run(folders[0])
+    added: dict[str, dict[str, np.ndarray]] = {"sums": {}, "per_example": {}}
     for key in counts[0]:
         kind, _, name = key.partition("/")
         values = [of[key] for of in counts]
@@ -155,8 +155,9 @@ def _result(workdir: Path, folds: int) -> dict[str, Any]:
             added[kind][name] = sum(values) if kind == "sums" else np.concatenate(values)
     if _REFERENCES in counts[0]:
         rows = itertools.chain.from_iterable(of[_REFERENCES] for of in counts)
-        added["collected"]["reference"] = [tuple(json.loads(str(row))) for row in rows]
-    pooled = experiment.task.bind(spec).scores(added["sums"], added["collected"])
+        added["per_example"]["reference"] = [tuple(json.loads(str(row))) for row in rows]
+    task = experiment.task.bind(bound)
+    pooled = task.objective.metrics(added["sums"], added["per_example"])
     held_out, ranges = sum(int(of["examples"][1]) for of in counts), {}
     # Of tokens and of examples with weights or groups it would say too much.
     alone = not counts[0]["grouped"] and added["sums"].get("weight") == held_out
@@ -172,7 +173,7 @@ def _result(workdir: Path, folds: int) -> dict[str, Any]:
                 "steps": result["steps"],
                 "evaluated_step": result["evaluated_step"],
                 "seconds": result["seconds"],
-                "scores": result["eval"]["test"],
+                "metrics": result["eval"]["test"],
             }
             for folder, of, result in zip(folders, counts, runs, strict=True)
         ],

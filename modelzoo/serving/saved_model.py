@@ -82,9 +82,8 @@ def _write(folder: Path, model: keras.Model, task: Task, experiment: dict[str, A
     )
     sidecar = folder / SIDECAR
     sidecar.mkdir()
-    for name, values in (("config.json", experiment), ("spec.json", task.spec.to_dict())):
-        (sidecar / name).write_text(json.dumps(values, indent=2) + "\n")
-    task.spec.save_assets(sidecar)
+    (sidecar / "config.json").write_text(json.dumps(experiment, indent=2) + "\n")
+    task.data.save(sidecar)
 
 
 def _publish(partial: Path, export_dir: Path, version: int | None) -> Path:

@@ -280,13 +280,12 @@ class ClassificationServing(Serving):
         classes = tf.gather(tf.constant(self.names), tf.argmax(logits, axis=-1))
         return {"classes": classes, "scores": toto_probabilities(logits)}
 
-    def from_serving(self, served: Mapping[str, np.ndarray]) -> Tensors:
+    def from_serving(self, served: Tensors) -> Tensors:
         """`logits`, up to a constant per example.
 
         A probability that float32 rounds to 0 counts as the smallest one above it.
         """
-        scores = np.maximum(served["scores"], np.finfo(np.float32).tiny)
-        return {"logits": tf.constant(np.log(scores))}
+        return {"logits": tf.math.log(tf.maximum(served["scores"], np.finfo(np.float32).tiny))}
 
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
         """`class` and its `probability`; `top` is a list of these, the best first."""

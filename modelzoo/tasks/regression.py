@@ -199,7 +199,7 @@ class RegressionServing(Serving):
         """`values` (float32 `[n, outputs]`), in the data's units."""
         return {"values": self._scale.restore(outputs["normalized"])}
 
-    def from_serving(self, served: Mapping[str, np.ndarray]) -> Tensors:
+    def from_serving(self, served: Tensors) -> Tensors:
         """`normalized`, from the values."""
         return {"normalized": self._scale.normalize(served["values"], tf.float32)}
 

@@ -160,6 +160,7 @@ class Tagging(TaskConfig):
     """
 
     targets = (Tags,)
+    adjustable = ("threshold",)
 
     label_smoothing: float = 0.0
     positive_weights: tuple[float, ...] | None = None
@@ -238,11 +239,11 @@ class TaggingServing(Serving):
         classes = tf.tile(tf.constant([self.names]), [tf.shape(scores)[0], 1])
         return {"classes": classes, "scores": scores, "predicted": scores >= self.threshold}
 
-    def from_serving(self, served: Mapping[str, np.ndarray]) -> Tensors:
+    def from_serving(self, served: Tensors) -> Tensors:
         """`logits`; a probability that float32 rounds to 0 or 1 counts as the next one to it."""
         kind = np.finfo(np.float32)
-        scores = np.clip(served["scores"], kind.tiny, 1 - kind.epsneg)
-        return {"logits": tf.constant(np.log(scores) - np.log1p(-scores))}
+        scores = tf.clip_by_value(served["scores"], kind.tiny, 1 - kind.epsneg)
+        return {"logits": tf.math.log(scores) - tf.math.log1p(-scores)}
 
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
         """`tags`: probabilities of the predicted tags, the best first; `top` is of all tags."""

@@ -82,6 +82,10 @@ class Objective(abc.ABC):
             UserError: no example has a positive weight.
         """
 
+    def predictions(self, outputs: Tensors) -> Tensors:
+        """The outputs that determine what is served, of equal shapes on all replicas."""
+        return outputs
+
     def check_metrics(self) -> None:
         """Raises UserError if a metric needs a package that is not installed."""
         return None
@@ -99,8 +103,8 @@ class Serving(abc.ABC):
         """The outputs of a served model, such as `classes` and `scores`; runs in the graph."""
 
     @abc.abstractmethod
-    def from_serving(self, served: Mapping[str, np.ndarray]) -> Tensors:
-        """What `Objective.outputs` returned, as far as served outputs determine it."""
+    def from_serving(self, served: Tensors) -> Tensors:
+        """What `Objective.outputs` returned, as far as served outputs determine it; in a graph."""
 
     @abc.abstractmethod
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
@@ -131,6 +135,10 @@ class TaskConfig(abc.ABC):
 
     targets: ClassVar[tuple[type[Target], ...]]
     """The targets that it learns."""
+    adjustable: ClassVar[tuple[str, ...]] = ()
+    """Fields that evaluation, prediction and export may change after training."""
+    outside_graph: ClassVar[tuple[str, ...]] = ()
+    """Fields that may change even for an exported graph."""
 
     @abc.abstractmethod
     def objective(self, data: BoundData) -> Objective:

@@ -35,6 +35,8 @@ class TextToText(TaskConfig):
     """
 
     targets = (TextTarget,)
+    adjustable = ("decoding", "metrics")
+    outside_graph = ("metrics",)
 
     label_smoothing: float = 0.0
     decoding: Decoding = Decoding()
@@ -160,10 +162,18 @@ class TextToTextObjective(Objective):
             return {"texts": outputs["texts"][:, 0]}
         if "tokens" not in outputs:
             return {}
-        tokens = outputs["tokens"][:, 0]
-        missing = self.capacity - tf.shape(tokens)[1]
-        tokens = tf.pad(tokens, [[0, 0], [0, missing]], constant_values=self.target.pad_id)
-        return {"tokens": tf.ensure_shape(tokens, [None, self.capacity])}
+        return {"tokens": self._padded(outputs["tokens"][:, 0])}
+
+    def predictions(self, outputs: Tensors) -> Tensors:
+        """`tokens` int32 `[n, n_best, capacity]` and `scores`."""
+        return {"tokens": self._padded(outputs["tokens"]), "scores": outputs["scores"]}
+
+    def _padded(self, tokens: tf.Tensor) -> tf.Tensor:
+        """Tokens `[..., any]` padded to the capacity."""
+        missing = self.capacity - tf.shape(tokens)[-1]
+        paddings = [[0, 0]] * (len(tokens.shape) - 1) + [[0, missing]]
+        tokens = tf.pad(tokens, paddings, constant_values=self.target.pad_id)
+        return tf.ensure_shape(tokens, [*tokens.shape[:-1], self.capacity])
 
     def check_metrics(self) -> None:
         text_metrics.check(self.config.metrics)
@@ -212,9 +222,9 @@ class TextToTextServing(Serving):
         texts = tf.reshape(texts, [-1, self.decoding.n_best])
         return {"texts": texts, "scores": tf.cast(scores, tf.float32)}
 
-    def from_serving(self, served: Mapping[str, np.ndarray]) -> Tensors:
+    def from_serving(self, served: Tensors) -> Tensors:
         """`texts`; they do not determine the losses of teacher forcing."""
-        return {"texts": tf.constant(served["texts"], tf.string)}
+        return {"texts": served["texts"]}
 
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
         """`text` and `score` of the best; `top` is a list of these, the best first."""

@@ -73,7 +73,7 @@ def served(workdir: str | Path, evaluation: EvalConfig) -> list[Path]:
     return [path if best is None else checkpoint.find(workdir, best)]
 
 
-def behind(name_or_path: str | Path) -> list[Path]:
+def resolve_checkpoints(name_or_path: str | Path) -> list[Path]:
     """The folders behind what `checkpoint.resolve` takes; of a run's folder what it serves."""
     path = zoo.find(name_or_path)
     if checkpoint.steps(path) and (path / "config.json").is_file():

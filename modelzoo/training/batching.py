@@ -1,43 +1,43 @@
-"""Which batch sizes a config asks for on a number of replicas, and what it cannot ask for."""
-
-from typing import Any
+"""Batch sizes of a run on a number of replicas."""
 
 from modelzoo.data.batches import batch_sizes
-from modelzoo.data.source import Source
+from modelzoo.data.split import Split
 from modelzoo.fields.errors import UserError
-from modelzoo.training.config import BATCH_SIZE
+from modelzoo.training.config import BATCH_SIZE, EvalConfig, TrainConfig
 
 Sizes = dict[int, int]
-"""Rows of a batch by length."""
+"""Examples of a batch by bucket."""
 
 
-def sizes_of(experiment: Any, source: Source, replicas: int) -> tuple[Sizes, Sizes]:
+def sizes_of(
+    train: TrainConfig, evaluation: EvalConfig, split: Split, replicas: int
+) -> tuple[Sizes, Sizes]:
     """Sizes of the training batches and of those of evaluation.
 
-    source: the training split. Raises UserError where they cannot be, or cannot be cut into equal
-    parts for replicas and micro-batches.
+    Args:
+        train, evaluation: the settings.
+        split: the training split.
+        replicas: number of replicas.
+
+    Raises:
+        UserError: a size is impossible, or cannot be divided into equal parts for replicas and
+            micro-batches.
     """
-    settings, evaluation = experiment.train, experiment.eval
-    size, parts = settings.batch_size, replicas * settings.accumulate
-    tokens = getattr(experiment.data, "tokens_per_batch", None)
-    if tokens is None:
+    size, parts = train.batch_size, replicas * train.accumulate
+    if train.tokens_per_batch is None:
         size = size or BATCH_SIZE
-    elif size is not None:
-        raise UserError(
-            "config.train.batch_size must be none where config.data.tokens_per_batch decides, "
-            f"got {size}"
-        )
     if size and size % parts:
         raise UserError(
             f"config.train.batch_size must be a multiple of {replicas} replica(s) x "
-            f"{settings.accumulate} micro-batch(es) = {parts}, got {size}"
+            f"{train.accumulate} micro-batch(es) = {parts}, got {size}"
         )
-    if getattr(experiment.task, "pairs_examples", False) and size // replicas % 2:
+    sizes = batch_sizes(split, size, train.tokens_per_batch, parts)
+    odd = next((n for n in sizes.values() if n // replicas % 2), None)
+    if split.bound.pairs_examples and odd is not None:
         raise UserError(
             f"config.train.batch_size must give each of {replicas} replica(s) an even number of "
-            f"examples, for mixup and cutmix pair them, got {size}"
+            f"examples, since mixup and cutmix pair them, got {odd}"
         )
-    sizes = batch_sizes(source, size, tokens, parts)
     if evaluation.batch_size is None:
         return sizes, sizes
     if evaluation.batch_size % replicas:
@@ -48,9 +48,8 @@ def sizes_of(experiment: Any, source: Source, replicas: int) -> tuple[Sizes, Siz
     return sizes, dict.fromkeys(sizes, evaluation.batch_size)
 
 
-def size_key(experiment: Any) -> str:
-    """The field that decides how large a batch is, and its value, for a message."""
-    tokens = getattr(experiment.data, "tokens_per_batch", None)
-    if tokens is not None:
-        return f"config.data.tokens_per_batch (now {tokens})"
-    return f"config.train.batch_size (now {experiment.train.batch_size or BATCH_SIZE})"
+def size_key(train: TrainConfig) -> str:
+    """The field that decides the size of a batch, and its value, for a message."""
+    if train.tokens_per_batch is not None:
+        return f"config.train.tokens_per_batch (now {train.tokens_per_batch})"
+    return f"config.train.batch_size (now {train.batch_size or BATCH_SIZE})"

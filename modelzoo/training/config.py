@@ -18,7 +18,9 @@ class TrainConfig:
 
     steps: duration of the whole run, in steps or as text ("30 epochs", "1_000_000 examples").
     batch_size: global batch size; each replica gets an equal part, printed at the start. None is
-        128, or what `config.data.tokens_per_batch` yields.
+        128, or what `tokens_per_batch` yields.
+    tokens_per_batch: token budget of a global batch: a batch of sequences padded to a length L has
+        as many examples as fit; None uses `batch_size` for every length.
     accumulate: number of micro-batches for each replica's part; the update stays the same.
     precision: arithmetic of the forward and backward pass. Variables are float32 under bfloat16
         and float16; float16 scales the loss, see `modelzoo.training.loss_scale`.
@@ -48,6 +50,7 @@ class TrainConfig:
 
     steps: Duration = "10 epochs"
     batch_size: int | None = None
+    tokens_per_batch: int | None = None
     accumulate: int = 1
     precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     loss_scale: float | None = None
@@ -74,11 +77,16 @@ class TrainConfig:
         check_at_least(
             1,
             batch_size=self.batch_size,
+            tokens_per_batch=self.tokens_per_batch,
             accumulate=self.accumulate,
             steps_per_loop=self.steps_per_loop,
             keep_checkpoints=self.keep_checkpoints,
             loss_scale_growth=self.loss_scale_growth,
         )
+        if self.tokens_per_batch is not None and self.batch_size is not None:
+            raise FieldError(
+                "batch_size", f"must be none with tokens_per_batch, got {self.batch_size}"
+            )
         check_positive(
             clip_value=self.clip_value,
             clip_norm=self.clip_norm,

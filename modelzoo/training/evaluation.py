@@ -1,40 +1,45 @@
-"""Evaluation over a strategy: every example once, whatever the number of replicas."""
+"""Evaluation over a strategy: every example once, on any number of replicas."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.source import Source
+from modelzoo.data.split import Split
 from modelzoo.tasks.task import Task, Tensors
 
 SUM = tf.distribute.ReduceOp.SUM
 
+OnBatch = Callable[[np.ndarray, dict[str, np.ndarray]], None]
+"""Called with the numbers of a batch's examples, int64 `[n]`, and their served outputs."""
 
-class Counts:
-    """What a task counts and collects over the batches of a split.
 
-    sums: additive counts by name, float64. collected: arrays `[examples, ...]` by name, in the
-    order of the examples' indices and without padding; empty where the task collects nothing.
+class MetricAccumulator:
+    """Metric sums and per-example tensors over the batches of a split.
+
+    metric_sums: additive counts by name, float64.
     """
 
     def __init__(self):
-        self.sums: dict[str, np.ndarray] = {}
+        self.metric_sums: dict[str, np.ndarray] = {}
         self._parts: list[dict[str, np.ndarray]] = []
 
-    def add(self, sums: Tensors, collected: Tensors, index: tf.Tensor | None = None) -> None:
-        """Adds a batch; `index` (int64 `[n]`, -1 for padding) is that of what is collected."""
-        for name, value in sums.items():
-            # Adding in float64 keeps counts exact and the order of batches immaterial.
-            self.sums[name] = self.sums.get(name, 0.0) + value.numpy().astype(np.float64)
-        if collected:
-            parts = {name: value.numpy() for name, value in collected.items()}
+    def add(
+        self, metric_sums: Tensors, per_example: Tensors, index: tf.Tensor | None = None
+    ) -> None:
+        """Adds a batch; `index` (int64 `[n]`, -1 for padding) numbers its examples."""
+        for name, value in metric_sums.items():
+            # Sums in float64 are exact, so that the order of batches does not matter.
+            self.metric_sums[name] = self.metric_sums.get(name, 0.0) + _numpy(value, np.float64)
+        if per_example:
+            parts = {name: value.numpy() for name, value in per_example.items()}
             self._parts.append({**parts, "index": index.numpy()})
 
     @property
-    def collected(self) -> dict[str, np.ndarray]:
+    def per_example(self) -> dict[str, np.ndarray]:
+        """Arrays `[examples, ...]` by name, in the order of the examples, without padding."""
         if not self._parts:
             return {}
         arrays = {name: np.concatenate([p[name] for p in self._parts]) for name in self._parts[0]}
@@ -43,74 +48,138 @@ class Counts:
         return {name: array[order] for name, array in arrays.items()}
 
     @property
-    def rows(self) -> np.ndarray:
-        """The indices, int64, of the examples that something was collected of."""
+    def examples(self) -> np.ndarray:
+        """The numbers of the examples that have per-example tensors, int64, ascending."""
         index = np.concatenate([np.zeros(0, np.int64), *(part["index"] for part in self._parts)])
         return np.sort(index[index >= 0])
 
-    def compared_with(self, source: Source) -> dict[str, Any]:
-        """What was collected, and where the source has them the examples' `reference` texts."""
-        collected = self.collected
-        if not collected or source.references is None:
-            return collected
-        return {**collected, "reference": [source.references[row] for row in self.rows]}
+    def with_references(self, split: Split) -> dict[str, Any]:
+        """The per-example arrays and, if the split has them, the examples' `reference` texts."""
+        per_example = self.per_example
+        if not per_example or split.references is None:
+            return per_example
+        return {**per_example, "reference": [split.references[row] for row in self.examples]}
+
+
+class Runner(Protocol):
+    """Runs a model on batches: a Keras model, or an exported graph."""
+
+    def features(self, raw: Tensors) -> Tensors:
+        """Raw examples to a batch."""
+
+    def outputs(self, batch: Tensors) -> Tensors:
+        """What the objective computes metrics from; runs in a graph."""
+
+    def predictions(self, batch: Tensors, outputs: Tensors) -> Tensors:
+        """Tensors `[n, ...]` that determine the served outputs; runs in a graph."""
+
+    def to_serving(self, predictions: Tensors) -> Tensors:
+        """The served outputs; runs eagerly."""
+
+
+class ModelRunner:
+    """Runs a Keras model."""
+
+    def __init__(self, task: Task, model: keras.Model):
+        self.task = task
+        self.model = model
+
+    def features(self, raw: Tensors) -> Tensors:
+        return self.task.data.features(raw, training=False)
+
+    def outputs(self, batch: Tensors) -> Tensors:
+        return self.task.objective.outputs(self.model, batch, training=False)
+
+    def predictions(self, batch: Tensors, outputs: Tensors) -> Tensors:
+        return self.task.objective.predictions(outputs)
+
+    def to_serving(self, predictions: Tensors) -> Tensors:
+        return self.task.serving.to_serving(predictions)
 
 
 class Evaluator:
-    """Counts a task's sums over a data set with any set of weights of the same architecture.
+    """Computes a task's metrics over batches, with any set of weights of the same architecture.
 
-    Build it once, inside or outside of `strategy.scope()`; the traced functions are reused.
+    Build it once, inside or outside of `strategy.scope()`; traced functions are reused.
     """
 
-    def __init__(self, model: keras.Model, task: Task, strategy: tf.distribute.Strategy):
-        self.model = model
+    def __init__(self, task: Task, runner: Runner, strategy: tf.distribute.Strategy):
         self.task = task
+        self.runner = runner
         self.strategy = strategy
-        self._functions = {}
+        model = getattr(runner, "model", None)
+        self._weights = [] if model is None else list(model.weights)
+        self._functions: dict[tuple, Callable] = {}
 
     def __call__(
-        self, batches: Iterable[Tensors], *weight_sets: Mapping[str, keras.Variable]
-    ) -> list[Counts]:
-        """The counts over `batches`, elements of a data set that the strategy distributed.
+        self,
+        batches: Iterable[Tensors],
+        *weight_sets: Mapping[str, keras.Variable],
+        on_batch: OnBatch | None = None,
+    ) -> list[MetricAccumulator]:
+        """Accumulates over `batches`, elements of a data set that the strategy distributed.
 
-        Those of each set of weights (variables by path of the model's weights) that stands in for
-        the model's own, in one pass; of the model's own where none is given.
+        Args:
+            batches: what `Runner.features` returned.
+            weight_sets: variables by path that replace the model's own, each evaluated in the same
+                pass; none evaluates the model's own.
+            on_batch: receives the served outputs of each batch, with the first set of weights.
+
+        Returns:
+            One accumulator per set of weights.
         """
-        own = {v.path: v for v in self.model.weights}
-        functions = [self._function(weights) for weights in weight_sets or (own,)]
-        counts = [Counts() for _ in functions]
+        own = {v.path: v for v in self._weights}
+        sets = weight_sets or (own,)
+        wanted = [on_batch is not None and k == 0 for k in range(len(sets))]
+        functions = [self._function(s, w) for s, w in zip(sets, wanted, strict=True)]
+        found = [MetricAccumulator() for _ in functions]
         for batch in batches:
-            for function, counted in zip(functions, counts, strict=True):
-                counted.add(*function(batch))
-        return counts
+            for function, accumulator in zip(functions, found, strict=True):
+                metric_sums, per_example, predictions, index = function(batch)
+                accumulator.add(metric_sums, per_example, index)
+                if predictions:
+                    served = self.runner.to_serving(predictions)
+                    real = np.flatnonzero(index.numpy() >= 0)
+                    each = {name: value.numpy()[real] for name, value in served.items()}
+                    on_batch(index.numpy()[real], each)
+        return found
 
-    def _function(self, weights: Mapping[str, keras.Variable]):
-        key = tuple(id(weights[v.path]) for v in self.model.weights)
+    def _function(self, weights: Mapping[str, keras.Variable], predict: bool) -> Callable:
+        key = (predict, *(id(weights[v.path]) for v in self._weights))
         if key not in self._functions:
-            self._functions[key] = tf.function(self._step_with(weights), autograph=False)
+            step = self._step_with([weights[v.path] for v in self._weights], predict)
+            self._functions[key] = tf.function(step, autograph=False)
         return self._functions[key]
 
-    def _step_with(self, weights: Mapping[str, keras.Variable]):
-        def replica(batch: Tensors) -> tuple[Tensors, Tensors, tf.Tensor | None]:
-            mapping = [(v, tf.convert_to_tensor(weights[v.path])) for v in self.model.weights]
-            with keras.StatelessScope([(v, tf.cast(x, v.dtype)) for v, x in mapping]):
-                outputs = self.task.outputs(self.model, batch, training=False)
-                sums = self.task.sums(outputs, batch)
-                collected = self.task.collected(outputs, batch)
+    def _step_with(self, weights: Sequence[keras.Variable], predict: bool) -> Callable:
+        objective, runner = self.task.objective, self.runner
+
+        def replica(batch: Tensors) -> tuple[Tensors, Tensors, Tensors, tf.Tensor | None]:
+            pairs = zip(self._weights, weights, strict=True)
+            mapping = [(own, tf.cast(tf.convert_to_tensor(v), own.dtype)) for own, v in pairs]
+            with keras.StatelessScope(mapping):
+                outputs = runner.outputs(batch)
+                metric_sums = objective.metric_sums(outputs, batch)
+                per_example = objective.per_example(outputs, batch)
+                predictions = runner.predictions(batch, outputs) if predict else {}
             context = tf.distribute.get_replica_context()
-            sums = context.all_reduce(SUM, sums)
-            if not collected:
-                return sums, {}, None
-            rows = {**collected, "index": batch["index"]}
+            metric_sums = context.all_reduce(SUM, metric_sums)
+            if not per_example and not predictions:
+                return metric_sums, {}, {}, None
+            rows = (per_example, predictions, batch["index"])
             if self.strategy.num_replicas_in_sync > 1:
                 rows = context.all_gather(rows, axis=0)
-            return sums, rows, rows.pop("index")
+            return metric_sums, *rows
 
-        def step(batch: Tensors) -> tuple[Tensors, Tensors, tf.Tensor | None]:
-            # After the reduction and the gathering all replicas have the same.
+        def step(batch: Tensors) -> tuple[Tensors, Tensors, Tensors, tf.Tensor | None]:
+            # All replicas have the same values after reducing and gathering.
             return tf.nest.map_structure(
                 lambda value: self.strategy.experimental_local_results(value)[0],
                 self.strategy.run(replica, args=(batch,)),
             )
 
         return step
+
+
+def _numpy(value: Any, dtype: Any) -> np.ndarray:
+    return np.asarray(value).astype(dtype)

@@ -22,11 +22,11 @@ def count(number: float) -> str:
     return f"{number:.3g} P"
 
 
-def score_words(scores: Mapping[str, Any], names: Iterable[str]) -> str:
+def metric_words(scores: Mapping[str, Any], names: Iterable[str]) -> str:
     """The named scores in a line: `loss 0.0312, accuracy 0.9917`; those of raw weights beside."""
     words = ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
     return (
-        f"{words} (raw weights: {score_words(scores['raw'], names)})" if "raw" in scores else words
+        f"{words} (raw weights: {metric_words(scores['raw'], names)})" if "raw" in scores else words
     )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.batches import Batch
-from modelzoo.data.source import Source
+from modelzoo.data.split import Split
 from modelzoo.tasks.task import Task
-from modelzoo.training.progress import Progress, format_seconds, score_words, signature_lines
+from modelzoo.training.progress import Progress, format_seconds, metric_words, signature_lines
 from modelzoo.training.run_folder import MetricsLog, refused
 
 # What `tf.summary.scalar` writes too, which is there only where TensorBoard is installed.
@@ -82,7 +82,7 @@ class Records:
         progress: Progress,
         task: Task,
         steps: int,
-        source: Source,
+        split: Split,
         pending: Mapping[str, float],
     ):
         self.log = log
@@ -90,7 +90,7 @@ class Records:
         self.progress = progress
         self.task = task
         self.steps = steps
-        self.source = source
+        self.split = split
         self.traced: set[int] = set()
         self._signed = False
         self._reset()
@@ -121,15 +121,15 @@ class Records:
             discarded = totals.get("discarded_steps", 0) + int((~taken).sum())
             totals |= {"discarded_steps": discarded, "loss_scale": int(report["loss_scale"][-1])}
         # The first of a shape is traced.
-        if batches[0].length in self.traced:
+        if batches[0].bucket in self.traced:
             self.waited += waited
             self.worked += worked
             self.timed["steps"] += len(batches)
             self.timed["examples"] += sum(len(batch.rows) for batch in batches)
-            tokens = self.source.tokens
+            tokens = self.split.tokens
             if tokens is not None:
                 self.timed["tokens"] += int(sum(tokens[batch.rows].sum() for batch in batches))
-        self.traced.add(batches[0].length)
+        self.traced.add(batches[0].bucket)
 
     def train(self, step: int, examples: int) -> None:
         """Writes what was added since the last time; so many examples were trained on in all."""
@@ -139,7 +139,7 @@ class Records:
         values = {}
         loss_sum, loss_weight = totals.pop("loss_sum"), totals.pop("loss_weight")
         if loss_weight:
-            values = {"loss": loss_sum / loss_weight, **self.task.scores(totals)}
+            values = {"loss": loss_sum / loss_weight, **self.task.objective.metrics(totals)}
         values |= last
         elapsed = self.waited + self.worked
         if self.timed["steps"]:
@@ -147,7 +147,7 @@ class Records:
             if self.timed["tokens"]:
                 values["tokens_per_sec"] = self.timed["tokens"] / elapsed
             values["data_wait"] = self.waited / elapsed
-        values["epoch"] = examples / self.source.num_examples
+        values["epoch"] = examples / self.split.num_examples
         values = {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in values.items()}
         self._write(step, "train", values)
         self.progress.update(self._fields(step, values))
@@ -155,7 +155,7 @@ class Records:
 
     def _fields(self, step: int, values: dict[str, float]) -> list[str]:
         """The words of a line of progress, the most wanted first."""
-        fields = [f"step {step}/{self.steps}", score_words(values, self.task.headline)]
+        fields = [f"step {step}/{self.steps}", metric_words(values, self.task.objective.headline)]
         if "examples_per_sec" in values:
             left = (self.steps - step) * (self.waited + self.worked) / self.timed["steps"]
             fields.insert(1, f"left {format_seconds(left)}")
@@ -166,18 +166,19 @@ class Records:
             ]
         return [*fields, f"lr {values['learning_rate']:.3g}", f"epoch {values['epoch']:.2f}"]
 
-    def eval(self, step: int, scores: dict[str, Any], samples: Sequence[str] = ()) -> None:
-        """Writes and shows the scores of the validation split; shows the samples, lines, too.
+    def eval(self, step: int, metrics: dict[str, Any], samples: Sequence[str] = ()) -> None:
+        """Writes and shows the metrics of the validation split, and shows the sample lines.
 
-        The first time also how those scores were counted that have a signature.
+        The first time it also shows the signatures of the metrics that have one.
         """
-        values = {k: v for k, v in scores.items() if isinstance(v, float)}
-        raw = scores.get("raw", {})
+        values = {k: v for k, v in metrics.items() if isinstance(v, float)}
+        raw = metrics.get("raw", {})
         values |= {f"raw_{k}": v for k, v in raw.items() if isinstance(v, float)}
         self._write(step, "eval", values)
-        self.progress.say(f"step {step}  validation: {score_words(scores, self.task.headline)}")
+        words = metric_words(metrics, self.task.objective.headline)
+        self.progress.say(f"step {step}  validation: {words}")
         if not self._signed:
-            samples = [*(f"  {words}" for words in signature_lines(scores)), *samples]
+            samples = [*(f"  {line}" for line in signature_lines(metrics)), *samples]
             self._signed = True
         for line in samples:
             self.progress.say(line)

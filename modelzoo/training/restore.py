@@ -31,7 +31,7 @@ def restore(
     started = "from scratch"
     settings = experiment.train
     if settings.init_from is not None:
-        paths = averaging.behind(settings.init_from)
+        paths = averaging.resolve_checkpoints(settings.init_from)
         state.start_from(averaging.read(paths), experiment.eval.weights, settings.init_skip)
         mean = f"the mean of {len(paths)} checkpoints until " if len(paths) > 1 else ""
         started = f"weights from {mean}{paths[-1]}"

@@ -79,10 +79,11 @@ def check_no_folds(workdir: Path) -> None:
 
 
 @contextlib.contextmanager
-def made(workdir: str | Path) -> Iterator[Path]:
-    """The folder of a run, made where it is not there; one that stays empty is taken away again.
+def ensure_workdir(workdir: str | Path) -> Iterator[Path]:
+    """The folder of a run, created if it is missing; one that stays empty is removed again.
 
-    Raises UserError where something else is there.
+    Raises:
+        UserError: the path is a file, or cannot be written.
     """
     path = Path(workdir).expanduser()
     absent = [folder for folder in (path, *path.parents) if not folder.exists()]

@@ -23,14 +23,14 @@ def ema_rate(step: tf.Tensor, decay: float) -> tf.Tensor:
 
 
 class TrainState:
-    """Weights, moving statistics, optimizer slots, moving average and step of a run.
+    """Weights, statistics, optimizer state, moving average and step of a run.
 
-    Build it inside `strategy.scope()`. The lists are what the step reads at its start and assigns
-    at its end: `trainable`, `moving` (non-trainable weights, such as BatchNorm's statistics),
-    `slots`, `average` (of `trainable + moving`, empty without `ema`), `step` and `scaling` (of
-    `loss_scale`, empty without). `frozen` weights are read alone: neither slots nor an average
-    belong to them. `seeds` are the states of Keras's seed generators, which the step sets and
-    nobody keeps.
+    Build it inside `strategy.scope()`. A step reads these lists at its start and assigns them at
+    its end: `trainable`, `statistics` (non-trainable weights, such as those of BatchNorm),
+    `optimizer_state`, `ema` (the moving average of `trainable + statistics`, empty without),
+    `step` and `scaling` (the loss scale, empty without). `frozen` weights are only read: they have
+    neither optimizer state nor a moving average. `seeds` are the states of Keras's seed
+    generators, which the step sets and no checkpoint holds.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class TrainState:
         self.frozen = list(frozen)
         apart = {id(v) for v in frozen}
         self.trainable = [v for v in model.trainable_variables if id(v) not in apart]
-        self.moving = [v for v in model.non_trainable_weights if id(v) not in apart]
+        self.statistics = [v for v in model.non_trainable_weights if id(v) not in apart]
         weights = {id(v) for v in model.weights}
         self.seeds = [v for v in model.variables if id(v) not in weights]
         self.optimizer = PureOptimizer(optimizer, self.trainable)
-        self.slots = self.optimizer.variables
-        self.average = [
+        self.optimizer_state = self.optimizer.variables
+        self.ema = [
             keras.Variable(v.numpy(), dtype=v.dtype, trainable=False, name=f"ema_{k}")
-            for k, v in enumerate(self.trainable + self.moving if ema else [])
+            for k, v in enumerate(self.trainable + self.statistics if ema else [])
         ]
         self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
         self.loss_scale = loss_scale
@@ -61,26 +61,26 @@ class TrainState:
     @property
     def assigned(self) -> list[keras.Variable]:
         """All variables that a step assigns, in the order of the lists above."""
-        state = [*self.trainable, *self.moving, *self.slots, *self.average]
+        state = [*self.trainable, *self.statistics, *self.optimizer_state, *self.ema]
         return [*state, self.step, *self.scaling]
 
     def served(self, weights: str) -> dict[str, keras.Variable]:
         """Path of each model weight to the variable that holds it in the set "ema" or "raw"."""
-        sources = self.trainable + self.moving
-        values = self.average if weights == "ema" and self.average else sources
+        sources = self.trainable + self.statistics
+        values = self.ema if weights == "ema" and self.ema else sources
         served = {v.path: value for v, value in zip(sources, values, strict=True)}
         return served | {v.path: v for v in self.frozen}
 
     def named(self) -> dict[str, keras.Variable]:
         """Every variable of a checkpoint by its name there."""
-        weights = self.trainable + self.moving
+        weights = self.trainable + self.statistics
         # An average is one of all weights; of a frozen one it is the weight itself.
-        pairs = [(f"ema/{v.path}", v) for v in self.frozen if self.average]
+        pairs = [(f"ema/{v.path}", v) for v in self.frozen if self.ema]
         pairs += [(f"model/{v.path}", v) for v in self.frozen + weights]
-        pairs += [(f"ema/{v.path}", a) for v, a in zip(weights, self.average, strict=False)]
+        pairs += [(f"ema/{v.path}", a) for v, a in zip(weights, self.ema, strict=False)]
         pairs += [
             (f"optimizer/{name}", v)
-            for name, v in zip(self.optimizer.names, self.slots, strict=True)
+            for name, v in zip(self.optimizer.names, self.optimizer_state, strict=True)
         ]
         pairs += [(f"loss_scale/{v.name}", v) for v in self.scaling]
         names = dict(pairs)
@@ -109,7 +109,7 @@ class TrainState:
     def follow_weights(self) -> None:
         """Begins anew what begins as the weights, once these are set from elsewhere."""
         self.optimizer.restart()
-        for variable, average in zip(self.trainable + self.moving, self.average, strict=False):
+        for variable, average in zip(self.trainable + self.statistics, self.ema, strict=False):
             average.assign(variable.numpy())
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks.task import Task, Tensors
+from modelzoo.tasks.task import Objective, Tensors
 from modelzoo.training.clip import clip, global_norm
 from modelzoo.training.config import TrainConfig
 from modelzoo.training.loss_scale import LEAST
@@ -25,7 +25,7 @@ SUM = tf.distribute.ReduceOp.SUM
 class TrainStep:
     """Runs steps of training on a strategy's devices.
 
-    task, state: what is learned, and the variables; built in the strategy's scope.
+    objective, state: what is learned, and the variables; built in the strategy's scope.
     learning_rate: the rate of a step (an integer scalar tensor).
     seed: of the dropout masks, which are a function of (seed, step, replica, micro-batch, layer).
 
@@ -35,14 +35,14 @@ class TrainStep:
 
     def __init__(
         self,
-        task: Task,
+        objective: Objective,
         state: TrainState,
         settings: TrainConfig,
         learning_rate: Callable[[tf.Tensor], tf.Tensor],
         strategy: tf.distribute.Strategy,
         seed: int,
     ):
-        self.task = task
+        self.objective = objective
         self.state = state
         self.settings = settings
         self.learning_rate = learning_rate
@@ -67,7 +67,7 @@ class TrainStep:
         """Runs `count` steps over `batches` (tensors, or their per-replica values, `[loop, ...]`).
 
         Returns arrays `[count]` of each step's `loss_sum`, `loss_weight`, `grad_norm`,
-        `learning_rate`, `ok`, `alive` and the task's training sums. A step whose loss or gradient
+        `learning_rate`, `ok`, `alive` and the objective's training sums. A step whose loss or gradient
         is not finite, where `ok` is 0, changes nothing, and nor do those after it: `alive` is 0 as
         well. With a loss scale (reported as `loss_scale`) such a step is only an update less: the
         scale falls and the step counter goes on, `alive` is 1, unless the scale was the least.
@@ -102,34 +102,34 @@ class TrainStep:
         context = tf.distribute.get_replica_context()
         state = self.state
         batch = {name: value[index] for name, value in batches.items()}
-        trainable, moving = read(state.trainable), read(state.moving)
+        trainable, statistics = read(state.trainable), read(state.statistics)
         frozen, scaling = read(state.frozen), read(state.scaling)
         step = tf.convert_to_tensor(state.step)
         seed = fold(tf.constant([self.seed & 0x7FFFFFFF, self.seed >> 31], tf.int32), step)
         seed = fold(seed, context.replica_id_in_sync_group)
-        gradients, new_moving, sums = self._local_sums(
-            trainable, frozen, moving, batch, seed, scaling
+        gradients, new_statistics, sums = self._local_sums(
+            trainable, frozen, statistics, batch, seed, scaling
         )
 
         if self.replicas > 1:
             names = sorted(sums)
-            flat = [*gradients, *new_moving, *(sums[name] for name in names)]
+            flat = [*gradients, *new_statistics, *(sums[name] for name in names)]
             flat = context.all_reduce(SUM, flat)
             gradients = flat[: len(gradients)]
-            new_moving = [
+            new_statistics = [
                 value / self.replicas if value.dtype.is_floating else value // self.replicas
-                for value in flat[len(gradients) : len(gradients) + len(moving)]
+                for value in flat[len(gradients) : len(gradients) + len(statistics)]
             ]
-            sums = dict(zip(names, flat[len(gradients) + len(moving) :], strict=True))
+            sums = dict(zip(names, flat[len(gradients) + len(statistics) :], strict=True))
 
-        slots, average = read(state.slots), read(state.average)
+        optimizer_state, ema = read(state.optimizer_state), read(state.ema)
         learning_rate = self.learning_rate(step)
         new, report = self._update(
             trainable,
-            moving,
-            new_moving,
-            slots,
-            average,
+            statistics,
+            new_statistics,
+            optimizer_state,
+            ema,
             step,
             gradients,
             sums,
@@ -151,7 +151,7 @@ class TrainStep:
         self,
         trainable: Sequence[tf.Tensor],
         frozen: Sequence[tf.Tensor],
-        moving: Sequence[tf.Tensor],
+        statistics: Sequence[tf.Tensor],
         batch: Tensors,
         seed: tf.Tensor,
         scaling: Sequence[tf.Tensor],
@@ -163,24 +163,24 @@ class TrainStep:
         """
         parts = self.settings.accumulate
 
-        def sums_of(cut, moving, part):
-            return self._micro_batch(trainable, frozen, moving, cut, fold(seed, part), scaling)
+        def sums_of(cut, statistics, part):
+            return self._micro_batch(trainable, frozen, statistics, cut, fold(seed, part), scaling)
 
         if parts == 1:
-            return sums_of(batch, moving, tf.constant(0))
+            return sums_of(batch, statistics, tf.constant(0))
         batch = {
             name: tf.reshape(value, [parts, value.shape[0] // parts, *value.shape[1:]])
             for name, value in batch.items()
         }
 
-        def add(part, gradients, moving, sums):
+        def add(part, gradients, statistics, sums):
             cut = {name: value[part] for name, value in batch.items()}
-            more, moving, counts = sums_of(cut, moving, part)
+            more, statistics, counts = sums_of(cut, statistics, part)
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
-            return gradients, moving, {name: sums[name] + counts[name] for name in counts}
+            return gradients, statistics, {name: sums[name] + counts[name] for name in counts}
 
         first = {name: value[0] for name, value in batch.items()}
-        carried = sums_of(first, moving, tf.constant(0))
+        carried = sums_of(first, statistics, tf.constant(0))
         if self.collective:
             # No collective can be inside a while loop.
             for part in range(1, parts):
@@ -193,41 +193,41 @@ class TrainStep:
         )
         return tuple(carried)
 
-    def _micro_batch(self, trainable, frozen, moving, batch, seed, scaling):
-        state, task = self.state, self.task
-        values = [*trainable, *frozen, *moving]
-        weights = state.trainable + state.frozen + state.moving
+    def _micro_batch(self, trainable, frozen, statistics, batch, seed, scaling):
+        state, objective = self.state, self.objective
+        values = [*trainable, *frozen, *statistics]
+        weights = state.trainable + state.frozen + state.statistics
         mapping = list(zip(weights, values, strict=True))
         for layer, variable in enumerate(state.seeds):
             mapping.append((variable, tf.cast(fold(seed, tf.constant(layer)), variable.dtype)))
         with tf.GradientTape() as tape:
             tape.watch(trainable)
             with keras.StatelessScope(mapping, collect_losses=True) as scope:
-                outputs = task.outputs(state.model, batch, training=True)
-                loss_sum, weight = task.loss(outputs, batch)
-                counts = task.sums(outputs, batch, training=True)
-                objective = loss_sum
+                outputs = objective.outputs(state.model, batch, training=True)
+                loss_sum, weight = objective.loss(outputs, batch)
+                counts = objective.metric_sums(outputs, batch, training=True)
+                total = loss_sum
                 penalties = state.model.losses
                 if penalties:
                     # Once divided by the global weight, a penalty counts once in all.
                     penalty = tf.add_n([tf.cast(p, loss_sum.dtype) for p in penalties])
-                    objective += penalty * tf.cast(weight, loss_sum.dtype)
-            objective /= self.settings.batch_size
+                    total += penalty * tf.cast(weight, loss_sum.dtype)
+            total /= self.settings.batch_size
             if scaling:
-                objective *= scaling[0]
-        gradients = tape.gradient(objective, trainable, unconnected_gradients="zero")
+                total *= scaling[0]
+        gradients = tape.gradient(total, trainable, unconnected_gradients="zero")
         # That of what rows were looked up in is sparse, and two of these have no sum.
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        moving = [scope.get_current_value(v) for v in state.moving]
-        return gradients, moving, {**counts, "loss_sum": loss_sum, "loss_weight": weight}
+        statistics = [scope.get_current_value(v) for v in state.statistics]
+        return gradients, statistics, {**counts, "loss_sum": loss_sum, "loss_weight": weight}
 
     def update(
         self,
         trainable: Sequence[tf.Tensor],
-        moving: Sequence[tf.Tensor],
-        new_moving: Sequence[tf.Tensor],
-        slots: Sequence[tf.Tensor],
-        average: Sequence[tf.Tensor],
+        statistics: Sequence[tf.Tensor],
+        new_statistics: Sequence[tf.Tensor],
+        optimizer_state: Sequence[tf.Tensor],
+        ema: Sequence[tf.Tensor],
         step: tf.Tensor,
         gradients: Sequence[tf.Tensor],
         sums: Tensors,
@@ -245,23 +245,23 @@ class TrainStep:
             ratio /= scaling[0]
         gradients = [g * tf.cast(ratio, g.dtype) for g in gradients]
         norm = global_norm(gradients)
-        new, new_slots = state.optimizer.update(
-            trainable, slots, clip(gradients, settings), learning_rate
+        new, new_optimizer_state = state.optimizer.update(
+            trainable, optimizer_state, clip(gradients, settings), learning_rate
         )
         # A norm is finite where all its elements are; one that overflows is as bad as they.
         checked = [norm, sums["loss_sum"], global_norm(new)]
-        if scaling and moving:
+        if scaling and statistics:
             # What overflows in the forward pass may be out of sight of loss and gradient.
-            checked.append(global_norm([v for v in new_moving if v.dtype.is_floating]))
+            checked.append(global_norm([v for v in new_statistics if v.dtype.is_floating]))
         ok = tf.reduce_all(tf.stack([alive, *(tf.math.is_finite(x) for x in checked)]))
-        new_average = []
-        if average:
+        new_ema = []
+        if ema:
             rate = ema_rate(step, settings.ema_decay)
-            for old, value in zip(average, [*new, *new_moving], strict=True):
+            for old, value in zip(ema, [*new, *new_statistics], strict=True):
                 keep = tf.cast(rate, old.dtype)
-                new_average.append(keep * old + (1 - keep) * value)
-        old = [*trainable, *moving, *slots, *average]
-        values = [*new, *new_moving, *new_slots, *new_average]
+                new_ema.append(keep * old + (1 - keep) * value)
+        old = [*trainable, *statistics, *optimizer_state, *ema]
+        values = [*new, *new_statistics, *new_optimizer_state, *new_ema]
         chosen = [tf.where(ok, a, b) for a, b in zip(values, old, strict=True)]
         report = {**sums, "grad_norm": norm, "ok": ok}
         if not scaling:

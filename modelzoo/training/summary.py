@@ -18,15 +18,16 @@ def summary(trainer: "Trainer") -> dict[str, str]:
     settings, experiment = trainer.settings, trainer.experiment
     variables, splits = trainer.state.trainable, trainer.splits
     replicas, batches = trainer.replicas, trainer.batches
-    if batches.lengths == [0]:
+    buckets = trainer.bound.buckets
+    if not buckets.widths:
         words = f"{batches.sizes[0]} = {replicas} replica(s) x {batches.sizes[0] // replicas}"
     else:
-        sizes = zip(batches.sizes, batches.lengths, strict=True)
-        words = ", ".join(f"{size} x {length}" for size, length in sizes)
+        sizes = zip(batches.sizes, batches.buckets, strict=True)
+        words = ", ".join(f"{size} x {buckets.label(bucket)}" for size, bucket in sizes)
         words += f" tokens, on {replicas} replica(s)"
     if settings.accumulate > 1:
         words += f", in {settings.accumulate} micro-batches"
-    sizes = ", ".join(f"{name} {source.num_examples:,}" for name, source in splits.items())
+    sizes = ", ".join(f"{name} {split.num_examples:,}" for name, split in splits.items())
     if "validation" not in splits:
         sizes += ", no validation"
     frozen = trainer.parameters - trainer.trainable_parameters

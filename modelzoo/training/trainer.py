@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import math
 import platform
 import time
@@ -16,24 +15,22 @@ import tensorflow as tf
 
 import modelzoo
 from modelzoo.data.batches import TrainingBatches
-from modelzoo.data.pipeline import naming_bad_images, training_dataset
-from modelzoo.data.source import Source
-from modelzoo.data.spec import ImageSpec, PairSpec, TextSpec
+from modelzoo.data.pipeline import naming_bad_examples, training_dataset
 from modelzoo.distribution.strategy import device_names, distribute_batches
 from modelzoo.fields.duration import Duration, to_steps
 from modelzoo.fields.errors import UserError
 from modelzoo.training import averaging, checkpoint, run_folder
 from modelzoo.training.batching import size_key, sizes_of
 from modelzoo.training.config import EvalConfig, TrainConfig
-from modelzoo.training.evaluation import Evaluator
+from modelzoo.training.evaluation import Evaluator, ModelRunner
 from modelzoo.training.loss_scale import LossScale
 from modelzoo.training.plan import Plan
 from modelzoo.training.precision import deterministic, dtype_policy, inference_precision
 from modelzoo.training.progress import Progress
 from modelzoo.training.records import Events, Records
 from modelzoo.training.restore import restore
-from modelzoo.training.scoring import Scoring
 from modelzoo.training.signals import Interrupted, on_signals
+from modelzoo.training.split_evaluator import SplitEvaluator
 from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
 from modelzoo.training.summary import summary
@@ -64,48 +61,46 @@ class Trainer:
     # What the data knows, and what follows from it.
 
     def open_data(self) -> None:
-        """Opens the splits that the run needs, so that what is missing shows at once."""
-        data = self.experiment.data
+        """Opens the splits that the run needs, so that whatever is missing shows at once."""
         self.progress.note("reading the data")
-        # A task that takes parts of the images wants them whole.
-        whole = {"encoded": True} if getattr(self.experiment.task, "wants_encoded", False) else {}
-        self.splits = {"train": data.open("train", **whole)}
-        self.spec = self.splits["train"].spec
-        # What the training split taught, a vocabulary or a scale, is that of the others.
-        like = {} if isinstance(self.spec, ImageSpec) else {"spec": self.spec}
-        if self.evaluation.every is not None and data.validation_split is not None:
-            self.splits["validation"] = data.open("validation", **like)
+        data = self.experiment.data.open()
+        self.splits = {"train": data.split("train")}
+        if self.evaluation.every is not None and data.has("validation"):
+            self.splits["validation"] = data.split("validation")
         elif self.evaluation.best_metric is not None:
             raise UserError(
                 "config.eval.best_metric needs a validation split: set "
                 "config.data.validation_split, such as 'train[90%:]'"
             )
-        if self.evaluation.test_at_end and data.test_split is not None:
-            self.splits["test"] = data.open("test", **like)
-        for role, source in self.splits.items():
-            if source.skipped:
-                name, reason = source.skipped[0]
+        if self.evaluation.test_at_end and data.has("test"):
+            self.splits["test"] = data.split("test")
+        for role, split in self.splits.items():
+            if split.skipped:
+                bad = split.skipped[0]
                 self.progress.say(
-                    f"skipped {len(source.skipped)} bad example(s) of the {role} split, "
-                    f"the first: {name}: {reason}"
+                    f"skipped {len(split.skipped)} bad example(s) of the {role} split, "
+                    f"the first: {bad.place}: {bad.reason}"
                 )
-            for remark in source.remarks:
-                self.progress.say(f"of the {role} split {remark}")
-        self.task = self.experiment.task.bind(self.spec)
-        self.fingerprint = _fingerprint(self.splits["train"])
-        self._plan_lengths()
+            for remark in split.remarks:
+                self.progress.say(f"{role} split: {remark}")
+        self.bound = data.bound
+        self.task = self.experiment.task.bind(self.bound)
+        self._plan_durations()
 
-    def _plan_lengths(self) -> None:
-        sizes, self.eval_sizes = sizes_of(self.experiment, self.splits["train"], self.replicas)
-        self.batches = TrainingBatches(self.splits["train"], self.experiment.seed, sizes)
-        # Of batches of several sizes the largest stands for what a batch weighs.
+    def _plan_durations(self) -> None:
+        split = self.splits["train"]
+        sizes, self.eval_sizes = sizes_of(self.settings, self.evaluation, split, self.replicas)
+        self.batches = TrainingBatches(split, self.experiment.seed, sizes)
+        # The largest of several batch sizes is the nominal weight of a batch.
         largest = max(sizes.values())
-        self.settings = dataclasses.replace(self.settings, batch_size=largest)
+        self.settings = dataclasses.replace(
+            self.settings, batch_size=largest, tokens_per_batch=None
+        )
         settings, evaluation = self.settings, self.evaluation
         if settings.steps_per_loop > 1 and len(self.batches.sizes) > 1:
             raise UserError(
-                "config.train.steps_per_loop must be 1 where batches are of several lengths, "
-                f"got {settings.steps_per_loop}: set it, or a single one of config.data.lengths"
+                "config.train.steps_per_loop must be 1 with batches of several lengths, "
+                f"got {settings.steps_per_loop}: set it, or use a single length"
             )
         self.plan = Plan(
             total=self.steps(settings.steps),
@@ -153,19 +148,19 @@ class Trainer:
                     inference_model = self._build_model()
         self.trainable_parameters = _count(self.state.trainable)
         self.train_step = TrainStep(
-            self.task, self.state, settings, self.learning_rate, self.strategy, seed
+            self.task.objective, self.state, settings, self.learning_rate, self.strategy, seed
         )
-        self.score = Scoring(
+        self.evaluate = SplitEvaluator(
             self.task,
-            Evaluator(inference_model, self.task, self.strategy),
+            Evaluator(self.task, ModelRunner(self.task, inference_model), self.strategy),
             self.state,
             self.splits,
             self.evaluation,
             self.eval_sizes,
             self.progress,
-            self._memory_told,
+            self._explain_memory,
         )
-        self.score.check_metric()
+        self.evaluate.check_metric()
 
     def _build_model(self) -> keras.Model:
         """The model; a field that does not fit the data is told by its key."""
@@ -180,11 +175,15 @@ class Trainer:
 
     def restore(self, other_data: bool = False) -> None:
         """Sets the state and the position in the data; see `modelzoo.training.restore`."""
-        textual = isinstance(self.spec, (TextSpec, PairSpec))
-        words = self.spec.tokenizer.vocabulary if textual else ()
+        fingerprint = self.splits["train"].fingerprint
         with self.strategy.scope():
             self.meta, self.started = restore(
-                self.state, self.experiment, self.workdir, self.fingerprint, other_data, words
+                self.state,
+                self.experiment,
+                self.workdir,
+                fingerprint,
+                other_data,
+                self.bound.words or (),
             )
 
     def summarize(self) -> None:
@@ -195,23 +194,21 @@ class Trainer:
 
     def stream(self) -> Generator:
         """Training batches from the restored position on, one for each replica at a time."""
-        source, batches = self.splits["train"], self.batches
+        split, batches = self.splits["train"], self.batches
         dataset = training_dataset(
-            source,
-            self.task.features,
+            split,
             batches,
             first_example=self.meta.examples,
             chunks=self.plan.chunks(self.meta.step),
             loop=self.plan.loop,
             replicas=self.replicas,
-            crop=getattr(self.task, "crop", None),
         )
 
         def rows(number: int) -> np.ndarray:
             taken, _ = batches.take(self.meta.examples, self.plan.loop)
             return np.concatenate([batch.rows for batch in taken])
 
-        yield from naming_bad_images(distribute_batches(self.strategy, dataset), source, rows)
+        yield from naming_bad_examples(distribute_batches(self.strategy, dataset), split, rows)
 
     def train(self) -> None:
         """Trains from the restored step to the last, or to an early stop.
@@ -228,7 +225,7 @@ class Trainer:
             self.progress,
             self.task,
             steps=self.plan.total,
-            source=self.splits["train"],
+            split=self.splits["train"],
             pending=self.meta.pending,
         )
         try:
@@ -254,7 +251,7 @@ class Trainer:
         self.progress.note("compiling the first step")
         for chunk in plan.chunks(step):
             waited = time.perf_counter()
-            with self._memory_told():
+            with self._explain_memory():
                 batch = next(stream)
                 called = time.perf_counter()
                 report = self._call(batch, chunk)
@@ -305,12 +302,14 @@ class Trainer:
         if end or step % plan.log_every == 0:
             self.records.train(step, self.meta.examples)
         if plan.eval_every and (end or step % plan.eval_every == 0):
-            scores = self.score("validation")
-            self.validated = (step, scores)
-            self.records.eval(step, scores, self.score.samples("validation"))
+            metrics = self.evaluate("validation")
+            self.validated = (step, metrics)
+            self.records.eval(step, metrics, self.evaluate.samples("validation"))
             metric = self.evaluation.best_metric
             if metric is not None:
-                self.meta = self.meta.judged(metric, scores, self.task.lower_is_better)
+                self.meta = self.meta.judged(
+                    metric, metrics, self.task.objective.lower_is_better
+                )
                 save |= self.meta.best_step == step
         save |= self._stale()
         if save or self.stop_signal is not None or self.progress.broken:
@@ -326,13 +325,13 @@ class Trainer:
         return patience is not None and self.meta.stale >= patience
 
     @contextlib.contextmanager
-    def _memory_told(self) -> Iterator[None]:
-        """Tells a lack of memory inside the block by what to change."""
+    def _explain_memory(self) -> Iterator[None]:
+        """Turns a lack of memory inside the block into advice."""
         try:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError):
             raise UserError(
-                f"out of memory after step {self.meta.step}: lower {size_key(self.experiment)} or "
+                f"out of memory after step {self.meta.step}: lower {size_key(self.experiment.train)} or "
                 f"config.eval.batch_size (now {max(self.eval_sizes.values())}), or raise "
                 f"config.train.accumulate; {self._kept()}"
             ) from None
@@ -351,21 +350,21 @@ class Trainer:
     # The end.
 
     def finish(self) -> dict[str, Any]:
-        """Scores the test split with the weights that would be served; writes `result.json`."""
+        """Evaluates the test split with the weights to be served; writes `result.json`."""
         paths = averaging.served(self.workdir, self.evaluation)
         chosen = averaging.steps(paths)
         if chosen != [self.meta.step]:
             arrays = averaging.read(paths)
             with self.strategy.scope():
                 self.state.restore(arrays, chosen[-1])
-        scores = {}
+        metrics = {}
         if "validation" in self.splits:
             step, known = self.validated
-            scores["validation"] = known if [step] == chosen else self.score("validation")
+            metrics["validation"] = known if [step] == chosen else self.evaluate("validation")
         if "test" in self.splits:
-            scores["test"] = self.score("test")
+            metrics["test"] = self.evaluate("test")
         result = {
-            "eval": scores,
+            "eval": metrics,
             "steps": self.meta.step,
             "evaluated_step": chosen[-1],
             **({"averaged_steps": chosen} if len(chosen) > 1 else {}),
@@ -373,7 +372,7 @@ class Trainer:
             "seconds": round(self.meta.seconds, 2),
             "parameters": self.parameters,
             **({"discarded_steps": self.meta.skipped} if self.state.loss_scale else {}),
-            "skipped": {name: len(source.skipped) for name, source in self.splits.items()},
+            "skipped": {name: len(split.skipped) for name, split in self.splits.items()},
             "devices": device_names(self.strategy),
             "versions": {
                 "modelzoo": modelzoo.__version__,
@@ -385,18 +384,6 @@ class Trainer:
         }
         run_folder.write_json(self.workdir / "result.json", result)
         return result
-
-
-def _fingerprint(source: Source) -> str:
-    """Tells data of other examples, classes or tokens apart."""
-    digest = hashlib.sha256("\0".join([*map(str, source.ids), *source.spec.class_names]).encode())
-    if isinstance(source.spec, (TextSpec, PairSpec)):
-        digest.update("\0".join(source.spec.tokenizer.vocabulary).encode())
-        digest.update(np.asarray(source.lengths, np.int64).tobytes())
-    if isinstance(source.spec, PairSpec):
-        digest.update("\0".join(source.spec.target_tokenizer.vocabulary).encode())
-        digest.update(np.asarray(source.tokens, np.int64).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _count(variables: Iterable[keras.Variable]) -> int:

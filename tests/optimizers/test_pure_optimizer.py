@@ -436,7 +436,7 @@ def test_two_replicas_a_loop_and_a_resume_change_nothing(cls, tmp_path):
     run(LOOP)
     for name, value in state.arrays().items():
         np.testing.assert_array_equal(value, after[name], err_msg=name)
-    for variable in state.trainable + state.slots:
+    for variable in state.trainable + state.optimizer_state:
         copies = [value.numpy() for value in two.experimental_local_results(variable.value)]
         np.testing.assert_array_equal(copies[0], copies[1], err_msg=variable.path)
 

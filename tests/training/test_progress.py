@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from modelzoo.training.progress import Progress, count, format_seconds, score_words
+from modelzoo.training.progress import Progress, count, format_seconds, metric_words
 
 
 class Terminal(io.StringIO):
@@ -41,7 +41,7 @@ def test_words():
     assert [count(n) for n in (7, 271_000, 40.8e6, 2e16)] == ["7", "271 k", "40.8 M", "20 P"]
     scores = {"loss": 0.5, "f1": 1.0, "accuracy": 0.25, "raw": {"loss": 2.0}}
     words = "loss 0.5000, accuracy 0.2500 (raw weights: loss 2.0000)"
-    assert score_words(scores, ("loss", "accuracy")) == words
+    assert metric_words(scores, ("loss", "accuracy")) == words
 
 
 def kernel(monkeypatch, shell):

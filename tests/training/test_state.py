@@ -32,7 +32,7 @@ def test_what_begins_at_the_weights_begins_at_those_taken_over():
     _, state = make(Linear(), ScheduleFreeAdamW())
     taken = {name: v + 1 for name, v in state.arrays().items() if name.startswith("model/")}
     state.start_from(taken, "raw")
-    slots = {v.path: v.numpy() for v in state.slots if v.path.endswith("momentum")}
+    slots = {v.path: v.numpy() for v in state.optimizer_state if v.path.endswith("momentum")}
     assert len(slots) == len(taken)
     for name, value in taken.items():
         (slot,) = [

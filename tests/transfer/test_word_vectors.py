@@ -119,7 +119,7 @@ def test_an_optimizer_that_keeps_the_weights_starts_from_them_too(tmp_path):
     model = build()
     state, _, _ = start(tmp_path, model, optimizer=ScheduleFreeAdamW())
     embeddings = model.get_layer("embedding").embeddings.numpy()
-    kept = [v.numpy() for v in state.slots if tuple(v.shape) == embeddings.shape]
+    kept = [v.numpy() for v in state.optimizer_state if tuple(v.shape) == embeddings.shape]
     assert any(np.array_equal(value, embeddings) for value in kept)
 
 

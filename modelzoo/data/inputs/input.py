@@ -132,6 +132,8 @@ class BoundInput(abc.ABC):
     """
 
     config: Input
+    file_part: ClassVar[str]
+    """The raw tensor that `from_files` gives values for."""
 
     @abc.abstractmethod
     def model_specs(self) -> dict[str, InputSpec]:

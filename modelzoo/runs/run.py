@@ -1,0 +1,93 @@
+"""Training an experiment in a run folder: what `modelzoo train` and `modelzoo.training` do."""
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from modelzoo import config
+from modelzoo.fields.errors import UserError
+from modelzoo.inference.predictor import Predictor
+from modelzoo.training import checkpoint, run_folder
+from modelzoo.training.progress import Progress, format_seconds, metric_words, signature_lines
+from modelzoo.training.signals import Interrupted
+from modelzoo.training.trainer import Trainer
+
+
+def prepare(
+    experiment: config.Experiment,
+    workdir: Path,
+    strategy: tf.distribute.Strategy,
+    progress: Progress,
+    other_data: bool = False,
+) -> Trainer:
+    """A trainer at its start or where it stopped; writes nothing yet."""
+    trainer = Trainer(experiment, workdir, strategy, progress)
+    trainer.open_data()
+    trainer.build()
+    trainer.restore(other_data=other_data)
+    return trainer
+
+
+def run(trainer: Trainer) -> dict[str, Any]:
+    """Trains, evaluates and exports a prepared run; returns its `result.json`."""
+    experiment, workdir, progress = trainer.experiment, trainer.workdir, trainer.progress
+    run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
+    trainer.bound.save(workdir / "assets")
+    trainer.summarize()
+    trainer.train()
+    before = _result(workdir)
+    try:
+        result = trainer.finish()
+    except KeyboardInterrupt:
+        raise Interrupted(signal.SIGINT, trainer.meta.step) from None
+    if "averaged_steps" in result:
+        progress.say(f"mean of steps {', '.join(map(str, result['averaged_steps']))}")
+    if result["best_metric"] is not None:
+        progress.say(f"best by {result['best_metric']}: step {result['evaluated_step']}")
+    for split, metrics in result["eval"].items():
+        progress.say(f"{split}: {metric_words(metrics, trainer.task.objective.headline)}")
+    for line in signature_lines(result["eval"].get("test", {})):
+        progress.say(f"  {line}")
+    discarded = result.get("discarded_steps")
+    overflow = f", {discarded:,} of them discarded for an overflow" if discarded else ""
+    progress.say(
+        f"trained {result['steps']:,} steps in {format_seconds(result['seconds'])}{overflow}"
+    )
+    if experiment.export.at_end:
+        # A finished run that is started again has exported already.
+        chosen = ("evaluated_step", "averaged_steps")
+        same = all(before.get(key) == result.get(key) for key in chosen)
+        folder = workdir / before["export"] if same and "export" in before else None
+        if folder is None or not folder.is_dir():
+            folder = Predictor.from_workdir(workdir).export(workdir / "export")
+        result["export"] = str(folder.relative_to(workdir))
+        run_folder.write_json(workdir / "result.json", result)
+        progress.say(f"exported to {folder}")
+    return result
+
+
+def _result(workdir: Path) -> dict[str, Any]:
+    """What the last process that finished here left; empty where none did."""
+    try:
+        return run_folder.read_json(workdir / "result.json")
+    except UserError:
+        return {}
+
+
+def check_config(experiment: config.Experiment, workdir: Path, way_out: str = "") -> None:
+    """Raises UserError if the folder was trained under another config."""
+    if not checkpoint.steps(workdir):
+        return
+    saved = run_folder.read_json(workdir / "config.json")
+    # With the defaults of fields that have been added since.
+    with contextlib.suppress(UserError):
+        saved = config.from_dict(saved)
+    changes = config.difference(saved, experiment)
+    if changes:
+        raise UserError(
+            f"{workdir} was trained under another config ({'; '.join(changes)}): take another "
+            f"--workdir{way_out}"
+        )

@@ -1,0 +1,142 @@
+"""Evaluation of a run's splits, during training and at its end."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from modelzoo.data.batches import evaluation_batches
+from modelzoo.data.pipeline import evaluation_dataset, naming_bad_examples
+from modelzoo.data.split import Split
+from modelzoo.distribution.strategy import distribute_batches
+from modelzoo.fields.errors import UserError
+from modelzoo.tasks.task import Task
+from modelzoo.training.config import EvalConfig
+from modelzoo.training.evaluation import Evaluator, MetricAccumulator
+from modelzoo.training.progress import Progress, text_line
+from modelzoo.training.state import TrainState
+
+_SAMPLES = 3
+
+
+class SplitEvaluator:
+    """Evaluates splits with the weights of a training state.
+
+    accumulators: by split, what the last evaluation accumulated.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        evaluator: Evaluator,
+        state: TrainState,
+        splits: Mapping[str, Split],
+        settings: EvalConfig,
+        sizes: dict[int, int],
+        progress: Progress,
+        explain_memory: Callable[[], contextlib.AbstractContextManager],
+    ):
+        """sizes: examples of a batch by bucket. explain_memory: turns a lack of memory into advice."""
+        self.task = task
+        self.evaluator = evaluator
+        self.state = state
+        self.splits = splits
+        self.settings = settings
+        self.sizes = sizes
+        self.progress = progress
+        self.explain_memory = explain_memory
+        self.accumulators: dict[str, MetricAccumulator] = {}
+
+    def __call__(self, split: str) -> dict[str, Any]:
+        """Metrics of a split; with a moving average `raw` holds those of the raw weights.
+
+        Raises:
+            UserError: a metric is not finite.
+        """
+        self.progress.note(f"evaluating the {split} split")
+        both = self.state.ema and self.settings.weights == "ema"
+        sets = ("ema", "raw") if both else (self.settings.weights,)
+        found = self._accumulate(split, sets)
+        self.accumulators[split] = found[0]
+        metrics, *raw = (self._metrics(split, accumulator) for accumulator in found)
+        return {**metrics, "raw": raw[0]} if raw else metrics
+
+    def samples(self, split: str) -> list[str]:
+        """Lines with a few examples of the last evaluation of a split, always the same ones.
+
+        Empty if the task generates no texts.
+        """
+        opened, accumulator = self.splits[split], self.accumulators[split]
+        known, examples = accumulator.with_references(opened), accumulator.examples
+        if "reference" not in known:
+            return []
+        chosen = np.unique(np.linspace(0, len(examples) - 1, _SAMPLES).astype(int))
+        generated = self.task.serving.texts(
+            {name: [values[k] for k in chosen] for name, values in known.items()}
+        )
+        sources = source_texts(opened, examples[chosen])
+        lines = []
+        for k, text, source in zip(chosen, generated, sources, strict=True):
+            lines += [
+                f"  source     {text_line(source)}",
+                f"  reference  {text_line(known['reference'][k][0])}",
+                f"  output     {text_line(text)}",
+            ]
+        return lines
+
+    def check_metric(self) -> None:
+        """Checks `best_metric` before training, not hours later.
+
+        Raises:
+            UserError: it is no metric of the task, or a metric cannot be computed here.
+        """
+        objective = self.task.objective
+        objective.check_metrics()
+        name = self.settings.best_metric
+        if name is None:
+            return
+        (found,) = self._accumulate("validation", (self.settings.weights,), batches=1)
+        sums = {k: np.ones_like(v) for k, v in found.metric_sums.items()}
+        ones = {k: np.ones_like(v) for k, v in found.per_example.items()}
+        known = found.with_references(self.splits["validation"])
+        metrics = objective.metrics(sums, {**known, **ones})
+        if not isinstance(metrics.get(name), float):
+            valid = ", ".join(k for k, v in metrics.items() if isinstance(v, float))
+            raise UserError(f"config.eval.best_metric must be one of {valid}; got {name!r}")
+
+    def _metrics(self, split: str, found: MetricAccumulator) -> dict[str, Any]:
+        per_example = found.with_references(self.splits[split])
+        metrics = self.task.objective.metrics(found.metric_sums, per_example)
+        for name, value in metrics.items():
+            if isinstance(value, float) and not np.isfinite(value):
+                raise UserError(
+                    f"the {name} on the {split} split after step {int(self.state.step.numpy())} is "
+                    "not finite: lower config.optimizer.learning_rate or lengthen its warmup"
+                )
+        return metrics
+
+    def _accumulate(
+        self, split: str, sets: Sequence[str], batches: int | None = None
+    ) -> list[MetricAccumulator]:
+        """Evaluates a split, or its first batches, with each set of weights."""
+        opened, strategy = self.splits[split], self.evaluator.strategy
+        planned = evaluation_batches(opened, self.sizes)
+        dataset = evaluation_dataset(opened, planned, replicas=strategy.num_replicas_in_sync)
+        named = naming_bad_examples(
+            distribute_batches(strategy, dataset), opened, lambda k: planned[k].rows
+        )
+        with self.explain_memory(), contextlib.closing(named):
+            served = [self.state.served(weights) for weights in sets]
+            return self.evaluator(itertools.islice(named, batches), *served)
+
+
+def source_texts(split: Split, examples: np.ndarray) -> list[str]:
+    """The input texts of examples (int64 `[n]`), whole, those of several inputs joined."""
+    raw = split.gather(examples)
+    parts = [value.numpy() for name, value in raw.items() if name.split("/")[-1] == "text"]
+    return [
+        " | ".join(text.decode(errors="replace") for text in texts)
+        for texts in zip(*parts, strict=True)
+    ]
