@@ -1,29 +1,119 @@
-"""What a model's `build` is told of its input, where `keras.InputSpec` does not say it all."""
+"""Specs of a model's named inputs: what kind of tensor each is, and its sizes."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySpec:
+    """A float array.
+
+    kind: "image", of shape `[height, width, channels]`, or "series", `[length, features]`.
+    shape: without the batch dimension; None is a size that differs between batches.
+    dtype: the dtype in a batch; a model casts it to float32, or float64 under a float64 policy.
+    """
+
+    kind: str
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenSpec:
-    """Tokens `[batch, length]`, numbers below `vocab_size`; 0 is padding."""
+    """Token ids, int32 `[batch, length]`.
 
-    shape: tuple[int | None, ...]
-    dtype: str
+    No id has a meaning to a model: padding is what the mask says, and the tokenizer knows the ids
+    of special tokens.
+
+    vocab_size: ids are below it; it counts special tokens too.
+    mask: name of the input that holds the padding mask, a `MaskSpec`.
+    length: longest length in training, or None if it has no limit. Batches may be shorter, and
+        longer where the model supports it.
+    vocabulary: two token inputs with the same non-empty name share one vocabulary.
+    decoder: True for the tokens that a decoder reads: the target, shifted by its start token.
+    """
+
+    kind: ClassVar[str] = "tokens"
+    dtype: ClassVar[str] = "int32"
+    shape: ClassVar[tuple[int | None, ...]] = (None,)
+
     vocab_size: int
+    mask: str
+    length: int | None = None
+    vocabulary: str = ""
+    decoder: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
-class PairTokens:
-    """Two sequences of tokens, 0 where padded: `source` `[batch, source_length]` and `target`.
+class MaskSpec:
+    """The padding mask of a token input, bool `[batch, length]`: True marks a real token."""
 
-    `source` ends with the last id of its vocabulary. `target` `[batch, target_length]` is what a
-    decoder reads: the last id of its vocabulary, then the tokens; the logits at each place are of
-    the token that follows. With `shared` both vocabularies are one. The lengths are the longest
-    that are trained on; a model may be asked for others.
+    kind: ClassVar[str] = "mask"
+    dtype: ClassVar[str] = "bool"
+    shape: ClassVar[tuple[int | None, ...]] = (None,)
+
+
+InputSpec = ArraySpec | TokenSpec | MaskSpec
+Inputs = Mapping[str, InputSpec]
+"""Specs by the names of the input tensors."""
+
+
+def describe(inputs: Inputs) -> str:
+    """Names and kinds, such as `image (image)` or `tokens (tokens), padding_mask (mask)`."""
+    return ", ".join(f"{name} ({spec.kind})" for name, spec in inputs.items()) or "none"
+
+
+def only(inputs: Inputs, *kinds: str) -> tuple[str, ArraySpec]:
+    """The name and spec of the one array input, for a model that reads nothing else.
+
+    Args:
+        inputs: all inputs of the model.
+        kinds: the kinds that the model supports, such as "image".
+
+    Raises:
+        ValueError: if there is more than one input, or its kind is another.
     """
+    found = [(n, s) for n, s in inputs.items() if isinstance(s, ArraySpec) and s.kind in kinds]
+    if len(found) != 1 or len(inputs) != 1:
+        raise ValueError(
+            f"inputs must be one of kind {' or '.join(kinds)}, got {describe(inputs)}: choose "
+            "another model or other data"
+        )
+    return found[0]
 
-    source_vocab: int
-    target_vocab: int
-    shared: bool
-    source_length: int
-    target_length: int
+
+def only_tokens(inputs: Inputs) -> tuple[str, TokenSpec]:
+    """The name and spec of the one token input, for a model that reads it and its mask.
+
+    Raises:
+        ValueError: if there are other inputs than these two.
+    """
+    ((name, spec),) = _tokens(inputs, [False], "one of kind tokens and its mask")
+    return name, spec
+
+
+def source_and_target(inputs: Inputs) -> tuple[tuple[str, TokenSpec], tuple[str, TokenSpec]]:
+    """The names and specs of the tokens that the encoder and the decoder read, each with a mask.
+
+    Raises:
+        ValueError: if there are other inputs than these two and their masks.
+    """
+    source, target = _tokens(
+        inputs, [False, True], "tokens for an encoder, tokens for a decoder and their masks"
+    )
+    return source, target
+
+
+def _tokens(inputs: Inputs, decoder: list[bool], wanted: str) -> Iterable[tuple[str, TokenSpec]]:
+    """Token inputs whose `decoder` flags are these, sorted by the flag."""
+    found = [(name, spec) for name, spec in inputs.items() if isinstance(spec, TokenSpec)]
+    found.sort(key=lambda item: item[1].decoder)
+    masks = [spec.mask for _, spec in found]
+    fits = [spec.decoder for _, spec in found] == decoder
+    fits &= all(isinstance(inputs.get(mask), MaskSpec) for mask in masks)
+    if not fits or set(inputs) != {name for name, _ in found} | set(masks):
+        raise ValueError(
+            f"inputs must be {wanted}, got {describe(inputs)}: choose another model or other data"
+        )
+    return found
