@@ -9,7 +9,7 @@ counts as right, and `title`, the same for all questions that must stay on one s
 from modelzoo.config import Experiment
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
-from modelzoo.models.transformer import Transformer
+from modelzoo.models import Transformer
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText

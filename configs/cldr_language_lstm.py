@@ -7,7 +7,7 @@ modelzoo train --config=cldr_language_lstm --workdir=runs/cldr_language_lstm
 
 from modelzoo.config import Experiment
 from modelzoo.data.cldr_names import CldrNames
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers.optimizer import AdamW
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification
@@ -19,7 +19,7 @@ def get_config() -> Experiment:
     return Experiment(
         model=LSTM(
             embedding_dim=64,
-            embedding_scale=1.7,
+            embedding_init_range=1.7,
             units=(256,),
             bidirectional=True,
             pooling="max",

@@ -7,7 +7,7 @@ modelzoo train --config=digits_rows_lstm --workdir=runs/digits_rows_lstm
 
 from modelzoo.config import Experiment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

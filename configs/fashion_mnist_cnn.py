@@ -5,7 +5,7 @@ modelzoo train --config=fashion_mnist_cnn --workdir=runs/fashion_mnist_cnn
 
 from modelzoo.config import Experiment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.cnn import CNN
+from modelzoo.models import CNN
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

@@ -8,7 +8,7 @@ modelzoo train --config=fashion_mnist_cnn6 --workdir=runs/fashion_mnist_cnn6
 from modelzoo.config import Experiment
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.cnn import CNN
+from modelzoo.models import CNN
 from modelzoo.optimizers.optimizer import SGD
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

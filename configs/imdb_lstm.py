@@ -12,7 +12,7 @@ reviews.
 from modelzoo.config import Experiment
 from modelzoo.data.text_folder import TextFolder
 from modelzoo.data.tokenizers import Words
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification

@@ -12,7 +12,7 @@ from modelzoo.config import Experiment
 from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.decoding.config import Decoding
-from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
+from modelzoo.models import LSTMSeq2Seq
 from modelzoo.optimizers.optimizer import AdamW
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text_to_text import TextToText

@@ -8,7 +8,7 @@ modelzoo train --config=sst2_lstm --workdir=runs/sst2_lstm
 from modelzoo.config import Experiment
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Words
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import Cosine
 from modelzoo.tasks.text import TextClassification

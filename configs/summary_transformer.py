@@ -7,7 +7,7 @@ from modelzoo.config import Experiment
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.decoding.config import Decoding
-from modelzoo.models.transformer import Transformer
+from modelzoo.models import Transformer
 from modelzoo.optimizers.optimizer import Adam
 from modelzoo.schedules.schedule import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText

@@ -105,7 +105,7 @@ def search(
     has_coverage = decoding.coverage_penalty > 0
     if has_coverage and (memory_mask is None or "coverage" not in state["beams"]):
         raise ValueError(
-            "coverage_penalty must be 0 without a memory mask and a decoder that computes coverage, "
+            "coverage_penalty must be 0 without a memory mask and a decoder with coverage, "
             f"got {decoding.coverage_penalty}"
         )
     beams, n_best = decoding.beams, decoding.n_best

@@ -30,8 +30,9 @@ class ResNet:
     The network is a convolution, stages of blocks `x + f(x)`, global average pooling and a dense
     layer. Each stage but the first halves the image and doubles the width.
 
-    ResNet50 of keras.applications is `family="imagenet", depth=50, downsample="1x1", conv_bias=True,
-    epsilon=1.001e-5`; ResNet50V2 has `preactivation=True, downsample="last"` instead.
+    ResNet50 of keras.applications is `family="imagenet", depth=50, downsample="1x1",
+    conv_bias=True, epsilon=1.001e-5`; ResNet50V2 has `preactivation=True, downsample="last"`
+    instead.
 
     family: "cifar" for small images (section 4.2 of the paper): a 3x3 convolution, then three
         stages of blocks of two 3x3 convolutions. "imagenet" (section 4.1): a 7x7 convolution and

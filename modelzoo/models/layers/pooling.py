@@ -35,9 +35,10 @@ class StepPooling(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         x = ops.cast(inputs, at_least_float32(self.compute_dtype))
-        step_mask = (
-            ops.ones_like(x[..., :1]) if mask is None else ops.cast(mask, x.dtype)[..., None]
-        )
+        if mask is None:
+            step_mask = ops.ones_like(x[..., :1])
+        else:
+            step_mask = ops.cast(mask, x.dtype)[..., None]
         masked = (1.0 - step_mask) * -1e9  # Keeps padding from being the maximum.
         pooled = []
         if self.kind in ("max", "mean_max"):
