@@ -69,12 +69,11 @@ def take(tensors: Mapping[str, Any], *names: str) -> list[Any]:
     """The tensors of these names, in this order.
 
     Raises:
-        ValueError: if a name is missing or there is another one.
+        ValueError: if `tensors` is no dict, lacks a name or has another one.
     """
-    if set(tensors) != set(names):
-        raise ValueError(
-            f"inputs must be named {', '.join(names)}, got {', '.join(tensors) or 'none'}"
-        )
+    if not isinstance(tensors, Mapping) or set(tensors) != set(names):
+        got = list(tensors) if isinstance(tensors, Mapping) else type(tensors).__name__
+        raise ValueError(f"inputs must be a dict of {list(names)}, got {got}")
     return [tensors[name] for name in names]
 
 

@@ -8,7 +8,7 @@ from keras import layers
 
 from modelzoo.fields.input_specs import Inputs, only
 from modelzoo.models.layers.batch_norm import BatchNorm
-from modelzoo.models.layers.inputs import keras_inputs
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 
 
@@ -140,7 +140,7 @@ class CNN:
         outputs = layers.Dense(num_outputs, kernel_regularizer=penalty, dtype=outer, name="logits")(
             x
         )
-        return keras.Model(tensors, outputs, name="cnn")
+        return NamedInputsModel(tensors, outputs, name="cnn")
 
     def _check_size(self, height: int, width: int) -> None:
         size = min(height, width)

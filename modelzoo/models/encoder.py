@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from modelzoo.fields.input_specs import Inputs, only_tokens
-from modelzoo.models.layers.inputs import keras_inputs
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding
@@ -83,4 +83,4 @@ class Encoder(TransformerBlockConfig):
             x = layers.Dropout(self.dropout, name="dropout")(x)
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         logits = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
-        return keras.Model(tensors, logits, name="encoder")
+        return NamedInputsModel(tensors, logits, name="encoder")

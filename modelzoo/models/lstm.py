@@ -8,7 +8,7 @@ from keras import layers
 
 from modelzoo.fields.input_specs import Inputs, TokenSpec, only, only_tokens
 from modelzoo.models.layers import recurrent
-from modelzoo.models.layers.inputs import keras_inputs
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 
@@ -116,7 +116,7 @@ class LSTM:
             x = self._drop(x, f"dense{number}_dropout")
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         outputs = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
-        return keras.Model(tensors, outputs, name=self.cell)
+        return NamedInputsModel(tensors, outputs, name=self.cell)
 
     def _read(self, inputs: Inputs, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """The steps `[batch, length, features]`, and the padding mask of tokens."""

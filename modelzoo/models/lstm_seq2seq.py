@@ -16,7 +16,7 @@ from modelzoo.fields.input_specs import (
 )
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.attention_lstm import AttentionLSTM, LuongAttention, advance_lstm
-from modelzoo.models.layers.inputs import keras_inputs
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding, check_shared_embeddings
 
@@ -113,7 +113,7 @@ class LSTMSeq2Seq:
 
 
 @keras.saving.register_keras_serializable(package="modelzoo")
-class LSTMSeq2SeqModel(keras.Model):
+class LSTMSeq2SeqModel(NamedInputsModel):
     """The model of `LSTMSeq2Seq`, and its decoder for `modelzoo.decoding`.
 
     encoder_inputs: names of the source tokens and of their mask.
@@ -178,7 +178,7 @@ class LSTMSeq2SeqModel(keras.Model):
         memory = {"keys": keys, "values": values, **states}
         encoder_tensors = {name: tensors[name] for name in self.encoder_inputs}
         self.encoder = keras.Model(encoder_tensors, memory, name="encoder")
-        self.attention_weights = keras.Model(tensors, weights, name="attention_weights")
+        self.attention_weights = NamedInputsModel(tensors, weights, name="attention_weights")
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__` as JSON values."""
@@ -254,7 +254,6 @@ class LSTMSeq2SeqModel(keras.Model):
         Returns:
             "cross" (from target to source), `[batch, 1, 1, target_length, source_length]`.
         """
-        take(inputs, *self.encoder_inputs, *self.decoder_inputs)
         return {"cross": self.attention_weights(dict(inputs))[:, None, None]}
 
 

@@ -8,7 +8,7 @@ from keras import layers
 
 from modelzoo.fields.input_specs import Inputs, only
 from modelzoo.models.layers.batch_norm import BatchNorm
-from modelzoo.models.layers.inputs import keras_inputs
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.local_response_norm import LocalResponseNorm
 from modelzoo.models.layers.precision import at_least_float32
 
@@ -92,7 +92,7 @@ class RecurrentCNN:
                 x = layers.Dropout(self.dropout, name=f"recurrent{number}_dropout")(x)
         x = layers.GlobalMaxPooling2D(name="max")(x)
         outputs = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
-        return keras.Model(tensors, outputs, name=f"recurrent_cnn{self.filters}")
+        return NamedInputsModel(tensors, outputs, name=f"recurrent_cnn{self.filters}")
 
     def _recurrent(self, x: Tensor, name: str) -> Tensor:
         """`[batch, height, width, channels]` to `[batch, height, width, filters]`."""

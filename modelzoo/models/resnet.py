@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from modelzoo.fields.input_specs import Inputs, only
 from modelzoo.models.layers.batch_norm import BatchNorm
-from modelzoo.models.layers.inputs import keras_inputs
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 
 Tensor = keras.KerasTensor
@@ -177,7 +177,7 @@ class ResNet:
         if self.dropout:
             x = layers.Dropout(self.dropout, name="dropout")(x)
         outputs = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
-        return keras.Model(tensors, outputs, name=f"resnet{self.depth}")
+        return NamedInputsModel(tensors, outputs, name=f"resnet{self.depth}")
 
     def _block(self, x: Tensor, width: int, strides: int, skipped: float, name: str) -> Tensor:
         """A block `x + f(x)`; examples skip `f` with probability `skipped`.

@@ -4,11 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-import keras
 from keras import ops
 
 from modelzoo.fields.input_specs import Inputs, source_and_target, take
-from modelzoo.models.layers.inputs import keras_inputs
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.linear import Projection
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding, check_shared_embeddings
@@ -110,7 +109,7 @@ def _sizes(layers: int, hidden_dim: int, intermediate_dim: int, num_heads: int) 
     }
 
 
-class TransformerModel(keras.Model):
+class TransformerModel(NamedInputsModel):
     """The model of `Transformer`, and its decoder for `modelzoo.decoding`.
 
     The keys and values of all beams of an example are in `state["shared"]`; `state["beams"]` holds
