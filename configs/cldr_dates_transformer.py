@@ -7,7 +7,7 @@ modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transfo
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.cldr_dates import CldrDates
-from modelzoo.models.transformer import Transformer
+from modelzoo.models import Transformer
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text_to_text import TextToText
@@ -17,11 +17,11 @@ def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=Transformer(
-            encoder_layers=2,
-            decoder_layers=2,
-            dim=128,
-            ffn_dim=256,
-            heads=4,
+            num_encoder_layers=2,
+            num_decoder_layers=2,
+            hidden_dim=128,
+            intermediate_dim=256,
+            num_heads=4,
             norm="pre",
             positions="rotary",
             activation="gelu",

@@ -7,7 +7,7 @@ modelzoo train --config=cldr_language_lstm --workdir=runs/cldr_language_lstm
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.cldr_names import CldrNames
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
@@ -18,7 +18,7 @@ def get_config() -> Experiment:
     return Experiment(
         model=LSTM(
             embedding_dim=64,
-            embedding_scale=1.7,
+            embedding_init_range=1.7,
             units=(256,),
             bidirectional=True,
             pooling="max",

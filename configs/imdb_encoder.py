@@ -8,7 +8,7 @@ modelzoo train --config=imdb_encoder --workdir=runs/imdb_encoder
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.text_folder import TextFolder
 from modelzoo.data.tokenizers import Words
-from modelzoo.models.encoder import Encoder
+from modelzoo.models import Encoder
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
@@ -18,7 +18,13 @@ def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=Encoder(
-            layers=2, dim=64, ffn_dim=256, heads=2, norm="pre", pooling="mean_max", dropout=0.3
+            num_layers=2,
+            hidden_dim=64,
+            intermediate_dim=256,
+            num_heads=2,
+            norm="pre",
+            pooling="mean_max",
+            dropout=0.3,
         ),
         task=TextClassification(),
         # What stands between the two ends of a long review says less.

@@ -9,7 +9,7 @@ modelzoo train --config=splice_lstm --workdir=runs/splice_lstm
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Characters
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification
@@ -20,7 +20,7 @@ def get_config() -> Experiment:
     return Experiment(
         model=LSTM(
             embedding_dim=16,
-            embedding_scale=1.7,
+            embedding_init_range=1.7,
             units=(48,),
             bidirectional=True,
             pooling="attention",

@@ -1,1 +1,1 @@
-"""Search for the sequences that a decoder finds likely."""
+"""Greedy search, sampling and beam search for sequences of tokens."""

@@ -1,53 +1,71 @@
-"""A step of beam search; of greedy search, where the beam is 1."""
+"""One step of beam search; with one beam, of greedy search."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from modelzoo.decoding.choice import Choice
 
-_BLOCKS = range(64, 257)  # Sizes of the blocks that a large vocabulary is cut into.
+_BLOCK_SIZES = range(64, 257)  # For the blocks of a large vocabulary.
 
 
 def choose(
-    logits: tf.Tensor, scores: tf.Tensor, end: int, may_end: tf.Tensor, may_go_on: tf.Tensor
+    logits: tf.Tensor,
+    scores: tf.Tensor,
+    end: int,
+    forbidden: Sequence[int],
+    may_end: tf.Tensor,
+    may_continue: tf.Tensor,
 ) -> Choice:
-    """The best continuations of each example's sequences.
+    """The best continuations of each example's beams.
 
-    logits: `[n, k, vocabulary]`.
-    scores: float32 `[n, k]`, log-probabilities of the sequences; minus infinity where none is.
+    Args:
+        logits: `[n, k, vocab_size]`.
+        scores: log-probabilities of the beams, float32 `[n, k]`; minus infinity marks an empty
+            beam.
+        end: id of the end token.
+        forbidden: ids that no sequence may hold.
+        may_end: bool scalar, whether sequences may end in this step.
+        may_continue: bool scalar, whether sequences may continue after this step.
     """
     beams = logits.shape[1]
-    # Of one sequence as many may go on as there are beams; two tokens more do not.
-    best = min(beams + 2, logits.shape[2])
+    # At most as many continuations of one beam are chosen as there are beams; the end token and the
+    # forbidden ones may be among the best tokens too.
+    best = min(beams + 1 + len(forbidden), logits.shape[2])
     values, tokens = top_k(logits, best)
-    # The peak's share gives what to take off for less than a logsumexp costs.
+    # The log of the best token's probability gives the normalizer, faster than a logsumexp.
     peak = values[..., :1]
     share = tf.gather(tf.nn.softmax(logits), tokens[..., :1], batch_dims=2)
-    total = peak - tf.math.log(share)
-    values = scores[..., None] + tf.cast(values - total, tf.float32)
-    barred = (tokens == end) | (tokens == 0) | ~may_go_on
-    values = tf.reshape(tf.where(barred, -float("inf"), values), [-1, beams * best])
-    going, places = tf.math.top_k(values, beams)
-    ending = scores + tf.cast(logits[..., end] - total[..., 0], tf.float32)
+    normalizer = peak - tf.math.log(share)
+    values = scores[..., None] + tf.cast(values - normalizer, tf.float32)
+    excluded = (tokens == end) | ~may_continue
+    for token in forbidden:
+        excluded |= tokens == token
+    values = tf.reshape(tf.where(excluded, -float("inf"), values), [-1, beams * best])
+    continuing, places = tf.math.top_k(values, beams)
+    ending = scores + tf.cast(logits[..., end] - normalizer[..., 0], tf.float32)
     ending = tf.where(may_end, ending, -float("inf"))
-    # Only an end among the best continuations counts: elsewhere a beam of 1 would not be greedy.
-    looked_at, order = tf.math.top_k(tf.concat([going, ending], 1), beams)
+    # Only ends among the best continuations count; otherwise one beam would not be greedy search.
+    candidates, order = tf.math.top_k(tf.concat([continuing, ending], 1), beams)
     return Choice(
-        scores=going,
-        rows=places // best,
+        scores=continuing,
+        beams=places // best,
         tokens=tf.gather(tf.reshape(tokens, [-1, beams * best]), places, batch_dims=1),
-        ended=tf.where(order >= beams, looked_at, -float("inf")),
-        ended_rows=order % beams,
+        ended_scores=tf.where(order >= beams, candidates, -float("inf")),
+        ended_beams=order % beams,
     )
 
 
 def top_k(x: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The `k` largest numbers along the last axis and their places; several times faster where
-    that is long, for the largest are in the `k` blocks with the largest maxima.
+    """The `k` largest numbers along the last axis and their places.
+
+    It is several times faster than `tf.math.top_k` if the axis is long: the largest numbers are in
+    the `k` blocks with the largest maxima.
     """
     length = x.shape[-1]
-    if length < 16 * _BLOCKS[0]:
+    if length < 16 * _BLOCK_SIZES[0]:
         return tf.math.top_k(x, k)
-    size = next((size for size in _BLOCKS if length % size == 0), 128)
+    size = next((size for size in _BLOCK_SIZES if length % size == 0), 128)
     if length % size:
         padding = [[0, 0]] * (len(x.shape) - 1) + [[0, -length % size]]
         x = tf.pad(x, padding, constant_values=-float("inf"))

@@ -1,4 +1,4 @@
-"""What a step of a search decides."""
+"""Decisions of one step of a search."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,20 @@ import tensorflow as tf
 
 
 class Choice(NamedTuple):
-    """Of `n` examples with `k` sequences each; log-probabilities are float32, of whole sequences.
+    """Continuations of `n` examples with `k` beams each.
 
-    scores: `[n, k]`, of the sequences that go on, the best first; minus infinity where none does.
-    rows: int32 `[n, k]`, which sequence each of them continues.
-    tokens: int32 `[n, k]`, and with which token.
-    ended: `[n, k]`, of the sequences that end here; minus infinity where none does.
-    ended_rows: int32 `[n, k]`, which sequence the end token is put to.
+    Scores are log-probabilities of whole sequences, float32; minus infinity marks an entry without
+    a sequence.
+
+    scores: `[n, k]`, of the sequences that continue, best first.
+    beams: int32 `[n, k]`, the beam that each of them continues.
+    tokens: int32 `[n, k]`, the next token of each of them.
+    ended_scores: `[n, k]`, of the sequences that end in this step.
+    ended_beams: int32 `[n, k]`, the beam that each of these ends.
     """
 
     scores: tf.Tensor
-    rows: tf.Tensor
+    beams: tf.Tensor
     tokens: tf.Tensor
-    ended: tf.Tensor
-    ended_rows: tf.Tensor
+    ended_scores: tf.Tensor
+    ended_beams: tf.Tensor

@@ -1,26 +1,27 @@
-"""How sequences are searched for."""
+"""Config of the search for sequences."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
-    """Greedy search, sampling, or beam search.
+    """Greedy search, sampling or beam search.
 
-    One beam without a temperature is greedy search: always the best next token.
+    One beam without a temperature is greedy search, which always takes the best next token.
 
-    beams: partial sequences that beam search keeps; 1 is greedy search or sampling.
-    n_best: how many sequences of a beam search are given, the best first.
-    temperature: what logits are divided by before a token is drawn; None does not draw.
-    top_k: draw from that many of the best tokens; None from all.
-    top_p: draw from the fewest best tokens that have this share of the probability (Holtzman et
-        al., 2020); None from all.
-    seed: of what is drawn.
-    length_penalty: the exponent alpha of a sequence's length in its score, Wu et al. (2016),
-        equation 14; 0 scores by log-probability alone.
-    coverage_penalty: the weight beta of source tokens that got too little attention, ibid.
-    min_length: least number of tokens before the end.
-    max_length: most of them; None is what the longest of the data's lengths has room for.
+    beams: number of beams; 1 is greedy search or sampling.
+    n_best: number of sequences that beam search returns, best first.
+    temperature: divisor of the logits in sampling; None does not sample.
+    top_k: sample from this number of best tokens; None samples from all.
+    top_p: sample from the smallest set of best tokens with at least this probability (Holtzman et
+        al., 2020); None samples from all.
+    seed: seed of sampling.
+    length_penalty: exponent alpha of a sequence's length in its score (Wu et al., 2016, equation
+        14); 0 scores by log-probability alone.
+    coverage_penalty: weight beta of source tokens with too little attention in the score (ibid.).
+    min_length: minimum number of tokens before the end token.
+    max_length: maximum number of tokens before the end token; None is the longest target length of
+        the data.
     """
 
     beams: int = 1
@@ -52,12 +53,12 @@ class Decoding:
             if not self.temperature > 0:
                 raise ValueError(f"temperature must be above 0, got {self.temperature}")
             if self.beams > 1:
-                raise ValueError(f"beams must be 1 where temperature draws, got {self.beams}")
+                raise ValueError(f"beams must be 1 with a temperature, got {self.beams}")
         else:
             for name in ("top_k", "top_p"):
                 if getattr(self, name) is not None:
                     raise ValueError(
-                        f"{name} must be None where temperature is, got {getattr(self, name)}"
+                        f"{name} must be None without a temperature, got {getattr(self, name)}"
                     )
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")

@@ -1,5 +1,6 @@
-"""Greedy search, sampling and beam search of many examples at once, inside one graph."""
+"""Greedy search, sampling and beam search for a batch of examples, inside one graph."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -8,16 +9,17 @@ from modelzoo.decoding import beam, sampling
 from modelzoo.decoding.config import Decoding
 from modelzoo.decoding.decoder import Decoder, State
 
-_SHARE = 8  # One of so many must be done before they leave, for that copies the caches of the rest.
+# Finished examples are removed once they are one in so many: it copies the caches of the others.
+_REMOVED_SHARE = 8
 _NONE = -float("inf")
 
 
-class Found(NamedTuple):
-    """Sequences of `n` examples, the best first.
+class SearchResult(NamedTuple):
+    """The best sequences of `n` examples, best first.
 
-    tokens: int32 `[n, n_best, length]`, each ended by the end token; 0 after it.
-    scores: float32 `[n, n_best]`; minus infinity where there are fewer sequences than `n_best`.
-    lengths: int32 `[n, n_best]`, in tokens, with the end token; 0 where there is no sequence.
+    tokens: int32 `[n, n_best, length]`; each sequence ends with the end token, followed by padding.
+    scores: float32 `[n, n_best]`; minus infinity if fewer than `n_best` sequences were found.
+    lengths: int32 `[n, n_best]`, tokens with the end token; 0 if there is no sequence.
     """
 
     tokens: tf.Tensor
@@ -26,25 +28,25 @@ class Found(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """The `n` examples that are still searched, with `k` sequences each."""
+    """The `n` examples that are still searched, with `k` beams each."""
 
-    who: tf.Tensor  # [n], their numbers.
-    tokens: tf.Tensor  # [n, k], the last of each sequence.
+    example_ids: tf.Tensor  # [n], their numbers among all examples.
+    tokens: tf.Tensor  # [n, k], the last token of each beam.
     scores: tf.Tensor  # [n, k], its log-probability.
-    kept: tf.Tensor  # [n, n_best], the best scores of the sequences that have ended.
-    ends: tf.Tensor  # [n, n_best], position * k + sequence where they did; -1 without one.
-    ended: tf.Tensor  # [n], how many have.
-    done: tf.Tensor  # [n], whether nothing better can come.
+    best_scores: tf.Tensor  # [n, n_best], scores of the best ended sequences.
+    best_ends: tf.Tensor  # [n, n_best], position * k + beam of their ends; -1 if there is none.
+    ended: tf.Tensor  # [n], number of sequences that have ended.
+    done: tf.Tensor  # [n], whether no better sequence can follow.
     state: State
 
 
 class _Loop(NamedTuple):
-    """What a step is given: the batch, and what it leaves behind of `all` examples."""
+    """The loop's variables: the batch, and the results of all examples."""
 
-    position: tf.Tensor  # how many tokens the sequences have.
-    choices: tf.Tensor  # [capacity, all, k], token * k + the sequence that it continues.
-    kept: tf.Tensor  # [all, n_best], of the batch, for those that have left.
-    ends: tf.Tensor  # [all, n_best], likewise.
+    position: tf.Tensor  # Number of tokens of each beam.
+    choices: tf.Tensor  # [capacity, all, k], token * k + the beam that it continues.
+    best_scores: tf.Tensor  # [all, n_best], as in the batch, of the removed examples.
+    best_ends: tf.Tensor  # [all, n_best], likewise.
     batch: _Batch
 
 
@@ -55,178 +57,199 @@ def search(
     *,
     start: int,
     end: int,
+    pad: int,
+    forbidden: Sequence[int] = (),
     capacity: int,
-    source_real: tf.Tensor | None = None,
-    leave: bool = True,
-) -> Found:
-    """The best sequences of each example, or drawn ones.
+    memory_mask: tf.Tensor | None = None,
+    remove_finished: bool = True,
+) -> SearchResult:
+    """Finds the best sequences of each example, or samples sequences.
 
-    A sequence's score is its log-probability / ((5 + length) / 6) ** length_penalty, where all its
-    tokens count, the end token too, plus coverage_penalty times the sum over the source of the
-    logarithm of the attention that each token got, at most 1 (Wu et al., 2016, equation 14). The
-    probability is the decoder's own, whatever temperature the tokens were drawn at.
+    The score of a sequence is its log-probability / ((5 + length) / 6) ** length_penalty, plus
+    coverage_penalty times the sum over the memory of the log of the attention to each token, at
+    most 1 (Wu et al., 2016, equation 14). The length counts the end token. The log-probability is
+    the decoder's own, at any temperature and with any forbidden tokens.
 
-    In each step the `beams` best continuations of an example are looked at: those with the end
-    token have ended. As many others, the best ones, go on. An example is done when `beams`
-    sequences have ended, or none that goes on can become better than the worst of the `n_best`
-    kept. So a beam of 1 is greedy search, and one as wide as the space finds the best sequence.
-    The last place is for the end token alone; padding (0) stands nowhere.
+    In each step, the search looks at the `beams` best continuations of an example. Those with the
+    end token have ended, and the best `beams` others continue. An example is done when `beams`
+    sequences have ended, or when no beam can become better than the worst of its `n_best`
+    sequences. So one beam is greedy search, and as many beams as sequences are an exact search. The
+    last position is always the end token.
 
-    state: of each example, for `decoding.beams` sequences and `capacity` tokens.
-    start: the token that is read first.
-    capacity: most tokens of a sequence, with the end token.
-    source_real: bool `[n, source]`, False at padding; for a coverage penalty.
-    leave: whether examples that are done leave the batch, whose size is dynamic then; tokens are as
-        long as the longest search. Without, all shapes are as static as the state's, so that XLA
-        can compile the search; tokens are `capacity` long.
+    Args:
+        decoder: the model.
+        state: its state before the first token, for `decoding.beams` beams and `capacity` tokens.
+        decoding: kind of search and its settings.
+        start: id of the token that is read first.
+        end: id of the token that ends a sequence.
+        pad: id that fills the positions after the end.
+        forbidden: ids that no sequence may hold, such as padding.
+        capacity: maximum number of tokens of a sequence, with the end token.
+        memory_mask: bool `[n, memory_length]`, True for real tokens; for a coverage penalty.
+        remove_finished: remove examples that are done from the batch. Batch size and length of the
+            tokens are dynamic then, as long as the longest search. With False, all shapes are as
+            static as the state's, so that XLA can compile the search, and the tokens are
+            `capacity` long.
 
-    Raises ValueError where `min_length` has no room, or the coverage penalty no coverage.
+    Raises:
+        ValueError: if `min_length` does not fit into `capacity`, if there is a coverage penalty but
+            no coverage, or if the end token is forbidden.
     """
     steps = capacity
     if decoding.max_length is not None:
         steps = min(capacity, decoding.max_length + 1)
     if decoding.min_length >= steps:
         raise ValueError(f"min_length must be below {steps}, got {decoding.min_length}")
-    covers = decoding.coverage_penalty > 0
-    if covers and (source_real is None or "coverage" not in state["rows"]):
+    if end in forbidden:
+        raise ValueError(f"forbidden must not hold the end token, {end}, got {tuple(forbidden)}")
+    has_coverage = decoding.coverage_penalty > 0
+    if has_coverage and (memory_mask is None or "coverage" not in state["beams"]):
         raise ValueError(
-            "coverage_penalty must be 0 where the decoder tells no coverage, "
+            "coverage_penalty must be 0 without a memory mask and a decoder with coverage, "
             f"got {decoding.coverage_penalty}"
         )
     beams, n_best = decoding.beams, decoding.n_best
-    leaf = tf.nest.flatten([state["shared"], state["rows"]])[0]
+    leaf = tf.nest.flatten([state["shared"], state["beams"]])[0]
     total = tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
     if decoding.temperature is not None:
         draws = sampling.uniform(decoding.seed, total, capacity)
 
-    def step(*loop) -> _Loop:
-        now = _Loop(*loop)
-        batch = now.batch
+    def step(*variables) -> _Loop:
+        loop = _Loop(*variables)
+        batch = loop.batch
         logits, state = decoder.step(batch.tokens, batch.state)
-        may_end = now.position >= decoding.min_length
-        may_go_on = now.position < steps - 1
+        may_end = loop.position >= decoding.min_length
+        may_continue = loop.position < steps - 1
+        arguments = (logits, batch.scores, end, forbidden, may_end, may_continue)
         if decoding.temperature is None:
-            chosen = beam.choose(logits, batch.scores, end, may_end, may_go_on)
+            chosen = beam.choose(*arguments)
         else:
-            draw = tf.gather(draws[:, now.position], batch.who)
-            chosen = sampling.choose(logits, batch.scores, end, may_end, may_go_on, draw, decoding)
+            draw = tf.gather(draws[:, loop.position], batch.example_ids)
+            chosen = sampling.choose(*arguments, draw, decoding)
 
-        new = chosen.ended / _penalty(tf.cast(now.position + 1, tf.float32), decoding)
-        if covers:
-            term = _coverage(state["rows"]["coverage"], tf.gather(source_real, batch.who))
-            new += decoding.coverage_penalty * tf.gather(term, chosen.ended_rows, batch_dims=1)
-        new = tf.where(batch.done[:, None], _NONE, new)
-        kept, order = tf.math.top_k(tf.concat([batch.kept, new], 1), n_best)
-        ends = tf.concat([batch.ends, now.position * beams + chosen.ended_rows], 1)
-        ended = batch.ended + tf.math.count_nonzero(new > _NONE, axis=1, dtype=tf.int32)
+        new_scores = chosen.ended_scores / _penalty(
+            tf.cast(loop.position + 1, tf.float32), decoding
+        )
+        if has_coverage:
+            mask = tf.gather(memory_mask, batch.example_ids)
+            term = _coverage_term(state["beams"]["coverage"], mask)
+            new_scores += decoding.coverage_penalty * tf.gather(
+                term, chosen.ended_beams, batch_dims=1
+            )
+        new_scores = tf.where(batch.done[:, None], _NONE, new_scores)
+        best_scores, order = tf.math.top_k(tf.concat([batch.best_scores, new_scores], 1), n_best)
+        ends = tf.concat([batch.best_ends, loop.position * beams + chosen.ended_beams], 1)
+        ended = batch.ended + tf.math.count_nonzero(new_scores > _NONE, axis=1, dtype=tf.int32)
         bound = chosen.scores[:, 0] / _penalty(float(steps), decoding)
         if beams > 1:
-            rows = tf.nest.map_structure(
-                lambda rows: tf.gather(rows, chosen.rows, batch_dims=1), state["rows"]
+            of_beams = tf.nest.map_structure(
+                lambda tensor: tf.gather(tensor, chosen.beams, batch_dims=1), state["beams"]
             )
-            state = {**state, "rows": rows}
+            state = {**state, "beams": of_beams}
 
-        places = tf.stack([tf.fill(tf.shape(batch.who), now.position), batch.who], axis=1)
+        positions = tf.fill(tf.shape(batch.example_ids), loop.position)
         choices = tf.tensor_scatter_nd_update(
-            now.choices, places, chosen.tokens * beams + chosen.rows
+            loop.choices,
+            tf.stack([positions, batch.example_ids], axis=1),
+            chosen.tokens * beams + chosen.beams,
         )
         batch = _Batch(
-            who=batch.who,
+            example_ids=batch.example_ids,
             tokens=chosen.tokens,
             scores=chosen.scores,
-            kept=kept,
-            ends=tf.gather(ends, order, batch_dims=1),
+            best_scores=best_scores,
+            best_ends=tf.gather(ends, order, batch_dims=1),
             ended=ended,
-            done=batch.done | (ended >= beams) | (kept[:, -1] >= bound),
+            done=batch.done | (ended >= beams) | (best_scores[:, -1] >= bound),
             state=state,
         )
-        after = _Loop(now.position + 1, choices, now.kept, now.ends, batch)
-        # A loop wants to be told what it knows of the shapes.
+        after = _Loop(loop.position + 1, choices, loop.best_scores, loop.best_ends, batch)
+        # `tf.while_loop` requires shapes that do not change.
         tf.nest.map_structure(lambda tensor, shape: tensor.set_shape(shape), after, shapes)
-        return _smaller(after) if leave else after
+        return _remove_finished(after) if remove_finished else after
 
-    kept = tf.fill([total, n_best], _NONE)
-    ends = tf.fill([total, n_best], -1)
+    best_scores = tf.fill([total, n_best], _NONE)
+    best_ends = tf.fill([total, n_best], -1)
     batch = _Batch(
-        who=tf.range(total),
+        example_ids=tf.range(total),
         tokens=tf.fill([total, beams], start),
         scores=tf.tile([[0.0] + [_NONE] * (beams - 1)], [total, 1]),
-        kept=kept,
-        ends=ends,
+        best_scores=best_scores,
+        best_ends=best_ends,
         ended=tf.zeros([total], tf.int32),
         done=tf.zeros([total], tf.bool),
         state=state,
     )
-    first = _Loop(tf.constant(0), tf.zeros([capacity, total, beams], tf.int32), kept, ends, batch)
+    choices = tf.zeros([capacity, total, beams], tf.int32)
+    first = _Loop(tf.constant(0), choices, best_scores, best_ends, batch)
     shapes = tf.nest.map_structure(lambda tensor: tensor.shape, first)
-    if leave:
-        shapes = shapes._replace(batch=tf.nest.map_structure(_any_number, batch))
+    if remove_finished:
+        shapes = shapes._replace(batch=tf.nest.map_structure(_dynamic_batch, batch))
 
-    def goes_on(position, choices, kept, ends, batch) -> tf.Tensor:
+    def unfinished(position, choices, best_scores, best_ends, batch) -> tf.Tensor:
         return (position < steps) & ~tf.reduce_all(batch.done)
 
-    last = _Loop(*tf.while_loop(goes_on, step, first, shapes))
-    # At the last step no sequence goes on: in the end all examples have left.
-    kept, ends = (last.kept, last.ends) if leave else (last.batch.kept, last.batch.ends)
-    # No examples need no step, of which nothing could be stacked.
-    length = tf.maximum(last.position, 1) if leave else capacity
-    tokens = _tokens(last.choices, ends, length, end)
-    return Found(tokens, kept, ends // beams + 1)
+    last = _Loop(*tf.while_loop(unfinished, step, first, shapes))
+    # No beam continues after the last step, so all examples have been removed in the end.
+    best = last if remove_finished else last.batch
+    # A batch without examples takes no step, and an empty TensorArray cannot be stacked.
+    length = tf.maximum(last.position, 1) if remove_finished else capacity
+    tokens = _trace_back(last.choices, best.best_ends, length, end, pad)
+    return SearchResult(tokens, best.best_scores, best.best_ends // beams + 1)
 
 
 def _penalty(length, decoding: Decoding):
-    """What the log-probability of a sequence of so many tokens is divided by."""
+    """The divisor of the log-probability of a sequence of this length."""
     return ((5.0 + length) / 6.0) ** decoding.length_penalty
 
 
-def _coverage(coverage: tf.Tensor, source_real: tf.Tensor) -> tf.Tensor:
-    """The term `[n, k]` of attention `[n, k, source]`."""
-    coverage = tf.where(source_real[:, None], coverage, 1.0)
-    # Attention that has underflowed must not make all sequences equally bad.
+def _coverage_term(coverage: tf.Tensor, memory_mask: tf.Tensor) -> tf.Tensor:
+    """The sum of logs `[n, k]` of the coverage `[n, k, memory_length]`."""
+    coverage = tf.where(memory_mask[:, None], coverage, 1.0)
+    # Without the lower bound, attention that underflows would make all sequences equally bad.
     return tf.reduce_sum(tf.math.log(tf.clip_by_value(coverage, 1e-30, 1.0)), -1)
 
 
-def _any_number(tensor: tf.Tensor) -> tf.TensorShape:
-    """Its shape where examples leave; scalars belong to none."""
+def _dynamic_batch(tensor: tf.Tensor) -> tf.TensorShape:
+    """The tensor's shape with a dynamic first axis; scalars have no batch axis."""
     return tf.TensorShape([None, *tensor.shape[1:]]) if tensor.shape.rank else tensor.shape
 
 
-def _settled(loop: _Loop) -> tuple[tf.Tensor, tf.Tensor]:
-    """`kept` and `ends` of all examples."""
-    places = loop.batch.who[:, None]
-    return (
-        tf.tensor_scatter_nd_update(loop.kept, places, loop.batch.kept),
-        tf.tensor_scatter_nd_update(loop.ends, places, loop.batch.ends),
-    )
-
-
-def _smaller(loop: _Loop) -> _Loop:
-    """Without the examples that are done, if they are enough to be worth it."""
+def _remove_finished(loop: _Loop) -> _Loop:
+    """The loop without the examples that are done, if there are enough of them."""
     done = loop.batch.done
 
-    def leaving() -> _Loop:
-        kept, ends = _settled(loop)
-        stay = tf.where(~done)[:, 0]
-        batch = tf.nest.map_structure(
-            lambda tensor: tf.gather(tensor, stay) if tensor.shape.rank else tensor, loop.batch
+    def remove() -> _Loop:
+        places = loop.batch.example_ids[:, None]
+        best_scores, best_ends = (
+            tf.tensor_scatter_nd_update(getattr(loop, name), places, getattr(loop.batch, name))
+            for name in ("best_scores", "best_ends")
         )
-        return loop._replace(kept=kept, ends=ends, batch=batch)
+        remaining = tf.where(~done)[:, 0]
+        batch = tf.nest.map_structure(
+            lambda tensor: tf.gather(tensor, remaining) if tensor.shape.rank else tensor,
+            loop.batch,
+        )
+        return loop._replace(best_scores=best_scores, best_ends=best_ends, batch=batch)
 
-    enough = tf.math.count_nonzero(done, dtype=tf.int32) * _SHARE >= tf.size(done)
-    return tf.cond(enough, leaving, lambda: loop)
+    enough = tf.math.count_nonzero(done, dtype=tf.int32) * _REMOVED_SHARE >= tf.size(done)
+    return tf.cond(enough, remove, lambda: loop)
 
 
-def _tokens(choices: tf.Tensor, ends: tf.Tensor, steps: tf.Tensor | int, end: int) -> tf.Tensor:
-    """The sequences `[all, n_best, steps]` that end at `ends`, followed back from there."""
+def _trace_back(
+    choices: tf.Tensor, ends: tf.Tensor, steps: tf.Tensor | int, end: int, pad: int
+) -> tf.Tensor:
+    """The tokens `[all, n_best, steps]` of the sequences with these ends, read backwards."""
     beams = choices.shape[2]
 
-    def step(position, rows, tokens):
+    def step(position, beam_ids, tokens):
         position -= 1
-        choice = tf.gather(choices[position], rows, batch_dims=1)
+        choice = tf.gather(choices[position], beam_ids, batch_dims=1)
         inside = position < ends // beams
-        token = tf.where(inside, choice // beams, tf.where(position == ends // beams, end, 0))
-        rows = tf.where(inside, choice % beams, rows)
-        return position, rows, tokens.write(position, token)
+        after = tf.where(position == ends // beams, end, pad)
+        token = tf.where(inside, choice // beams, after)
+        beam_ids = tf.where(inside, choice % beams, beam_ids)
+        return position, beam_ids, tokens.write(position, token)
 
     tokens = tf.TensorArray(tf.int32, steps, element_shape=ends.shape)
     loop = (steps, ends % beams, tokens)

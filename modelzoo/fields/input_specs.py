@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,8 @@ class TokenSpec:
     length: longest length in training, or None if it has no limit. Batches may be shorter, and
         longer where the model supports it.
     vocabulary: two token inputs with the same non-empty name share one vocabulary.
-    decoder: True for the tokens that a decoder reads: the target, shifted by its start token.
+    decoder: True for the tokens that a decoder reads: the target, shifted by its start token. Their
+        padding is at the end.
     """
 
     kind: ClassVar[str] = "tokens"
@@ -62,6 +63,18 @@ Inputs = Mapping[str, InputSpec]
 def describe(inputs: Inputs) -> str:
     """Names and kinds, such as `image (image)` or `tokens (tokens), padding_mask (mask)`."""
     return ", ".join(f"{name} ({spec.kind})" for name, spec in inputs.items()) or "none"
+
+
+def take(tensors: Mapping[str, Any], *names: str) -> list[Any]:
+    """The tensors of these names, in this order.
+
+    Raises:
+        ValueError: if `tensors` is no dict, lacks a name or has another one.
+    """
+    if not isinstance(tensors, Mapping) or set(tensors) != set(names):
+        got = list(tensors) if isinstance(tensors, Mapping) else type(tensors).__name__
+        raise ValueError(f"inputs must be a dict of {list(names)}, got {got}")
+    return [tensors[name] for name in names]
 
 
 def only(inputs: Inputs, *kinds: str) -> tuple[str, ArraySpec]:

@@ -1,12 +1,14 @@
-"""The textbooks' convolutional classifier."""
+"""Plain convolutional networks for images."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import keras
 from keras import layers
 
+from modelzoo.fields.input_specs import Inputs, only
 from modelzoo.models.layers.batch_norm import BatchNorm
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 
 
@@ -14,21 +16,29 @@ from modelzoo.models.layers.precision import at_least_float32
 class CNN:
     """Convolutions with ReLU and 2x2 pooling, then dense layers (after LeCun et al., 1998).
 
-    filters: channels of the convolutions of each group; pooling parts the groups.
+    filters: channels of the convolutions of each group; a pooling follows each group.
     convolutions: convolutions in each group.
     kernel_size: height and width of the convolutions.
     padding: "valid" (each convolution trims the image's border) or "same".
-    batch_norm: normalise after each convolution, which then has no bias.
-    synchronized: take batch statistics over all replicas, not over each its own.
+    batch_norm: normalize after each convolution, which then has no bias.
+    synchronized: compute batch statistics over all replicas, not per replica.
     pooling: "max" or "average"; XLA cannot run the gradient of "max" deterministically.
-    pool_last: whether the last group too is followed by pooling.
-    end: "flatten" hands on every value of the last image, "mean" each channel's mean over it.
+    pool_last: whether a pooling follows the last group too.
+    end: what follows the last group: "flatten" or "mean", the mean of each channel.
     dense: widths of the dense layers between the convolutions and the logits.
-    conv_dropout: share of the values dropped after each group and its pooling.
-    dropout: share of the values dropped after each dense layer of `dense`.
-    l1: what the sum of all kernels' absolute values adds to the loss, times this.
-    l2: what the sum of all kernels' squares adds to the loss, times this.
+    conv_dropout: dropout rate after each group and its pooling.
+    dropout: dropout rate after each dense layer of `dense`.
+    l1: factor of the L1 penalty on all kernels, which is added to the loss.
+    l2: factor of the L2 penalty on all kernels, which is added to the loss.
+
+    >>> from modelzoo.fields.input_specs import ArraySpec
+    >>> inputs = {"image": ArraySpec("image", (8, 8, 1))}
+    >>> CNN(filters=(4,)).build(inputs, num_outputs=10).output_shape
+    (None, 10)
     """
+
+    input_kinds: ClassVar[tuple[str, ...]] = ("image",)
+    reads_targets: ClassVar[bool] = False
 
     filters: tuple[int, ...] = (32, 64)
     kernel_size: int = 3
@@ -44,8 +54,6 @@ class CNN:
     batch_norm: bool = False
     synchronized: bool = True
     end: Literal["flatten", "mean"] = "flatten"
-
-    takes = ("image",)
 
     def __post_init__(self):
         if not self.filters or min(self.filters) < 1:
@@ -76,21 +84,28 @@ class CNN:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
-    def build(self, input_spec: keras.InputSpec, num_outputs: int) -> keras.Model:
-        """Images `[batch, height, width, channels]` to logits `[batch, num_outputs]`.
+    def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
+        """Builds a Keras model of one image; the logits are `[batch, num_outputs]`.
 
-        The penalties of `l1` and `l2` are in the model's `losses`. Raises ValueError where the
-        convolutions and poolings leave nothing of the image.
+        The penalties of `l1` and `l2` are in the model's `losses`.
+
+        Args:
+            inputs: an input of kind "image", by name.
+            num_outputs: number of logits.
+
+        Raises:
+            ValueError: if the inputs do not fit or the images are too small.
         """
-        self._check_size(*input_spec.shape[1:3])
+        name, spec = only(inputs, "image")
+        self._check_size(*spec.shape[:2])
         pooling = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[self.pooling]
         penalty = keras.regularizers.L1L2(self.l1, self.l2) if self.l1 or self.l2 else None
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
-        inputs = keras.Input(input_spec.shape[1:], dtype=outer, name="image")
-        x = inputs
+        tensors = keras_inputs(inputs)
+        x = tensors[name]
         for number, filters in enumerate(self.filters, 1):
             for index in range(1, self.convolutions + 1):
-                name = f"conv{number}" if self.convolutions == 1 else f"conv{number}_{index}"
+                label = f"conv{number}" if self.convolutions == 1 else f"conv{number}_{index}"
                 x = layers.Conv2D(
                     filters,
                     self.kernel_size,
@@ -99,11 +114,11 @@ class CNN:
                     use_bias=not self.batch_norm,
                     kernel_initializer="he_normal",
                     kernel_regularizer=penalty,
-                    name=name,
+                    name=label,
                 )(x)
                 if self.batch_norm:
-                    x = BatchNorm(synchronized=self.synchronized, name=f"{name}_norm")(x)
-                    x = layers.ReLU(name=f"{name}_relu")(x)
+                    x = BatchNorm(synchronized=self.synchronized, name=f"{label}_norm")(x)
+                    x = layers.ReLU(name=f"{label}_relu")(x)
             if self.pool_last or number < len(self.filters):
                 x = pooling(2, name=f"pool{number}")(x)
             if self.conv_dropout:
@@ -125,7 +140,7 @@ class CNN:
         outputs = layers.Dense(num_outputs, kernel_regularizer=penalty, dtype=outer, name="logits")(
             x
         )
-        return keras.Model(inputs, outputs, name="cnn")
+        return NamedInputsModel(tensors, outputs, name="cnn")
 
     def _check_size(self, height: int, width: int) -> None:
         size = min(height, width)
@@ -135,6 +150,6 @@ class CNN:
             if size < 1:
                 raise ValueError(
                     f'filters must be fewer, or padding "same", for images of {height}x{width}: '
-                    f"nothing is left after convolution {number * self.convolutions}, "
+                    f"no pixel is left after convolution {number * self.convolutions}, "
                     f"got {self.filters}"
                 )

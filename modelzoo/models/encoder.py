@@ -1,4 +1,4 @@
-"""The Transformer's encoder alone, over tokens."""
+"""The Transformer's encoder alone, for tokens."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -6,44 +6,49 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
-from modelzoo.fields.input_specs import TokenSpec
+from modelzoo.fields.input_specs import Inputs, only_tokens
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding
-from modelzoo.models.layers.transformer import Blocks
+from modelzoo.models.layers.transformer import TransformerBlockConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoder(Blocks):
-    """The encoder of Vaswani et al. (2017) under a head; the other fields are in `Blocks`.
+class Encoder(TransformerBlockConfig):
+    """The Transformer encoder of Vaswani et al. (2017) with an output layer.
 
-    Padding, token 0, changes no output.
+    `TransformerBlockConfig` describes the other fields. Padding changes no output.
 
-    layers: blocks.
-    longest: how many positions are learned where `positions` is "learned"; else None.
-    pooling: what the head sees: the "mean", the "max", both ("mean_max") or the
-        "attention"-weighted mean (Yang et al., 2016) of the last block's outputs. A head with
-        outputs for each step sees each step's alone.
+    num_layers: number of blocks.
+    max_length: number of learned positions, with `positions="learned"` only; None is the length of
+        the token input.
+    pooling: input of the output layer: the "mean" or the "max" of the last block's outputs, both
+        ("mean_max"), or their "attention"-weighted mean (Yang et al., 2016). With outputs per
+        token, the output layer reads each token's vector instead.
+
+    >>> from modelzoo.fields.input_specs import MaskSpec, TokenSpec
+    >>> inputs = {"tokens": TokenSpec(vocab_size=9, mask="mask"), "mask": MaskSpec()}
+    >>> Encoder(num_layers=1, hidden_dim=8, num_heads=2).build(inputs, num_outputs=3).output_shape
+    (None, 3)
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("text",)
+    input_kinds: ClassVar[tuple[str, ...]] = ("tokens",)
+    reads_targets: ClassVar[bool] = False
 
-    layers: int = 6
-    longest: int | None = None
+    num_layers: int = 6
+    max_length: int | None = None
     pooling: Literal["mean", "max", "mean_max", "attention"] = "mean"
 
     def __post_init__(self):
         super().__post_init__()
-        if self.layers < 1:
-            raise ValueError(f"layers must be at least 1, got {self.layers}")
-        learned = self.positions == "learned"
-        if learned and (self.longest is None or self.longest < 1):
+        if self.num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1, got {self.num_layers}")
+        if self.max_length is not None and self.max_length < 1:
+            raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+        if self.max_length is not None and self.positions != "learned":
             raise ValueError(
-                f'longest must be at least 1 where positions are "learned", got {self.longest}'
-            )
-        if not learned and self.longest is not None:
-            raise ValueError(
-                f'longest must be None where positions are not "learned", got {self.longest}'
+                f'max_length must be None unless positions are "learned", got {self.max_length}'
             )
         if self.pooling not in ("mean", "max", "mean_max", "attention"):
             raise ValueError(
@@ -51,19 +56,31 @@ class Encoder(Blocks):
                 f"{self.pooling!r}"
             )
 
-    def build(self, input_spec: TokenSpec, num_outputs: int, per_step: bool = False) -> keras.Model:
-        """Tokens `[batch, length]` to logits `[batch, num_outputs]`, for each step if `per_step`.
+    def build(self, inputs: Inputs, num_outputs: int, per_token: bool = False) -> keras.Model:
+        """Builds a Keras model of tokens and their padding mask, both `[batch, length]`.
 
-        The latter are `[batch, length, num_outputs]`.
+        Args:
+            inputs: a token input and its mask, by name.
+            num_outputs: number of logits.
+            per_token: return logits `[batch, length, num_outputs]` instead of
+                `[batch, num_outputs]`.
+
+        Raises:
+            ValueError: if the inputs do not fit, or if the number of learned positions is unknown.
         """
-        tokens = keras.Input(input_spec.shape[1:], dtype=input_spec.dtype, name="tokens")
-        real = keras.ops.not_equal(tokens, 0)
-        x = TokenEmbedding(input_spec.vocab_size, self.dim, name="embedding")(tokens)
-        x = self.stack("encoder", self.layers, self.longest)(x, real=real)
-        if not per_step:
-            x = StepPooling(self.pooling, name="pooling")(x, mask=real)
+        name, spec = only_tokens(inputs)
+        tensors = keras_inputs(inputs)
+        padding_mask = tensors[spec.mask]
+        embedding = TokenEmbedding(
+            spec.vocab_size, self.hidden_dim, self.embedding_scale, name="embedding"
+        )
+        x = embedding(tensors[name])
+        stack = self.stack("encoder", self.num_layers, self.max_length or spec.length)
+        x = stack(x, padding_mask=padding_mask)
+        if not per_token:
+            x = StepPooling(self.pooling, name="pooling")(x, mask=padding_mask)
         if self.dropout:
             x = layers.Dropout(self.dropout, name="dropout")(x)
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         logits = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
-        return keras.Model(tokens, logits, name="encoder")
+        return NamedInputsModel(tensors, logits, name="encoder")

@@ -1,13 +1,14 @@
-"""Recurrent networks over tokens, numeric series and the rows of images."""
+"""Recurrent networks for tokens, numeric series and the rows of images."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import keras
 from keras import layers
 
-from modelzoo.fields.input_specs import TokenSpec
+from modelzoo.fields.input_specs import Inputs, TokenSpec, only, only_tokens
 from modelzoo.models.layers import recurrent
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 
@@ -16,33 +17,39 @@ Tensor = keras.KerasTensor
 
 @dataclasses.dataclass(frozen=True)
 class LSTM:
-    """Layers of long short-term memory (Hochreiter and Schmidhuber, 1997), or of other cells.
+    """Layers of long short-term memory (Hochreiter and Schmidhuber, 1997), GRUs or simple RNNs.
 
-    Tokens get vectors of an embedding; their padding, token 0, changes no output. An image is the
-    series of its rows.
+    Tokens are embedded, and their padding changes no output. An image is the series of its rows.
 
-    embedding_dim: size of the tokens' vectors; None where the inputs are numbers.
-    embedding_scale: their numbers start evenly between minus this and this.
-    cell: "lstm" with a forget gate, whose bias starts at 1; "gru", whose reset gate follows the
-        matrix product, as in cuDNN; "rnn", a plain net of tanh.
-    units: width of each layer, and in each direction if there are two.
-    bidirectional: each layer reads both from the start and from the end.
-    pooling: what the head sees: "last", the last state (of each direction), or the "mean", the
-        "max", both ("mean_max") or the "attention"-weighted mean (Yang et al., 2016) of the last
-        layer's outputs. A head with outputs for each step sees each step's alone.
-    dense: widths of the dense layers between that and the logits.
-    dropout: share of the values dropped of the embedding, between the layers, before the head and
-        after each layer of `dense`.
-    variational: drop the same values at all steps of a sequence (Gal and Ghahramani, 2016), not
-        others at each.
-    recurrent_dropout: share of the values dropped of what a layer sees of its own last output, the
-        same at all steps.
-    word_dropout: share of the steps whose whole input is dropped, each on its own (Iyyer et al.,
-        2015); the others count more instead.
+    embedding_dim: size of the token embeddings; None for series and images.
+    embedding_init_range: embeddings start uniformly distributed between minus this and this.
+    cell: "lstm" with a forget gate, whose bias starts at 1; "gru", which applies the reset gate
+        after the matrix product, as cuDNN does; "rnn", a plain tanh network.
+    units: width of each layer (and of each direction).
+    bidirectional: each layer reads from the start and from the end.
+    pooling: input of the output layers: "last", the last state (of each direction), or the "mean"
+        or the "max" of the last layer's outputs, both ("mean_max"), or their "attention"-weighted
+        mean (Yang et al., 2016). With outputs per token, the output layers read each step instead.
+    dense: widths of the dense layers before the logits.
+    dropout: dropout rate of the embeddings, between the layers, before the output layers and after
+        each layer of `dense`.
+    variational: drop the same values at all steps of a sequence (Gal and Ghahramani, 2016).
+    recurrent_dropout: dropout rate of a layer's last output where the layer reads it; all steps
+        drop the same values.
+    word_dropout: share of the steps whose whole input is dropped (Iyyer et al., 2015); the
+        remaining inputs are scaled up.
+
+    >>> from modelzoo.fields.input_specs import ArraySpec
+    >>> inputs = {"series": ArraySpec("series", (12, 3))}
+    >>> LSTM(units=(8,)).build(inputs, num_outputs=2).output_shape
+    (None, 2)
     """
 
+    input_kinds: ClassVar[tuple[str, ...]] = ("tokens", "series", "image")
+    reads_targets: ClassVar[bool] = False
+
     embedding_dim: int | None = None
-    embedding_scale: float = 0.05
+    embedding_init_range: float = 0.05
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     units: tuple[int, ...] = (128,)
     bidirectional: bool = False
@@ -56,8 +63,10 @@ class LSTM:
     def __post_init__(self):
         if self.embedding_dim is not None and self.embedding_dim < 1:
             raise ValueError(f"embedding_dim must be at least 1, got {self.embedding_dim}")
-        if not self.embedding_scale > 0:
-            raise ValueError(f"embedding_scale must be above 0, got {self.embedding_scale}")
+        if not self.embedding_init_range > 0:
+            raise ValueError(
+                f"embedding_init_range must be above 0, got {self.embedding_init_range}"
+            )
         if not self.units or min(self.units) < 1:
             raise ValueError(f"units must be one or more numbers above 0, got {self.units}")
         if self.dense and min(self.dense) < 1:
@@ -75,26 +84,31 @@ class LSTM:
                     f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
                 )
 
-    def build(
-        self, input_spec: TokenSpec | keras.InputSpec, num_outputs: int, per_step: bool = False
-    ) -> keras.Model:
-        """Tokens, series or images to logits `[batch, num_outputs]`.
+    def build(self, inputs: Inputs, num_outputs: int, per_token: bool = False) -> keras.Model:
+        """Builds a Keras model of tokens and their padding mask, of a series or of an image.
 
-        Inputs are `tokens` `[batch, length]`, `series` `[batch, length, features]` or `image`
-        `[batch, height, width, channels]`; `per_step` gives logits `[batch, length, num_outputs]`.
-        Raises ValueError for tokens without an embedding and an embedding without tokens.
+        Args:
+            inputs: a token input and its mask, or an input of kind "series" or "image", by name.
+            num_outputs: number of logits.
+            per_token: return logits `[batch, length, num_outputs]`, one per token, step or image
+                row, instead of `[batch, num_outputs]`.
+
+        Raises:
+            ValueError: if the inputs do not fit, or if there is an embedding without tokens or
+                tokens without an embedding.
         """
-        inputs, x, mask = self._inputs(input_spec)
+        tensors = keras_inputs(inputs)
+        x, mask = self._read(inputs, tensors)
         if self.word_dropout:
             noise = (None, None, 1)
             x = layers.Dropout(self.word_dropout, noise_shape=noise, name="word_dropout")(x)
         for number, units in enumerate(self.units, 1):
             last = number == len(self.units)
-            whole = per_step or not last or self.pooling != "last"
-            x = self._layer(x, mask, units, whole, f"{self.cell}{number}")
+            all_steps = per_token or not last or self.pooling != "last"
+            x = self._layer(x, mask, units, all_steps, f"{self.cell}{number}")
             if not last:
                 x = self._drop(x, f"{self.cell}{number}_dropout")
-        if not per_step and self.pooling != "last":
+        if not per_token and self.pooling != "last":
             x = StepPooling(self.pooling, name="pooling")(x, mask=mask)
         x = self._drop(x, "dropout")
         for number, width in enumerate(self.dense, 1):
@@ -102,48 +116,48 @@ class LSTM:
             x = self._drop(x, f"dense{number}_dropout")
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         outputs = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
-        return keras.Model(inputs, outputs, name=self.cell)
+        return NamedInputsModel(tensors, outputs, name=self.cell)
 
-    def _inputs(self, spec: TokenSpec | keras.InputSpec) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The model's input, `[batch, length, features]` and which of the steps are real."""
-        if isinstance(spec, TokenSpec):
+    def _read(self, inputs: Inputs, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The steps `[batch, length, features]`, and the padding mask of tokens."""
+        if any(isinstance(spec, TokenSpec) for spec in inputs.values()):
+            name, tokens = only_tokens(inputs)
             if self.embedding_dim is None:
                 raise ValueError("embedding_dim must be a number for tokens, got None")
-            tokens = keras.Input(spec.shape[1:], dtype=spec.dtype, name="tokens")
-            scale = self.embedding_scale
+            limit = self.embedding_init_range
             x = layers.Embedding(
-                spec.vocab_size,
+                tokens.vocab_size,
                 self.embedding_dim,
-                keras.initializers.RandomUniform(-scale, scale),
+                keras.initializers.RandomUniform(-limit, limit),
                 name="embedding",
-            )(tokens)
-            return tokens, self._drop(x, "embedding_dropout"), keras.ops.not_equal(tokens, 0)
+            )(tensors[name])
+            return self._drop(x, "embedding_dropout"), tensors[tokens.mask]
+        name, spec = only(inputs, "series", "image")
         if self.embedding_dim is not None:
             raise ValueError(
-                f"embedding_dim must be None where the inputs are numbers, got {self.embedding_dim}"
+                f"embedding_dim must be None for inputs without tokens, got {self.embedding_dim}"
             )
-        outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
-        if len(spec.shape) == 3:
-            series = keras.Input(spec.shape[1:], dtype=outer, name="series")
-            return series, series, None
-        image = keras.Input(spec.shape[1:], dtype=outer, name="image")
-        height, width, channels = spec.shape[1:]
-        return image, layers.Reshape((height, width * channels), name="rows")(image), None
+        if spec.kind == "series":
+            return tensors[name], None
+        height, width, channels = spec.shape
+        return layers.Reshape((height, width * channels), name="rows")(tensors[name]), None
 
-    def _layer(self, x: Tensor, mask: Tensor | None, units: int, whole: bool, name: str) -> Tensor:
-        """All outputs if `whole`, else the last; of both directions side by side."""
+    def _layer(
+        self, x: Tensor, mask: Tensor | None, units: int, all_steps: bool, name: str
+    ) -> Tensor:
+        """The outputs of all steps or the last one, with both directions concatenated."""
 
         def run(name, **kwargs):
             kinds = {"lstm": recurrent.LSTM, "gru": recurrent.GRU, "rnn": recurrent.SimpleRNN}
-            kwargs |= {"return_sequences": whole, "recurrent_dropout": self.recurrent_dropout}
+            kwargs |= {"return_sequences": all_steps, "recurrent_dropout": self.recurrent_dropout}
             kwargs["halves"] = not self.bidirectional
             return kinds[self.cell](units, name=name, **kwargs)(x, mask=mask)
 
         if not self.bidirectional:
             return run(name)
-        ahead, back = run(f"{name}_forward"), run(f"{name}_backward", go_backwards=True)
-        back = keras.ops.flip(back, axis=1) if whole else back
-        return layers.Concatenate(name=name)([ahead, back])
+        forward, backward = run(f"{name}_forward"), run(f"{name}_backward", go_backwards=True)
+        backward = keras.ops.flip(backward, axis=1) if all_steps else backward
+        return layers.Concatenate(name=name)([forward, backward])
 
     def _drop(self, x: Tensor, name: str) -> Tensor:
         if not self.dropout:

@@ -1,51 +1,73 @@
-"""Recurrent encoder-decoders with attention, for pairs of texts."""
+"""Recurrent encoder-decoders with attention, for text to text."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import keras
 from keras import layers, ops
 
-from modelzoo.fields.input_specs import PairTokens
+from modelzoo.fields.input_specs import (
+    Inputs,
+    MaskSpec,
+    TokenSpec,
+    source_and_target,
+    take,
+)
 from modelzoo.models.layers import recurrent
-from modelzoo.models.layers.attending import AttendingLSTM, LuongAttention, advance_lstm
+from modelzoo.models.layers.attention_lstm import AttentionLSTM, LuongAttention, advance_lstm
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
-from modelzoo.models.layers.token_embedding import TokenEmbedding
+from modelzoo.models.layers.token_embedding import TokenEmbedding, check_shared_embeddings
 
-Tensor = keras.KerasTensor
+Tensor = Any
 State = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class LSTMSeq2Seq:
-    """An encoder and a decoder of LSTM layers, and attention of the one on the other.
+    """An LSTM encoder, and an LSTM decoder with attention to the encoder's outputs.
 
-    Each decoder layer starts from the last states of an encoder layer, of its own number or the
-    last, through a dense layer each. What the decoder's last layer and the attention say of a
-    token, `tanh(W [context; output])`, gives the logits. Padding of the source changes nothing.
+    Each decoder layer starts from the last states of the encoder layer with its number (or of the
+    last one), through a dense layer for each state. The logits are computed from
+    `tanh(W [context; output])` of the attention and the decoder's last layer. Padding of the source
+    changes no output.
 
-    embedding_dim: size of the tokens' vectors.
-    units: width of each layer, and in each direction if there are two.
-    encoder_layers, decoder_layers: how many.
-    bidirectional: the encoder's layers read both from the start and from the end.
-    attention: "luong" attends after the last layer, by products of outputs and encoded tokens with
-        a matrix between them ("general" in Luong et al., 2015), "luong_dot" without one, which
-        needs both to be of one width; "bahdanau" before each step of the first layer, whose cell
-        sees it, by a sum through tanh (Bahdanau et al., 2015).
-    share_embeddings: "all" has one matrix of the source's vectors, the target's vectors and the
-        logits, "target" one of the latter two, "none" one for each.
-    dropout: share of the values dropped of the embeddings, of the encoder layers' outputs, between
-        the decoder's layers and before the logits.
-    recurrent_dropout: share of the values dropped of what a layer sees of its own last output, the
-        same at all steps.
+    embedding_dim: size of the token embeddings.
+    units: width of each layer (and of each direction).
+    num_encoder_layers: layers of the encoder.
+    num_decoder_layers: layers of the decoder.
+    bidirectional: the encoder's layers read from the start and from the end.
+    attention: "luong" attends after the last layer, with dot products of outputs and projected
+        source tokens ("general" in Luong et al., 2015); "luong_dot" does so without a projection,
+        which requires encoder and decoder of the same width; "bahdanau" attends before each step of
+        the first layer, with additive scores (Bahdanau et al., 2015).
+    share_embeddings: "all" has one matrix for the source embeddings, the target embeddings and the
+        logits, which requires one vocabulary for both texts; "target" has one for the target
+        embeddings and the logits; "none" shares nothing.
+    dropout: dropout rate of the embeddings, of the encoder layers' outputs, between the decoder's
+        layers and before the logits.
+    recurrent_dropout: dropout rate of a layer's last output where the layer reads it; all steps
+        drop the same values.
+
+    >>> from modelzoo.fields.input_specs import MaskSpec, TokenSpec
+    >>> inputs = {
+    ...     "tokens": TokenSpec(9, mask="mask", vocabulary="words"),
+    ...     "mask": MaskSpec(),
+    ...     "decoder/tokens": TokenSpec(9, "decoder/mask", vocabulary="words", decoder=True),
+    ...     "decoder/mask": MaskSpec(),
+    ... }
+    >>> LSTMSeq2Seq(embedding_dim=4, units=3).build(inputs, num_outputs=9).output_shape
+    (None, None, 9)
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("pair",)
+    input_kinds: ClassVar[tuple[str, ...]] = ("tokens",)
+    reads_targets: ClassVar[bool] = True
 
     embedding_dim: int = 256
     units: int = 256
-    encoder_layers: int = 1
-    decoder_layers: int = 1
+    num_encoder_layers: int = 1
+    num_decoder_layers: int = 1
     bidirectional: bool = True
     attention: Literal["luong", "luong_dot", "bahdanau"] = "luong"
     share_embeddings: Literal["all", "target", "none"] = "all"
@@ -53,7 +75,7 @@ class LSTMSeq2Seq:
     recurrent_dropout: float = 0.0
 
     def __post_init__(self):
-        for name in ("embedding_dim", "units", "encoder_layers", "decoder_layers"):
+        for name in ("embedding_dim", "units", "num_encoder_layers", "num_decoder_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name, choices in (
@@ -65,158 +87,200 @@ class LSTMSeq2Seq:
                 raise ValueError(f"{name} must be {quoted}, got {getattr(self, name)!r}")
         if self.attention == "luong_dot" and self.bidirectional:
             raise ValueError(
-                'attention must be "luong" or "bahdanau" where bidirectional makes the encoder '
-                'wider than the decoder, got "luong_dot"'
+                'attention must be "luong" or "bahdanau" if bidirectional makes the encoder wider '
+                'than the decoder, got "luong_dot"'
             )
         for name in ("dropout", "recurrent_dropout"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
 
-    def build(self, inputs: PairTokens, num_outputs: int) -> "AttentionDecoder":
-        """Tokens `source` and `target` `[batch, length]` to logits `[batch, length, num_outputs]`.
+    def build(self, inputs: Inputs, num_outputs: int) -> "LSTMSeq2SeqModel":
+        """Builds a model of source and target tokens and their padding masks, by name.
 
-        Raises ValueError where one matrix is to serve two vocabularies.
+        The logits are `[batch, target_length, num_outputs]`, for the token after each position.
+
+        Args:
+            inputs: two token inputs and their masks; `decoder` is True for the target.
+            num_outputs: number of logits.
+
+        Raises:
+            ValueError: if the inputs do not fit or embeddings cannot be shared.
         """
-        share = self.share_embeddings
-        if share == "all" and not inputs.shared:
-            raise ValueError(
-                'share_embeddings must be "target" or "none" where source and target have '
-                'vocabularies of their own, got "all"'
-            )
-        source, target = (keras.Input((None,), dtype="int32", name=n) for n in ("source", "target"))
-        if share == "all":
-            reads = writes = TokenEmbedding(num_outputs, self.embedding_dim, name="embedding")
-        else:
-            reads = TokenEmbedding(inputs.source_vocab, self.embedding_dim, name="source_embedding")
-            writes = TokenEmbedding(num_outputs, self.embedding_dim, name="target_embedding")
-        real = ops.not_equal(source, 0)
-        values, states = self._encode(self._drop(reads(source), "source_dropout"), real)
-        keys = values
-        if self.attention != "luong_dot":
-            keys = layers.Dense(self.units, use_bias=False, name="keys")(values)
-        x, context = self._drop(writes(target), "target_dropout"), None
-        for number in range(1, self.decoder_layers + 1):
-            name = f"decoder{number}"
-            h, c = states[min(number, self.encoder_layers) - 1]
-            h = layers.Dense(self.units, activation="tanh", name=f"{name}_h")(h)
-            c = layers.Dense(self.units, name=f"{name}_c")(c)
-            if number > 1:
-                x = self._drop(x, f"{name}_dropout")
-            if number == 1 and self.attention == "bahdanau":
-                cell = AttendingLSTM(self.units, self.recurrent_dropout, name=name)
-                x, context, _ = cell(x, keys, values, real, h, c)
-            else:
-                x = self._layer(name, return_sequences=True)(x, initial_state=[h, c])
-        if context is None:
-            context, _ = LuongAttention(name="attention")(x, keys, values, real)
-        width = self.units if share == "none" else self.embedding_dim
-        x = layers.Concatenate(name="context_and_output")([context, x])
-        x = layers.Dense(width, activation="tanh", use_bias=False, name="attentional")(x)
-        x = self._drop(x, "dropout")
-        if share == "none":
-            logits = layers.Dense(num_outputs, name="logits")(x)
-        else:
-            logits = writes(x, reverse=True)
-        return AttentionDecoder({"source": source, "target": target}, logits, name="lstm_seq2seq")
-
-    def _encode(self, x: Tensor, real: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Outputs of the last layer, `[batch, length, dim]`, and each layer's last states."""
-        states = []
-        for number in range(1, self.encoder_layers + 1):
-            name = f"encoder{number}"
-            kwargs = {"return_sequences": True, "return_state": True}
-            if not self.bidirectional:
-                x, h, c = self._layer(name, **kwargs)(x, mask=real)
-            else:
-                ahead = self._layer(f"{name}_forward", **kwargs)(x, mask=real)
-                back = self._layer(f"{name}_backward", **kwargs, go_backwards=True)(x, mask=real)
-                x = ops.concatenate([ahead[0], ops.flip(back[0], axis=1)], axis=-1)
-                h, c = (
-                    ops.concatenate(pair, axis=-1) for pair in zip(ahead[1:], back[1:], strict=True)
-                )
-            states.append((h, c))
-            x = self._drop(x, f"{name}_dropout")
-        return layers.Identity(name="encoded")(x), states
-
-    def _layer(self, name: str, **kwargs) -> recurrent.LSTM:
-        dropout = self.recurrent_dropout
-        return recurrent.LSTM(self.units, recurrent_dropout=dropout, name=name, **kwargs)
-
-    def _drop(self, x: Tensor, name: str) -> Tensor:
-        return layers.Dropout(self.dropout, name=name)(x) if self.dropout else x
+        (_, source), (_, target) = source_and_target(inputs)
+        check_shared_embeddings(self.share_embeddings, source, target, num_outputs)
+        return LSTMSeq2SeqModel(self, inputs, num_outputs)
 
 
 @keras.saving.register_keras_serializable(package="modelzoo")
-class AttentionDecoder(keras.Model):
-    """The network of `LSTMSeq2Seq`, which is a `modelzoo.decoding.decoder.Decoder` too.
+class LSTMSeq2SeqModel(NamedInputsModel):
+    """The model of `LSTMSeq2Seq`, and its decoder for `modelzoo.decoding`.
 
-    Takes `source` int32 `[batch, source_length]` and `target` int32 `[batch, length]`, and gives
-    logits `[batch, length, vocabulary]`.
+    encoder_inputs: names of the source tokens and of their mask.
+    decoder_inputs: names of the target tokens and of their mask. Padding of the target is at its
+        end, where it changes no earlier output, so the decoder does not read the mask.
     """
 
-    def start(self, source: Tensor, rows: int, capacity: int, coverage: bool = False) -> State:
-        """The state before the first token of `rows` sequences of each source, `[n, length]`.
+    def __init__(self, config: LSTMSeq2Seq, inputs: Inputs, num_outputs: int):
+        (source_name, source), (target_name, target) = source_and_target(inputs)
+        share, dim = config.share_embeddings, config.embedding_dim
+        tensors = keras_inputs(inputs)
+        tokens, memory_mask = tensors[source_name], tensors[source.mask]
+        if share == "all":
+            source_embedding = TokenEmbedding(target.vocab_size, dim, name="embedding")
+            target_embedding = source_embedding
+        else:
+            source_embedding = TokenEmbedding(source.vocab_size, dim, name="source_embedding")
+            target_embedding = TokenEmbedding(target.vocab_size, dim, name="target_embedding")
 
-        It has the same size whatever the `capacity`. With `coverage` its rows hold that.
-        """
-        named = self._named()
-        values = named["encoded"]
-        shared = {"values": values, "keys": named.get("keys", values)}
-        states = [f"{layer.name}_{kind}" for layer in self._decoders() for kind in "hc"]
-        outputs = {name: layer.output for name, layer in shared.items()}
-        outputs |= {name: named[name].output for name in states}
-        given = keras.Model(self.input["source"], outputs)(source)
-        wide = at_least_float32(self.compute_dtype)
-        held = {name: ops.cast(given[name], wide) for name in states}
-        if coverage:
-            held["coverage"] = ops.zeros_like(source, "float32")
+        def drop(x: Tensor, name: str) -> Tensor:
+            return layers.Dropout(config.dropout, name=name)(x) if config.dropout else x
+
+        x = drop(source_embedding(tokens), "source_dropout")
+        values, encoder_states = _encode(config, x, memory_mask, drop)
+        keys = values
+        if config.attention != "luong_dot":
+            keys = layers.Dense(config.units, use_bias=False, name="keys")(values)
+        x = drop(target_embedding(tensors[target_name]), "target_dropout")
+        states, decoder_layers = {}, []
+        attention = context = weights = None
+        for number in range(1, config.num_decoder_layers + 1):
+            name = f"decoder{number}"
+            h, c = encoder_states[min(number, config.num_encoder_layers) - 1]
+            h = layers.Dense(config.units, activation="tanh", name=f"{name}_h")(h)
+            c = layers.Dense(config.units, name=f"{name}_c")(c)
+            states |= {f"{name}_h": h, f"{name}_c": c}
+            if number > 1:
+                x = drop(x, f"{name}_dropout")
+            if number == 1 and config.attention == "bahdanau":
+                layer = AttentionLSTM(config.units, config.recurrent_dropout, name=name)
+                x, context, weights = layer(x, keys, values, memory_mask, h, c)
+            else:
+                layer = _lstm(config, name, return_sequences=True)
+                x = layer(x, initial_state=[h, c])
+            decoder_layers.append(layer)
+        if context is None:
+            attention = LuongAttention(name="attention")
+            context, weights = attention(x, keys, values, memory_mask)
+        width = config.units if share == "none" else dim
+        x = layers.Concatenate(name="context_and_output")([context, x])
+        attentional = layers.Dense(width, activation="tanh", use_bias=False, name="attentional")
+        x = drop(attentional(x), "dropout")
+        output = layers.Dense(num_outputs, name="logits") if share == "none" else None
+        logits = target_embedding(x, reverse=True) if output is None else output(x)
+        super().__init__(inputs=tensors, outputs=logits, name="lstm_seq2seq")
+
+        self._arguments = (config, dict(inputs), num_outputs)
+        self.encoder_inputs = (source_name, source.mask)
+        self.decoder_inputs = (target_name, target.mask)
+        self.target_embedding, self.decoder_layers = target_embedding, decoder_layers
+        self.attention_layer, self.attentional, self.output_layer = attention, attentional, output
+        memory = {"keys": keys, "values": values, **states}
+        encoder_tensors = {name: tensors[name] for name in self.encoder_inputs}
+        self.encoder = keras.Model(encoder_tensors, memory, name="encoder")
+        self.attention_weights = NamedInputsModel(tensors, weights, name="attention_weights")
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__` as JSON values."""
+        config, inputs, num_outputs = self._arguments
         return {
-            "shared": {**{name: given[name] for name in shared}, "real": ops.not_equal(source, 0)},
-            "rows": {name: ops.repeat(x[:, None], rows, axis=1) for name, x in held.items()},
+            "config": dataclasses.asdict(config),
+            "inputs": {name: dataclasses.asdict(spec) for name, spec in inputs.items()},
+            "num_outputs": num_outputs,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LSTMSeq2SeqModel":
+        """The model of `get_config`'s values."""
+        inputs = {
+            name: TokenSpec(**fields) if fields else MaskSpec()
+            for name, fields in config["inputs"].items()
+        }
+        return cls(LSTMSeq2Seq(**config["config"]), inputs, config["num_outputs"])
+
+    def start(
+        self, inputs: Mapping[str, Tensor], beams: int, capacity: int, coverage: bool = False
+    ) -> State:
+        """The state before the first token; see `modelzoo.decoding.decoder.EncoderDecoder`.
+
+        Its size does not depend on `capacity`. Raises ValueError if the names of the inputs are
+        others than `encoder_inputs`.
+        """
+        tokens, memory_mask = take(inputs, *self.encoder_inputs)
+        memory = self.encoder(dict(inputs))
+        shared = {name: memory.pop(name) for name in ("values", "keys")}
+        wide = at_least_float32(self.compute_dtype)
+        of_beams = {name: ops.cast(state, wide) for name, state in memory.items()}
+        if coverage:
+            of_beams["coverage"] = ops.zeros_like(tokens, "float32")
+        return {
+            "shared": {**shared, "memory_mask": memory_mask},
+            "beams": {name: ops.repeat(x[:, None], beams, axis=1) for name, x in of_beams.items()},
             "position": ops.zeros((), "int32"),
         }
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits `[n, k, vocabulary]` of what follows `tokens` `[n, k]`, float32 at least."""
-        named, rows = self._named(), dict(state["rows"])
-        source = [state["shared"][name] for name in ("keys", "values", "real")]
-        embedding = named.get("target_embedding") or named["embedding"]
-        x, weights = embedding(tokens), None
-        for layer in self._decoders():
-            names = [f"{layer.name}_{kind}" for kind in "hc"]
-            states = [rows[name] for name in names]
-            if isinstance(layer, AttendingLSTM):
-                *states, context, weights = layer.step(x, *source, *states)
+        """Logits and state after one more token; see `modelzoo.decoding.decoder.Decoder`."""
+        beams = dict(state["beams"])
+        memory = [state["shared"][name] for name in ("keys", "values", "memory_mask")]
+        x, weights = self.target_embedding(tokens), None
+        for layer in self.decoder_layers:
+            names = [f"{layer.name}_h", f"{layer.name}_c"]
+            states = [beams[name] for name in names]
+            if isinstance(layer, AttentionLSTM):
+                *states, context, weights = layer.step(x, *memory, *states)
             else:
                 states = advance_lstm(layer, x, *states)
-            rows |= zip(names, states, strict=True)
+            beams |= zip(names, states, strict=True)
             x = ops.cast(states[0], self.compute_dtype)
-        if weights is None:
-            context, weights = named["attention"](x, *source)
-        x = named["attentional"](ops.concatenate([context, x], axis=-1))
-        logits = named["logits"](x) if "logits" in named else embedding(x, reverse=True)
-        if "coverage" in rows:
-            rows["coverage"] += ops.cast(weights, "float32")
+        if self.attention_layer is not None:
+            context, weights = self.attention_layer(x, *memory)
+        x = self.attentional(ops.concatenate([context, x], axis=-1))
+        if self.output_layer is None:
+            logits = self.target_embedding(x, reverse=True)
+        else:
+            logits = self.output_layer(x)
+        if "coverage" in beams:
+            beams["coverage"] += ops.cast(weights, "float32")
         wide = at_least_float32(self.compute_dtype)
-        return ops.cast(logits, wide), {**state, "rows": rows, "position": state["position"] + 1}
+        return ops.cast(logits, wide), {**state, "beams": beams, "position": state["position"] + 1}
 
-    def attention(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`cross` is the attention on the source, `[batch, 1, 1, length, source_length]`."""
-        named = self._named()
-        weights = named.get("attention", named["decoder1"]).output[-1]
-        weights = keras.Model(self.input, weights)({"source": source, "target": target})
-        return {"cross": weights[:, None, None]}
+    def attention(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The attention weights of the decoder.
 
-    def _named(self) -> dict[str, keras.layers.Layer]:
-        return {layer.name: layer for layer in self.layers}
+        Args:
+            inputs: all inputs of a call, by name.
 
-    def _decoders(self) -> list[keras.layers.Layer]:
-        """The recurrent layers of the decoder, the first first."""
-        kinds = (recurrent.LSTM, AttendingLSTM)
-        found = (layer for layer in self.layers if isinstance(layer, kinds))
-        return sorted((layer for layer in found if layer.name[:7] == "decoder"), key=_number)
+        Returns:
+            "cross" (from target to source), `[batch, 1, 1, target_length, source_length]`.
+        """
+        return {"cross": self.attention_weights(dict(inputs))[:, None, None]}
 
 
-def _number(layer: keras.layers.Layer) -> int:
-    return int(layer.name.removeprefix("decoder"))
+def _encode(
+    config: LSTMSeq2Seq, x: Tensor, padding_mask: Tensor, drop: Callable[[Tensor, str], Tensor]
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """Outputs of the encoder's last layer, `[batch, length, dim]`, and each layer's last states."""
+    states = []
+    for number in range(1, config.num_encoder_layers + 1):
+        name = f"encoder{number}"
+        kwargs = {"return_sequences": True, "return_state": True}
+        if not config.bidirectional:
+            x, h, c = _lstm(config, name, **kwargs)(x, mask=padding_mask)
+        else:
+            forward = _lstm(config, f"{name}_forward", **kwargs)(x, mask=padding_mask)
+            layer = _lstm(config, f"{name}_backward", **kwargs, go_backwards=True)
+            backward = layer(x, mask=padding_mask)
+            x = ops.concatenate([forward[0], ops.flip(backward[0], axis=1)], axis=-1)
+            h, c = (
+                ops.concatenate(pair, axis=-1)
+                for pair in zip(forward[1:], backward[1:], strict=True)
+            )
+        states.append((h, c))
+        x = drop(x, f"{name}_dropout")
+    return layers.Identity(name="encoded")(x), states
+
+
+def _lstm(config: LSTMSeq2Seq, name: str, **kwargs) -> recurrent.LSTM:
+    dropout = config.recurrent_dropout
+    return recurrent.LSTM(config.units, recurrent_dropout=dropout, name=name, **kwargs)

@@ -1,12 +1,14 @@
-"""Recurrent convolutional network: layers that look again at their own output."""
+"""Recurrent convolutional networks for images."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import keras
 from keras import layers
 
+from modelzoo.fields.input_specs import Inputs, only
 from modelzoo.models.layers.batch_norm import BatchNorm
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.local_response_norm import LocalResponseNorm
 from modelzoo.models.layers.precision import at_least_float32
 
@@ -17,22 +19,29 @@ Tensor = keras.KerasTensor
 class RecurrentCNN:
     """The recurrent convolutional network, RCNN, of Liang and Hu (2015).
 
-    A 5x5 convolution, normalised too, then recurrent convolutional layers, the largest value of
-    each channel over the image, and a dense layer. In a recurrent layer the state sees the input
-    and itself,
-    `x(t) = norm(relu(input * w + x(t - 1) * v + b))` from `x(0) = norm(relu(input * w + b))` on,
-    with 3x3 kernels `w` and `v` that are the same at every `t`.
+    The network is a normalized 5x5 convolution, recurrent convolutional layers, global max pooling
+    and a dense layer. The state of a recurrent layer depends on the input and on itself:
+    `x(t) = norm(relu(input * w + x(t - 1) * v + b))`, starting from
+    `x(0) = norm(relu(input * w + b))`. The 3x3 kernels `w` and `v` are the same for every `t`.
 
-    filters: channels of every layer; the paper's RCNN-96, RCNN-128 and RCNN-160 have so many.
-    recurrent_layers: how many recurrent layers there are.
-    pool_after: numbers of the layers that 3x3 max pooling follows, which halves the image; 0 is the
-        first convolution.
-    steps: how often a recurrent layer sees its own state.
+    filters: channels of every layer: 96, 128 and 160 in the paper's RCNN-96, -128 and -160.
+    recurrent_layers: number of recurrent layers.
+    pool_after: layers that are followed by 3x3 max pooling, which halves the image; 0 is the first
+        convolution.
+    steps: how often a recurrent layer reads its own state.
     norm: "local_response" is the paper's, over `filters // 8 + 1` neighbouring channels; "batch"
-        normalises before the rectifier, at each `t` with gain, offset and statistics of its own.
-    synchronized: take batch statistics over all replicas, not over each its own.
-    dropout: share of the values dropped after each recurrent layer, and its pooling, but the last.
+        normalizes before the rectifier, with its own gain, offset and statistics for each `t`.
+    synchronized: compute batch statistics over all replicas, not per replica.
+    dropout: dropout rate after each recurrent layer (and its pooling) except the last.
+
+    >>> from modelzoo.fields.input_specs import ArraySpec
+    >>> inputs = {"image": ArraySpec("image", (8, 8, 1))}
+    >>> RecurrentCNN(filters=8).build(inputs, num_outputs=10).output_shape
+    (None, 10)
     """
+
+    input_kinds: ClassVar[tuple[str, ...]] = ("image",)
+    reads_targets: ClassVar[bool] = False
 
     filters: int = 96
     recurrent_layers: int = 4
@@ -41,8 +50,6 @@ class RecurrentCNN:
     norm: Literal["local_response", "batch"] = "local_response"
     synchronized: bool = True
     dropout: float = 0.5
-
-    takes = ("image",)
 
     def __post_init__(self):
         for name in ("filters", "recurrent_layers"):
@@ -62,11 +69,20 @@ class RecurrentCNN:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 
-    def build(self, input_spec: keras.InputSpec, num_outputs: int) -> keras.Model:
-        """Images `[batch, height, width, channels]` to logits `[batch, num_outputs]`."""
+    def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
+        """Builds a Keras model of one image; the logits are `[batch, num_outputs]`.
+
+        Args:
+            inputs: an input of kind "image", by name.
+            num_outputs: number of logits.
+
+        Raises:
+            ValueError: if the inputs do not fit.
+        """
+        name, _ = only(inputs, "image")
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
-        inputs = keras.Input(input_spec.shape[1:], dtype=outer, name="image")
-        x = self._state(self._convolution("conv", 5)(inputs), "conv")
+        tensors = keras_inputs(inputs)
+        x = self._state(self._convolution("conv", 5)(tensors[name]), "conv")
         for number in range(self.recurrent_layers + 1):
             if number > 0:
                 x = self._recurrent(x, f"recurrent{number}")
@@ -76,15 +92,15 @@ class RecurrentCNN:
                 x = layers.Dropout(self.dropout, name=f"recurrent{number}_dropout")(x)
         x = layers.GlobalMaxPooling2D(name="max")(x)
         outputs = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
-        return keras.Model(inputs, outputs, name=f"recurrent_cnn{self.filters}")
+        return NamedInputsModel(tensors, outputs, name=f"recurrent_cnn{self.filters}")
 
     def _recurrent(self, x: Tensor, name: str) -> Tensor:
         """`[batch, height, width, channels]` to `[batch, height, width, filters]`."""
-        seen = self._convolution(f"{name}_input", 3)(x)
-        look = self._convolution(f"{name}_state", 3, first=False)
-        x = self._state(seen, f"{name}_0")
+        from_input = self._convolution(f"{name}_input", 3)(x)
+        convolution = self._convolution(f"{name}_state", 3, first=False)
+        x = self._state(from_input, f"{name}_0")
         for step in range(1, self.steps + 1):
-            x = layers.Add(name=f"{name}_{step}_add")([seen, look(x)])
+            x = layers.Add(name=f"{name}_{step}_add")([from_input, convolution(x)])
             x = self._state(x, f"{name}_{step}")
         return x
 
@@ -93,15 +109,15 @@ class RecurrentCNN:
             self.filters,
             size,
             padding="same",
-            # One bias a layer; the offset of batch normalisation is another.
+            # A layer needs one bias; the offset of batch normalization is one.
             use_bias=first and self.norm != "batch",
-            # The sum of two convolutions keeps the variance that He et al. give to one.
+            # A sum of two convolutions has the variance of one with He initialization.
             kernel_initializer="he_normal" if name == "conv" else "lecun_normal",
             name=name,
         )
 
     def _state(self, x: Tensor, name: str) -> Tensor:
-        """The state that a layer's sum leads to."""
+        """The state: rectifier and normalization."""
         if self.norm == "batch":
             x = BatchNorm(synchronized=self.synchronized, name=f"{name}_norm")(x)
         x = layers.ReLU(name=f"{name}_relu")(x)

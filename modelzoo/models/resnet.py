@@ -1,17 +1,19 @@
-"""Residual networks: those for CIFAR and ImageNet, with pre-activation, and wide ones."""
+"""Residual networks for CIFAR and ImageNet, with pre-activation and Wide ResNets."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import keras
 from keras import layers, ops
 
+from modelzoo.fields.input_specs import Inputs, only
 from modelzoo.models.layers.batch_norm import BatchNorm
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 
 Tensor = keras.KerasTensor
 
-# Blocks of each stage, from 50 layers on of three convolutions (He et al., 2015, table 1).
+# Blocks of each stage (He et al., 2015, table 1), by depth.
 IMAGENET_BLOCKS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -23,43 +25,53 @@ IMAGENET_BLOCKS = {
 
 @dataclasses.dataclass(frozen=True)
 class ResNet:
-    """The residual networks of He et al. (2015), with what others added.
+    """The residual networks of He et al. (2015) and their later variants.
 
-    A first convolution, stages of blocks `x + f(x)` of which each but the first halves the image
-    and doubles the width, the mean over the image, and a dense layer.
+    The network is a convolution, stages of blocks `x + f(x)`, global average pooling and a dense
+    layer. Each stage but the first halves the image and doubles the width.
 
-    keras.applications' ResNet50 is `family="imagenet", depth=50, downsample="1x1", conv_bias=True,
-    epsilon=1.001e-5`; its ResNet50V2 has `preactivation=True, downsample="last"` instead.
+    ResNet50 of keras.applications is `family="imagenet", depth=50, downsample="1x1",
+    conv_bias=True, epsilon=1.001e-5`; ResNet50V2 has `preactivation=True, downsample="last"`
+    instead.
 
     family: "cifar" for small images (section 4.2 of the paper): a 3x3 convolution, then three
         stages of blocks of two 3x3 convolutions. "imagenet" (section 4.1): a 7x7 convolution and
-        max pooling, each halving the image, then four stages; from depth 50 on, blocks are
-        bottlenecks: a 3x3 convolution between 1x1 ones of which the last is four times as wide.
+        max pooling, each halving the image, then four stages. From depth 50 on, blocks are
+        bottlenecks: a 3x3 convolution between two 1x1 convolutions, the last four times as wide.
     depth: number of weighted layers on the main path. "cifar": `6 n + 2` for `n` blocks in a stage,
-        20, 32, 44, 56 and 110 in the paper; with preactivation also `6 n + 4`, as Wide ResNets are
-        counted. "imagenet": 18, 34, 50, 101 or 152.
-    width: channels of the first stage; None for the family's, 16 or 64.
-    widen: what multiplies the width of the 3x3 convolutions (Zagoruyko and Komodakis, 2016).
-    preactivation: normalise and rectify before each convolution, not after (He et al., 2016).
+        20, 32, 44, 56 and 110 in the paper; with preactivation also `6 n + 4`, as Wide ResNets
+        count. "imagenet": 18, 34, 50, 101 or 152.
+    width: channels of the first stage; None is 16 for "cifar" and 64 for "imagenet".
+    widen: factor of the width of the 3x3 convolutions (Zagoruyko and Komodakis, 2016).
+    preactivation: normalize and rectify before each convolution, not after it (He et al., 2016).
     downsample: which convolution of a bottleneck halves the image: the "3x3" of a stage's first
         block (known as v1.5), its first "1x1" (the paper's, v1), or the 3x3 of the "last" block of
-        the stage before (Keras's V2). Blocks of two have the first 3x3 of the same block halve it.
+        the stage before (Keras's V2). In blocks without bottleneck, the first 3x3 of the same
+        block halves the image.
     shortcut: where a block changes the width, "pad" subsamples and adds channels of zeros (the
-        paper's option A), "projection" is a 1x1 convolution (option B); None for the family's
-        own: "pad" for CIFAR without preactivation, else "projection".
-    conv_bias: give the convolutions biases, as Keras does: all, or with preactivation those that
-        no normalisation follows.
-    dropout: share of the values dropped before the dense layer.
-    block_dropout: share of the values dropped before the last convolution of each block.
+        paper's option A), "projection" is a 1x1 convolution (option B); None is "pad" for "cifar"
+        without preactivation, else "projection".
+    conv_bias: add biases to the convolutions, as Keras does: to all, or with preactivation to those
+        that no normalization follows.
+    dropout: dropout rate before the dense layer.
+    block_dropout: dropout rate before the last convolution of each block.
     stochastic_depth: probability that an example skips the last block in training; it rises
-        linearly over the blocks (Huang et al., 2016). A block kept with probability `p` counts
-        `1 / p` in training, where theirs counts `p` in evaluation.
-    momentum: share of the old value that the moving statistics keep in a step.
-    epsilon: added to the variance in batch normalisation.
-    synchronized: take batch statistics over all replicas, not over each its own.
-    zero_gamma: start each block as the identity (Goyal et al. 2017, section 5.1); not with
-        preactivation, where the rectifier would keep it so.
+        linearly over the blocks (Huang et al., 2016). A block kept with probability `p` is scaled
+        by `1 / p` in training; the paper scales it by `p` in evaluation instead.
+    momentum: share of the old value that the moving statistics keep in each step.
+    epsilon: added to the variance in batch normalization.
+    synchronized: compute batch statistics over all replicas, not per replica.
+    zero_gamma: start each block as the identity (Goyal et al. 2017, section 5.1); not supported
+        with preactivation, where the rectifier after a zero gain has no gradient.
+
+    >>> from modelzoo.fields.input_specs import ArraySpec
+    >>> inputs = {"image": ArraySpec("image", (32, 32, 3))}
+    >>> ResNet(depth=20).build(inputs, num_outputs=10).output_shape
+    (None, 10)
     """
+
+    input_kinds: ClassVar[tuple[str, ...]] = ("image",)
+    reads_targets: ClassVar[bool] = False
 
     depth: int = 20
     width: int | None = None
@@ -76,8 +88,6 @@ class ResNet:
     dropout: float = 0.0
     block_dropout: float = 0.0
     stochastic_depth: float = 0.0
-
-    takes = ("image",)
 
     def __post_init__(self):
         for name, choices in (
@@ -103,7 +113,6 @@ class ResNet:
         if self.downsample == "1x1" and not self._bottleneck:
             raise ValueError('downsample must be "3x3" or "last" without bottlenecks, got "1x1"')
         if self.zero_gamma and self.preactivation:
-            # The rectifier after such a gain has no gradient.
             raise ValueError("zero_gamma must be false with preactivation, got True")
 
     def _check_depth(self) -> None:
@@ -123,15 +132,23 @@ class ResNet:
     def _bottleneck(self) -> bool:
         return self.family == "imagenet" and self.depth >= 50
 
-    def build(self, input_spec: keras.InputSpec, num_outputs: int) -> keras.Model:
-        """Images `[batch, height, width, channels]` to logits `[batch, num_outputs]`."""
+    def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
+        """Builds a Keras model of one image; the logits are `[batch, num_outputs]`.
+
+        Args:
+            inputs: an input of kind "image", by name.
+            num_outputs: number of logits.
+
+        Raises:
+            ValueError: if the inputs do not fit.
+        """
+        name, _ = only(inputs, "image")
         imagenet = self.family == "imagenet"
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
-        inputs = keras.Input(input_spec.shape[1:], dtype=outer, name="image")
+        tensors = keras_inputs(inputs)
         width = self.width or (64 if imagenet else 16)
-        x = convolution(
-            inputs, width, 7 if imagenet else 3, 2 if imagenet else 1, "stem", self.conv_bias
-        )
+        size, strides = (7, 2) if imagenet else (3, 1)
+        x = convolution(tensors[name], width, size, strides, "stem", self.conv_bias)
         if not self.preactivation:
             x = layers.ReLU(name="stem_relu")(self._norm(x, "stem"))
         if imagenet:
@@ -160,13 +177,13 @@ class ResNet:
         if self.dropout:
             x = layers.Dropout(self.dropout, name="dropout")(x)
         outputs = layers.Dense(num_outputs, dtype=outer, name="logits")(x)
-        return keras.Model(inputs, outputs, name=f"resnet{self.depth}")
+        return NamedInputsModel(tensors, outputs, name=f"resnet{self.depth}")
 
     def _block(self, x: Tensor, width: int, strides: int, skipped: float, name: str) -> Tensor:
-        """`x + f(x)`, rectified unless pre-activated; examples skip `f` with probability `skipped`.
+        """A block `x + f(x)`; examples skip `f` with probability `skipped`.
 
-        `[batch, h, w, c]` becomes `[batch, ceil(h / strides), ceil(w / strides), outer]`, where
-        `outer` is `widen * width`, or `4 * width` of a bottleneck.
+        Maps `[batch, h, w, c]` to `[batch, ceil(h / strides), ceil(w / strides), outer]`; `outer`
+        is `widen * width`, or `4 * width` for a bottleneck.
         """
         inner = self.widen * width
         if self._bottleneck:
@@ -182,7 +199,7 @@ class ResNet:
             if self.preactivation:
                 y = layers.ReLU(name=f"{label}_relu")(self._norm(y, label))
                 if index == 1 and x.shape[-1] != outer:
-                    x = y  # A shortcut that changes the width starts from activations too.
+                    x = y  # A shortcut that changes the width reads the activations too.
             if last and self.block_dropout:
                 y = layers.Dropout(self.block_dropout, name=f"{name}_dropout")(y)
             bias = self.conv_bias and (last or not self.preactivation)
@@ -197,7 +214,7 @@ class ResNet:
         return x if self.preactivation else layers.ReLU(name=f"{name}_relu")(x)
 
     def _shortcut(self, x: Tensor, outer: int, strides: int, name: str) -> Tensor:
-        """`x` of `outer` channels, of every `strides`-th row and column."""
+        """The shortcut: `x` with `outer` channels and every `strides`-th row and column."""
         plain = self.family == "cifar" and not self.preactivation
         kind = self.shortcut or ("pad" if plain else "projection")
         if x.shape[-1] != outer and kind == "projection":
@@ -218,10 +235,10 @@ class ResNet:
 def convolution(
     x: Tensor, filters: int, size: int, strides: int, name: str, use_bias: bool = False
 ) -> Tensor:
-    """A convolution that pads the image alike on all sides.
+    """A convolution that pads the image equally on all sides.
 
-    With strides, "same" would pad an even image on the far sides only, and the outputs would sit
-    beside the pixels that a subsampling shortcut takes.
+    With strides, "same" would pad an even image at the bottom and right only, and the outputs would
+    be off the pixels that a subsampling shortcut selects.
     """
     if strides > 1 and size > 1:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)

@@ -1,43 +1,56 @@
-"""The Transformer that turns one sequence of tokens into another."""
+"""The Transformer encoder-decoder, for text to text."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-import keras
 from keras import ops
 
-from modelzoo.fields.input_specs import PairTokens
+from modelzoo.fields.input_specs import Inputs, source_and_target, take
+from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.linear import Projection
 from modelzoo.models.layers.precision import at_least_float32
-from modelzoo.models.layers.token_embedding import TokenEmbedding
-from modelzoo.models.layers.transformer import Blocks
+from modelzoo.models.layers.token_embedding import TokenEmbedding, check_shared_embeddings
+from modelzoo.models.layers.transformer import TransformerBlockConfig
 
+Tensor = Any
 State = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformer(Blocks):
-    """Encoder and decoder of Vaswani et al. (2017); the other fields are in `Blocks`.
+class Transformer(TransformerBlockConfig):
+    """The Transformer encoder-decoder of Vaswani et al. (2017).
 
-    Attention has no biases, as in the paper. Padding, token 0, changes no output, and no position
-    sees a later one of the target.
+    `TransformerBlockConfig` describes the other fields. Padding changes no output, and no position
+    of the target attends to a later one.
 
-    encoder_layers: blocks of the encoder.
-    decoder_layers: blocks of the decoder.
-    share_embeddings: "all", one matrix gives the vectors of source and target tokens and the
-        logits, which wants one vocabulary of both; "target", one for the target and the logits; or
-        "none".
+    num_encoder_layers: blocks of the encoder.
+    num_decoder_layers: blocks of the decoder.
+    share_embeddings: "all" has one matrix for the source embeddings, the target embeddings and the
+        logits, which requires one vocabulary for both texts; "target" has one for the target
+        embeddings and the logits; "none" shares nothing.
+
+    >>> from modelzoo.fields.input_specs import MaskSpec, TokenSpec
+    >>> inputs = {
+    ...     "tokens": TokenSpec(9, mask="mask", vocabulary="words"),
+    ...     "mask": MaskSpec(),
+    ...     "decoder/tokens": TokenSpec(9, "decoder/mask", vocabulary="words", decoder=True),
+    ...     "decoder/mask": MaskSpec(),
+    ... }
+    >>> Transformer.tiny().build(inputs, num_outputs=9).output_shape
+    (None, None, 9)
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("pair",)
+    input_kinds: ClassVar[tuple[str, ...]] = ("tokens",)
+    reads_targets: ClassVar[bool] = True
 
-    encoder_layers: int = 6
-    decoder_layers: int = 6
+    num_encoder_layers: int = 6
+    num_decoder_layers: int = 6
     share_embeddings: Literal["all", "target", "none"] = "all"
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("encoder_layers", "decoder_layers"):
+        for name in ("num_encoder_layers", "num_decoder_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.share_embeddings not in ("all", "target", "none"):
@@ -48,18 +61,16 @@ class Transformer(Blocks):
 
     @classmethod
     def tiny(cls, **changes: Any) -> Self:
-        """4 + 4 layers of 128: what small data such as Multi30k are learned best with.
+        """4 + 4 layers of 128, best for small data such as Multi30k.
 
         Wu et al. (2021), "Good for Misconceived Reasons".
         """
-        sizes = {"encoder_layers": 4, "decoder_layers": 4, "dim": 128, "ffn_dim": 256, "heads": 4}
-        return cls(**{**sizes, "dropout": 0.3, **changes})
+        return cls(**{**_sizes(4, 128, 256, 4), "dropout": 0.3, **changes})
 
     @classmethod
     def small(cls, **changes: Any) -> Self:
         """4 + 4 layers of 256."""
-        sizes = {"encoder_layers": 4, "decoder_layers": 4, "dim": 256, "ffn_dim": 1024, "heads": 4}
-        return cls(**{**sizes, **changes})
+        return cls(**{**_sizes(4, 256, 1024, 4), **changes})
 
     @classmethod
     def base(cls, **changes: Any) -> Self:
@@ -69,115 +80,141 @@ class Transformer(Blocks):
     @classmethod
     def big(cls, **changes: Any) -> Self:
         """6 + 6 layers of 1,024: the big model of Vaswani et al. (2017), table 3."""
-        return cls(**{"dim": 1024, "ffn_dim": 4096, "heads": 16, "dropout": 0.3, **changes})
+        return cls(**{**_sizes(6, 1024, 4096, 16), "dropout": 0.3, **changes})
 
-    def build(self, inputs: PairTokens, num_outputs: int) -> "TransformerModel":
-        """A model of `{"source": [n, Ls], "target": [n, Lt]}` to logits `[n, Lt, num_outputs]`.
+    def build(self, inputs: Inputs, num_outputs: int) -> "TransformerModel":
+        """Builds a model of source and target tokens and their padding masks, by name.
 
-        Raises ValueError where embeddings cannot be shared.
+        The logits are `[batch, target_length, num_outputs]`, for the token after each position.
+
+        Args:
+            inputs: two token inputs and their masks; `decoder` is True for the target.
+            num_outputs: number of logits.
+
+        Raises:
+            ValueError: if the inputs do not fit or embeddings cannot be shared.
         """
-        if self.share_embeddings == "all" and not inputs.shared:
-            raise ValueError(
-                'share_embeddings must be "target" or "none" where source and target have '
-                'vocabularies of their own, got "all"'
-            )
-        if self.share_embeddings != "none" and num_outputs != inputs.target_vocab:
-            raise ValueError(
-                f'share_embeddings must be "none" where outputs, {num_outputs}, are not the '
-                f"target's vocabulary, {inputs.target_vocab}, got {self.share_embeddings!r}"
-            )
+        (_, source), (_, target) = source_and_target(inputs)
+        check_shared_embeddings(self.share_embeddings, source, target, num_outputs)
         return TransformerModel(self, inputs, num_outputs)
 
 
-class TransformerModel(keras.Model):
-    """What `Transformer.build` gives: a model, and a decoder with a cache.
+def _sizes(layers: int, hidden_dim: int, intermediate_dim: int, num_heads: int) -> dict[str, int]:
+    return {
+        "num_encoder_layers": layers,
+        "num_decoder_layers": layers,
+        "hidden_dim": hidden_dim,
+        "intermediate_dim": intermediate_dim,
+        "num_heads": num_heads,
+    }
 
-    See `modelzoo.decoding.decoder.Decoder`. Keys and values of all sequences of an example lie in
-    `shared`; `rows` knows which of them each sequence goes on from.
+
+class TransformerModel(NamedInputsModel):
+    """The model of `Transformer`, and its decoder for `modelzoo.decoding`.
+
+    The keys and values of all beams of an example are in `state["shared"]`; `state["beams"]` holds
+    which of them belong to each beam.
+
+    encoder_inputs: names of the source tokens and of their mask.
+    decoder_inputs: names of the target tokens and of their mask. Padding of the target is at its
+        end, where no real token attends to it, so the decoder does not read the mask.
     """
 
-    def __init__(self, config: Transformer, inputs: PairTokens, num_outputs: int):
-        both = config.share_embeddings == "all"
-        target = TokenEmbedding(
-            inputs.target_vocab, config.dim, name="embedding" if both else "target_embedding"
-        )
-        source = target
-        if not both:
-            source = TokenEmbedding(inputs.source_vocab, config.dim, name="source_embedding")
-        logits = None
-        if config.share_embeddings == "none":
-            logits = Projection(num_outputs, name="logits")
-        encoder = config.stack("encoder", config.encoder_layers, inputs.source_length)
+    def __init__(self, config: Transformer, inputs: Inputs, num_outputs: int):
+        (source_name, source), (target_name, target) = source_and_target(inputs)
+        share, dim, scale = config.share_embeddings, config.hidden_dim, config.embedding_scale
+        name = "embedding" if share == "all" else "target_embedding"
+        target_embedding = TokenEmbedding(target.vocab_size, dim, scale, name=name)
+        source_embedding = target_embedding
+        if share != "all":
+            source_embedding = TokenEmbedding(
+                source.vocab_size, dim, scale, name="source_embedding"
+            )
+        logits = Projection(num_outputs, name="logits") if share == "none" else None
+        encoder = config.stack("encoder", config.num_encoder_layers, source.length)
         decoder = config.stack(
-            "decoder", config.decoder_layers, inputs.target_length, cross=True, causal=True
+            "decoder", config.num_decoder_layers, target.length, cross=True, causal=True
         )
-        self.source_embedding, self.target_embedding = source, target
+        self.source_embedding, self.target_embedding = source_embedding, target_embedding
         self.encoder, self.decoder, self.logits = encoder, decoder, logits
-        tokens = {
-            name: keras.Input([None], dtype="int32", name=name) for name in ("source", "target")
-        }
-        memory, real = self._encode(tokens["source"])
-        x = decoder(target(tokens["target"]), memory, memory_real=real)
-        super().__init__(inputs=tokens, outputs=self._logits(x), name="transformer")
+        tensors = keras_inputs(inputs)
+        padding_mask = tensors[source.mask]
+        memory = self._encode(tensors[source_name], padding_mask)
+        x = decoder(target_embedding(tensors[target_name]), memory, memory_mask=padding_mask)
+        super().__init__(inputs=tensors, outputs=self._compute_logits(x), name="transformer")
+        self.encoder_inputs = (source_name, source.mask)
+        self.decoder_inputs = (target_name, target.mask)
 
-    def start(self, source: Any, rows: int, capacity: int, coverage: bool = False) -> State:
-        """The state before the first token: `rows` sequences of each of the sources `[n, Ls]`.
+    def start(
+        self, inputs: Mapping[str, Tensor], beams: int, capacity: int, coverage: bool = False
+    ) -> State:
+        """The state before the first token; see `modelzoo.decoding.decoder.EncoderDecoder`.
 
-        A sequence has room for `capacity` tokens. With `coverage`, `state["rows"]["coverage"]`
-        (float32 `[n, rows, Ls]`) sums up the attention on the source: the mean of the heads of the
-        last layer. Raises ValueError where fewer positions were learned.
+        Raises:
+            ValueError: if the names of the inputs are others than `encoder_inputs`, or if
+                `capacity` is more than the learned positions.
         """
-        memory, real = self._encode(source)
-        batch, length = ops.shape(source)
-        kept = {"ancestry": ops.zeros([batch, rows, capacity], "int32")}
+        tokens, padding_mask = take(inputs, *self.encoder_inputs)
+        memory = self._encode(tokens, padding_mask)
+        batch, length = ops.shape(tokens)
+        of_beams = {"ancestry": ops.zeros([batch, beams, capacity], "int32")}
         if coverage:
-            kept["coverage"] = ops.zeros([batch, rows, length], "float32")
-        caches = self.decoder.start(batch, rows, capacity, memory)
+            of_beams["coverage"] = ops.zeros([batch, beams, length], "float32")
+        caches = self.decoder.start(batch, beams, capacity, memory)
         return {
-            "shared": {"real": real, **caches},
-            "rows": kept,
+            "shared": {"memory_mask": padding_mask, **caches},
+            "beams": of_beams,
             "position": ops.zeros([], "int32"),
         }
 
-    def step(self, tokens: Any, state: State) -> tuple[Any, State]:
-        """Logits `[n, k, vocabulary]`, at least float32, after the next tokens, int32 `[n, k]`."""
-        shared, rows, position = state["shared"], state["rows"], state["position"]
-        caches = {name: value for name, value in shared.items() if name != "real"}
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits and state after one more token; see `modelzoo.decoding.decoder.Decoder`.
+
+        The coverage adds up the attention of the last layer, averaged over its heads.
+        """
+        beams, position = state["beams"], state["position"]
+        caches = dict(state["shared"])
+        memory_mask = caches.pop("memory_mask")
         x = self.target_embedding(tokens)
         x, caches, ancestry, weights = self.decoder.step(
-            x, caches, rows["ancestry"], position, shared["real"]
+            x, caches, beams["ancestry"], position, memory_mask
         )
-        logits = self._logits(x)
+        logits = self._compute_logits(x)
         logits = ops.cast(logits, at_least_float32(logits.dtype))
-        rows = {**rows, "ancestry": ancestry}
-        if "coverage" in rows:
-            rows["coverage"] += ops.cast(weights, "float32")
+        beams = {**beams, "ancestry": ancestry}
+        if "coverage" in beams:
+            beams["coverage"] += ops.cast(weights, "float32")
         return logits, {
-            "shared": {"real": shared["real"], **caches},
-            "rows": rows,
+            "shared": {"memory_mask": memory_mask, **caches},
+            "beams": beams,
             "position": position + 1,
         }
 
-    def attention(self, source: Any, target: Any) -> dict[str, Any]:
-        """The weights of all layers and heads, `[n, layers, heads, steps, steps attended to]`.
+    def attention(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The attention weights of all layers and heads.
 
-        "encoder" (from and to the source), "decoder" (the target) and "cross" (from target to
-        source).
+        Args:
+            inputs: all inputs of a call, by name.
+
+        Returns:
+            "encoder" (from source to source), "decoder" (from target to target) and "cross" (from
+            target to source), each `[batch, num_layers, num_heads, length, length attended to]`.
         """
-        real = ops.not_equal(source, 0)
-        embedded = self.source_embedding(source)
-        memory, (encoder,) = self.encoder(embedded, real=real, return_weights=True)
+        names = (*self.encoder_inputs, *self.decoder_inputs)
+        source, padding_mask, target, _ = take(inputs, *names)
+        memory, (encoder,) = self.encoder(
+            self.source_embedding(source), padding_mask=padding_mask, return_weights=True
+        )
         _, (decoder, cross) = self.decoder(
-            self.target_embedding(target), memory, memory_real=real, return_weights=True
+            self.target_embedding(target), memory, memory_mask=padding_mask, return_weights=True
         )
         return {"encoder": encoder, "decoder": decoder, "cross": cross}
 
-    def _encode(self, source: Any) -> tuple[Any, Any]:
-        """The memory `[n, Ls, dim]` and which of it is real."""
-        real = ops.not_equal(source, 0)
-        return self.encoder(self.source_embedding(source), real=real), real
+    def _encode(self, tokens: Tensor, padding_mask: Tensor) -> Tensor:
+        """The memory `[batch, length, hidden_dim]`."""
+        return self.encoder(self.source_embedding(tokens), padding_mask=padding_mask)
 
-    def _logits(self, x: Any) -> Any:
+    def _compute_logits(self, x: Tensor) -> Tensor:
         if self.logits is None:
             return self.target_embedding(x, reverse=True)
         return self.logits(x)

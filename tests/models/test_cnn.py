@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from modelzoo.fields.input_specs import ArraySpec
 from modelzoo.models.cnn import CNN
 from modelzoo.models.layers.batch_norm import BatchNorm
 
@@ -9,7 +10,7 @@ GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 
 
 def build(config, shape=(8, 8, 1), num_outputs=3):
-    return config.build(keras.InputSpec(shape=(None, *shape)), num_outputs)
+    return config.build({"image": ArraySpec("image", shape)}, num_outputs)
 
 
 # Kernels and biases of the convolutions, then of the dense layers. The image's side goes
@@ -33,7 +34,7 @@ def test_sizes_of_the_textbook_nets(config, shape, parameters):
 
 # Kernels, and gain and offset of each channel; only the logits have a bias.
 @pytest.mark.field("CNN.convolutions", "CNN.batch_norm", "CNN.end")
-def test_sizes_with_several_normalised_convolutions():
+def test_sizes_with_several_normalized_convolutions():
     model = build(
         CNN((32, 64), convolutions=2, padding="same", batch_norm=True, end="mean", dense=()),
         GREY,
@@ -50,7 +51,7 @@ def test_sizes_with_several_normalised_convolutions():
 
 
 @pytest.mark.field("CNN.batch_norm", "CNN.end")
-def test_normalised_forward_pass_is_plain_operations():
+def test_normalized_forward_pass_is_plain_operations():
     model = build(
         CNN((2, 3), convolutions=2, batch_norm=True, pool_last=False, end="mean", dense=(4,)),
         (16, 14, 2),
@@ -75,7 +76,7 @@ def test_normalised_forward_pass_is_plain_operations():
     x = convolution(convolution(x, "conv2_1"), "conv2_2").mean(axis=(1, 2))
     x = np.maximum(x @ weights["dense1/kernel"] + weights["dense1/bias"], 0.0)
     expected = x @ weights["logits/kernel"] + weights["logits/bias"]
-    np.testing.assert_allclose(model(images), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model({"image": images}), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.field("CNN.synchronized")
@@ -97,10 +98,10 @@ def test_forward_pass_by_hand():
     # Window sums 8, 12, 20, 24, less 10, without the negative one: 0, 2, 10, 14.
     model = build(CNN((1,), kernel_size=2, dense=(), pooling="average"), (3, 3, 1), 2)
     set_weights(model, [-10.0], [[2.0, -1.0]], [0.0, 0.5])
-    np.testing.assert_allclose(model(x), [[13.0, -6.0]])
+    np.testing.assert_allclose(model({"image": x}), [[13.0, -6.0]])
     model = build(CNN((1,), kernel_size=2, dense=(1,), pooling="max"), (3, 3, 1), 2)
     set_weights(model, [-10.0], [[3.0]], [-2.0], [[2.0, -1.0]], [0.0, 0.5])
-    np.testing.assert_allclose(model(x), [[80.0, -39.5]])
+    np.testing.assert_allclose(model({"image": x}), [[80.0, -39.5]])
 
 
 @pytest.mark.field("CNN.padding")
@@ -147,7 +148,7 @@ def test_dropout_is_where_it_was_asked_for():
 def test_precision(policy, logits, variables, config):
     keras.config.set_dtype_policy(policy)
     model = build(config)
-    assert model(np.ones((2, 8, 8, 1))).dtype == logits
+    assert model({"image": np.ones((2, 8, 8, 1))}).dtype == logits
     assert {v.dtype for v in model.variables} == {variables}
     assert model.layers[1].output.dtype == keras.config.dtype_policy().compute_dtype
 
@@ -164,7 +165,7 @@ def test_keras_file_gives_the_same_model(tmp_path, config):
     model.save(tmp_path / "model.keras")
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again(x), model(x))
+    np.testing.assert_array_equal(again({"image": x}), model({"image": x}))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from modelzoo.fields.input_specs import ArraySpec
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.local_response_norm import LocalResponseNorm
 from modelzoo.models.recurrent_cnn import RecurrentCNN
@@ -13,7 +14,7 @@ SMALL = {
 
 
 def build(config, shape=(8, 9, 2), num_outputs=3):
-    return config.build(keras.InputSpec(shape=(None, *shape)), num_outputs)
+    return config.build({"image": ArraySpec("image", shape)}, num_outputs)
 
 
 # The paper's table 1: 0.67, 1.19 and 1.86 million.
@@ -74,7 +75,7 @@ def reference(model, x, layers, pool_after, steps, batch):
         return x / (1 + 0.001 / (filters // 8 + 1) * sums) ** 0.75
 
     def pool(x):
-        # 3x3 windows at every second place; of the padding they need, the far side gets more.
+        # 3x3 windows with strides 2; if the padding is odd, the far side gets one more.
         outs = [-(-size // 2) for size in x.shape[1:3]]
         sides = [
             divmod(2 * out + 1 - size, 2) for out, size in zip(outs, x.shape[1:3], strict=True)
@@ -88,10 +89,10 @@ def reference(model, x, layers, pool_after, steps, batch):
     for number in range(layers + 1):
         if number:
             name = f"recurrent{number}"
-            seen = convolve(x, f"{name}_input")
-            x = state(seen, f"{name}_0")
+            from_input = convolve(x, f"{name}_input")
+            x = state(from_input, f"{name}_0")
             for step in range(1, steps + 1):
-                x = state(seen + convolve(x, f"{name}_state"), f"{name}_{step}")
+                x = state(from_input + convolve(x, f"{name}_state"), f"{name}_{step}")
         x = pool(x) if number in pool_after else x
     return x.max(axis=(1, 2)) @ weights["logits/kernel"] + weights["logits/bias"]
 
@@ -105,10 +106,12 @@ def test_forward_pass_is_the_networks(norm):
         if "kernel" not in v.path:
             positive = "variance" in v.path or "gamma" in v.path
             v.assign(rng.uniform(0.5, 1.5, v.shape) if positive else rng.normal(size=v.shape))
-    # So large that the neighbours count.
+    # Large values, so that the neighbours matter.
     x = 50 * rng.normal(size=(2, 8, 9, 2))
     expected = reference(model, x, 2, (0, 1), 2, batch=norm == "batch")
-    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        model({"image": x}), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()
+    )
 
 
 def test_weights_are_shared_over_time_but_not_statistics():
@@ -116,7 +119,7 @@ def test_weights_are_shared_over_time_but_not_statistics():
         [len(build(RecurrentCNN(8, 1, (), steps, norm)).weights) for steps in (1, 3)]
         for norm in ("local_response", "batch")
     ]
-    # Three convolutions and the logits, of which the batch's have a bias at the logits only.
+    # Three convolutions and the logits; with batch normalization only the logits have a bias.
     assert counts[0] == [7, 7]
     assert counts[1] == [5 + 4 * 3, 5 + 4 * 5]
 
@@ -128,7 +131,7 @@ def test_without_steps_nothing_recurs():
 
 
 @pytest.mark.field("RecurrentCNN.norm", "RecurrentCNN.synchronized")
-def test_fields_reach_the_normalisation():
+def test_fields_reach_the_normalization():
     model = build(RecurrentCNN(16, norm="batch", synchronized=False))
     norms = [layer for layer in model.layers if layer.name.endswith("_norm")]
     assert len(norms) == 1 + 4 * 4
@@ -159,7 +162,7 @@ def test_keras_file_gives_the_same_model(tmp_path, norm):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     x = np.random.default_rng(0).normal(size=(2, 8, 9, 2)).astype("float32")
-    np.testing.assert_array_equal(again(x), model(x))
+    np.testing.assert_array_equal(again({"image": x}), model({"image": x}))
     assert [v.path for v in again.weights] == [v.path for v in model.weights]
 
 
@@ -173,9 +176,12 @@ def test_precision(norm):
         model.set_weights(exact.get_weights())
         inner = keras.config.dtype_policy().compute_dtype
         assert {layer.output.dtype for layer in model.layers[1:-1]} == {inner}
-        assert model(x).dtype == outer
+        assert model({"image": x}).dtype == outer
         assert {v.dtype for v in model.weights} == {outer}
-        error = np.abs(np.subtract(model(x), exact(x))).max() / np.abs(exact(x)).max()
+        error = (
+            np.abs(np.subtract(model({"image": x}), exact({"image": x}))).max()
+            / np.abs(exact({"image": x})).max()
+        )
         assert error < (0.05 if inner == "bfloat16" else 1e-5)
 
 

@@ -11,6 +11,7 @@ import modelzoo
 from modelzoo import config
 from modelzoo.data.augment import Augment
 from modelzoo.data.folder import ImageFolder
+from modelzoo.fields.input_specs import ArraySpec, MaskSpec, TokenSpec
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.resnet import IMAGENET_BLOCKS, ResNet
 from modelzoo.optimizers import SGD
@@ -18,7 +19,7 @@ from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
 from modelzoo.training.config import TrainConfig
 
-# Nets for ImageNet that others publish figures of; "" and "V2" are keras.applications' suffixes.
+# ImageNet networks with published sizes; "" and "V2" are suffixes of keras.applications.
 KNOWN = {
     "": {"downsample": "1x1", "conv_bias": True, "epsilon": 1.001e-5},
     "V2": {"preactivation": True, "downsample": "last", "conv_bias": True, "epsilon": 1.001e-5},
@@ -37,7 +38,7 @@ KINDS = {
 
 
 def spec(*shape):
-    return keras.InputSpec(shape=(None, *shape))
+    return {"image": ArraySpec("image", shape)}
 
 
 def parameters(model, kind="weights"):
@@ -55,7 +56,7 @@ def trainable(model):
 )
 def test_sizes_of_the_paper(depth, millions):
     n = (depth - 2) // 6
-    expected = 9 * 3 * 16 + 32  # stem and its normalisation
+    expected = 9 * 3 * 16 + 32  # stem and its normalization
     expected += 2 * n * (9 * 16 * 16 + 32)
     expected += 9 * 16 * 32 + 64 + (2 * n - 1) * (9 * 32 * 32 + 64)
     expected += 9 * 32 * 64 + 128 + (2 * n - 1) * (9 * 64 * 64 + 128)
@@ -65,7 +66,7 @@ def test_sizes_of_the_paper(depth, millions):
 
 
 @pytest.mark.field("ResNet.shortcut", "ResNet.width")
-def test_projection_adds_its_kernels_and_normalisations():
+def test_projection_adds_its_kernels_and_normalizations():
     padded = trainable(ResNet(8).build(spec(8, 8, 1), 10))
     projected = trainable(ResNet(8, shortcut="projection").build(spec(8, 8, 1), 10))
     assert projected - padded == 16 * 32 + 64 + 32 * 64 + 128
@@ -154,7 +155,9 @@ def test_forward_pass_is_keras_applications(known, version):
     x = rng.normal(size=(2, 64, 64, 3)).astype("float32")
     expected = theirs(x)
     assert np.std(expected) > 0.1
-    np.testing.assert_allclose(ours(x), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        ours({"image": x}), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()
+    )
 
 
 def randomize(model):
@@ -223,7 +226,7 @@ def assert_is_reference(config, size, *structure):
     x = np.random.default_rng(0).normal(size=(2, size, size, 2)).astype("float32")
     expected = reference(model, x, *structure)
     scale = np.abs(expected).max()
-    np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-4 * max(scale, 1))
+    np.testing.assert_allclose(model({"image": x}), expected, rtol=1e-4, atol=1e-4 * max(scale, 1))
 
 
 @pytest.mark.parametrize("shortcut", ["pad", "projection"])
@@ -295,13 +298,13 @@ def test_examples_skip_blocks_and_later_ones_more_often():
     # The step sets the seeds of what is random, and knows them by this.
     assert len(model.variables) - len(model.weights) == 6
     names = "stage3_block2_2_norm", "stage3_block2_skip"
-    both = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    both = keras.Model(model.input, [model.get_layer(name).output for name in names])
     x = np.random.default_rng(0).normal(size=(200, 8, 8, 1)).astype("float32")
-    branch, kept = (np.array(y) for y in both([x], training=True))
+    branch, kept = (np.array(y) for y in both({"image": x}, training=True))
     skipped = ~kept.any(axis=(1, 2, 3))
     assert 90 < skipped.sum() < 150  # 120 of 200, by four standard deviations
     np.testing.assert_allclose(kept[~skipped], branch[~skipped] / 0.4, rtol=1e-5)
-    branch, kept = (np.array(y) for y in both([x], training=False))
+    branch, kept = (np.array(y) for y in both({"image": x}, training=False))
     np.testing.assert_array_equal(branch, kept)
 
 
@@ -312,7 +315,7 @@ def test_keras_file_gives_the_same_model(tmp_path, kind):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
-    np.testing.assert_array_equal(again(x), model(x))
+    np.testing.assert_array_equal(again({"image": x}), model({"image": x}))
     assert [v.path for v in again.weights] == [v.path for v in model.weights]
 
 
@@ -324,11 +327,11 @@ def test_bfloat16_keeps_float32_variables_and_logits(kind):
     model = KINDS[kind].build(spec(8, 8, 1), 3)
     model.set_weights(exact.get_weights())
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
-    logits = model(x)
+    logits = model({"image": x})
     assert logits.dtype == "float32"
     assert {v.dtype for v in model.weights} == {"float32"}
     assert {layer.output.dtype for layer in model.layers[1:-1]} == {"bfloat16"}
-    assert 0 < np.abs(logits - exact(x)).max() < 0.05 * np.abs(logits).max()
+    assert 0 < np.abs(logits - exact({"image": x})).max() < 0.05 * np.abs(logits).max()
 
 
 @pytest.mark.parametrize("kind", ["cifar", "imagenet", "wide"])
@@ -340,7 +343,7 @@ def test_float64_is_float64_throughout(kind):
 
 
 @pytest.mark.field("ResNet.momentum", "ResNet.epsilon", "ResNet.synchronized", "ResNet.zero_gamma")
-def test_fields_reach_the_normalisation():
+def test_fields_reach_the_normalization():
     model = ResNet(
         8, width=4, momentum=0.5, epsilon=0.25, synchronized=False, zero_gamma=True
     ).build(spec(8, 8, 1), 3)
@@ -406,3 +409,32 @@ def test_fifty_layers_train_on_a_folder_of_images_of_all_sorts(tmp_path):
     one, two = (checkpoint.read(checkpoint.find(tmp_path / "run", step)) for step in (1, 2))
     for end in ("stem_conv/kernel", "stage4_block3_3_norm/gamma", "logits/kernel"):
         assert np.any(one[f"model/{end}"] != two[f"model/{end}"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "got"),
+    [
+        ({}, "none"),
+        ({"series": ArraySpec("series", (8, 1))}, r"series \(series\)"),
+        (
+            {"left": ArraySpec("image", (8, 8, 1)), "right": ArraySpec("image", (8, 8, 1))},
+            r"left \(image\), right \(image\)",
+        ),
+        (
+            {"tokens": TokenSpec(9, "mask"), "mask": MaskSpec(), **spec(8, 8, 1)},
+            r"tokens \(tokens\), mask \(mask\), image \(image\)",
+        ),
+    ],
+)
+def test_other_inputs_than_one_image_are_refused(inputs, got):
+    with pytest.raises(ValueError, match=f"^inputs must be one of kind image, got {got}: choose"):
+        ResNet(8).build(inputs, 3)
+
+
+def test_the_input_may_have_any_name():
+    plain = ResNet(8, width=4).build(spec(8, 8, 1), 3)
+    named = ResNet(8, width=4).build({"scan/image": ArraySpec("image", (8, 8, 1))}, 3)
+    named.set_weights(plain.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+    np.testing.assert_array_equal(named({"scan/image": x}), plain({"image": x}))
+    assert [v.path for v in named.variables] == [v.path for v in plain.variables]

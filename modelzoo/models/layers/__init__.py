@@ -1,1 +1,1 @@
-"""Layers shared by the families, and kernels that Keras lacks."""
+"""Layers shared by the model families."""

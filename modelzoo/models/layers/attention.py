@@ -8,31 +8,31 @@ from modelzoo.models.layers.linear import linear, sizes
 from modelzoo.models.layers.positions import rotate
 from modelzoo.models.layers.precision import at_least_float32
 
-_NEVER = -1e9  # Added to the score of what is not to be seen.
+_MASKED = -1e9  # Added to the scores of masked positions.
 
 Cache = dict[str, tf.Tensor]
 
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class Attention(keras.layers.Layer):
-    """Multi-head attention on the sequence itself or on another (Vaswani et al., 2017, 3.2).
+    """Multi-head attention (Vaswani et al., 2017, section 3.2).
 
-    `[batch, length, dim]` to the same shape. The other sequence is `memory`
-    `[batch, memory_length, dim]`, given if `cross`; `real` (bool `[batch, length]`, of the sequence
-    attended to) says which of its steps are no padding. The softmax is of float32 numbers (float64
-    under float64).
+    Maps `[batch, length, dim]` to the same shape. Each position attends to the sequence itself or,
+    with `cross=True`, to a `memory` `[batch, memory_length, dim]`. `padding_mask`, bool
+    `[batch, length]` (or `[batch, memory_length]`), is True for the real tokens of the sequence
+    attended to; others get no attention. The softmax is float32 (float64 under a float64 policy).
 
-    heads: how many; they divide the dimension.
-    dropout: share of the weights dropped.
+    num_heads: number of heads; it must divide `dim`.
+    dropout: dropout rate of the attention weights.
     cross: attend to a memory.
-    causal: no step sees a later one.
-    rotary: turn queries and keys by their positions.
+    causal: no position attends to a later one.
+    rotary: rotate queries and keys by their positions.
     use_bias: add biases to queries, keys, values and outputs.
     """
 
     def __init__(
         self,
-        heads: int,
+        num_heads: int,
         dropout: float = 0.0,
         cross: bool = False,
         causal: bool = False,
@@ -41,7 +41,7 @@ class Attention(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.heads = heads
+        self.num_heads = num_heads
         self.cross = cross
         self.causal = causal
         self.rotary = rotary
@@ -50,55 +50,68 @@ class Attention(keras.layers.Layer):
 
     def build(self, input_shape):
         dim = input_shape[-1]
-        # One product gives all that is projected from one sequence; each part's scale is that of
-        # all three together, as in fairseq and PyTorch.
-        start = keras.initializers.VarianceScaling(0.5, "fan_in", "uniform")
+        # One product computes all projections of a sequence. They are initialized as one matrix,
+        # as in fairseq and PyTorch.
+        initializer = keras.initializers.VarianceScaling(0.5, "fan_in", "uniform")
         parts = {"query": 1, "key_value": 2} if self.cross else {"query_key_value": 3}
         for name, number in {**parts, "output": 1}.items():
-            initializer = "glorot_uniform" if name == "output" else start
-            kernel = self.add_weight((dim, number * dim), initializer, name=f"{name}_kernel")
+            start = "glorot_uniform" if name == "output" else initializer
+            kernel = self.add_weight((dim, number * dim), start, name=f"{name}_kernel")
             setattr(self, f"{name}_kernel", kernel)
             bias = None
             if self.use_bias:
                 bias = self.add_weight((number * dim,), "zeros", name=f"{name}_bias")
             setattr(self, f"{name}_bias", bias)
 
-    def call(self, inputs, memory=None, real=None, training=None, return_weights=False):
-        """With `return_weights` also the weights `[batch, heads, length, length attended to]`."""
-        bias = None if real is None else _bias(real)[:, None, None]
+    def call(self, inputs, memory=None, padding_mask=None, training=None, return_weights=False):
+        """Returns the outputs `[batch, length, dim]`.
+
+        With `return_weights=True`, also returns the attention weights
+        `[batch, num_heads, length, length attended to]`.
+        """
+        bias = None if padding_mask is None else _mask_bias(padding_mask)[:, None, None]
         if self.cross:
-            (queries,), (keys, values) = self._project(inputs, "query"), self.memory(memory)
+            (queries,), (keys, values) = self._project(inputs, "query"), self.project_memory(memory)
         else:
             queries, keys, values = self._project(inputs, "query_key_value")
         if self.rotary and not self.cross:
             positions = tf.range(tf.shape(queries)[2])
             queries, keys = rotate(queries, positions), rotate(keys, positions)
         if self.causal:
-            steps = tf.range(tf.shape(queries)[2])
-            past = _bias(steps[None] <= steps[:, None])
-            bias = past if bias is None else past + bias
+            positions = tf.range(tf.shape(queries)[2])
+            causal_bias = _mask_bias(positions[None] <= positions[:, None])
+            bias = causal_bias if bias is None else causal_bias + bias
         outputs, weights = self._attend(queries, keys, values, bias, training)
         return (outputs, weights) if return_weights else outputs
 
-    def memory(self, memory: tf.Tensor) -> list[tf.Tensor]:
-        """Keys and values `[batch, heads, length, dim / heads]` of `[batch, length, dim]`."""
+    def project_memory(self, memory: tf.Tensor) -> list[tf.Tensor]:
+        """Keys and values `[batch, num_heads, length, dim / num_heads]` of a memory."""
         return self._project(tf.cast(memory, self.compute_dtype), "key_value")
 
-    def recall(
-        self, inputs: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, real: tf.Tensor
+    def attend_to_memory(
+        self, inputs: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, memory_mask: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Attention on a memory by what `memory` gave; the output and the weights."""
+        """Outputs and weights of attention to a memory, from what `project_memory` returned."""
         (queries,) = self._project(inputs, "query")
-        return self._attend(queries, keys, values, _bias(real)[:, None, None], False)
+        return self._attend(queries, keys, values, _mask_bias(memory_mask)[:, None, None], False)
 
     def step(
-        self, inputs: tf.Tensor, cache: Cache, seen: tf.Tensor, position: tf.Tensor
+        self, inputs: tf.Tensor, cache: Cache, attention_mask: tf.Tensor, position: tf.Tensor
     ) -> tuple[tf.Tensor, Cache]:
-        """One more step of `k` sequences of each example, `[batch, k, dim]`; the output and cache.
+        """Decodes one more position of `k` beams of each example.
 
-        The cache holds `keys` and `values` `[batch, heads, capacity, k * dim / heads]`, the steps
-        of all `k` sequences. `seen` (bool `[batch, k, capacity * k]`) says which of them each
-        sequence sees: those that it goes on from. Sequences that go on from others need no copies.
+        Beams share one cache, so that a beam that continues another one needs no copy.
+
+        Args:
+            inputs: `[batch, k, dim]`.
+            cache: `keys` and `values`, `[batch, num_heads, capacity, k * dim / num_heads]`, of the
+                earlier positions of all beams.
+            attention_mask: bool `[batch, k, capacity * k]`, True for the positions in the cache
+                that a beam attends to: its own and those of the beams that it continues.
+            position: the position that is decoded, an int32 scalar.
+
+        Returns:
+            Outputs `[batch, k, dim]`, and the cache with this position.
         """
         queries, keys, values = self._project(inputs, "query_key_value")
         if self.rotary:
@@ -109,16 +122,16 @@ class Attention(keras.layers.Layer):
             "values": _write(cache["values"], values, position),
         }
         batch, _, _, width = sizes(keys)
-        rows = [tf.reshape(kept, [batch, self.heads, -1, width]) for kept in cache.values()]
-        return self._attend(queries, *rows, _bias(seen)[:, None], False)[0], cache
+        cached = [tf.reshape(x, [batch, self.num_heads, -1, width]) for x in cache.values()]
+        return self._attend(queries, *cached, _mask_bias(attention_mask)[:, None], False)[0], cache
 
     def _project(self, x: tf.Tensor, name: str) -> list[tf.Tensor]:
-        """The parts of a product, each `[batch, heads, length, dim / heads]`."""
+        """The projections of one product, each `[batch, num_heads, length, dim / num_heads]`."""
         dim = x.shape[-1]
         bias = getattr(self, f"{name}_bias")
         y = linear(x, getattr(self, f"{name}_kernel"), bias)
         number = y.shape[-1] // dim
-        y = tf.reshape(y, [*sizes(x)[:2], number * self.heads, dim // self.heads])
+        y = tf.reshape(y, [*sizes(x)[:2], number * self.num_heads, dim // self.num_heads])
         return tf.split(tf.transpose(y, [0, 2, 1, 3]), number, axis=1)
 
     def _attend(self, queries, keys, values, bias, training) -> tuple[tf.Tensor, tf.Tensor]:
@@ -131,22 +144,23 @@ class Attention(keras.layers.Layer):
         dropped = weights if self.dropout is None else self.dropout(weights, training=training)
         outputs = tf.matmul(tf.cast(dropped, values.dtype), values)
         outputs = tf.transpose(outputs, [0, 2, 1, 3])
-        outputs = tf.reshape(outputs, [*sizes(outputs)[:2], self.heads * outputs.shape[3]])
+        outputs = tf.reshape(outputs, [*sizes(outputs)[:2], self.num_heads * outputs.shape[3]])
         return linear(outputs, self.output_kernel, self.output_bias), weights
 
 
-def _bias(seen: tf.Tensor) -> tf.Tensor:
-    """What is added to scores: 0 where `seen`, else next to minus infinity."""
-    return (1.0 - tf.cast(seen, tf.float32)) * _NEVER
+def _mask_bias(mask: tf.Tensor) -> tf.Tensor:
+    """Additive attention mask: 0 where the mask is True, else a large negative number."""
+    return (1.0 - tf.cast(mask, tf.float32)) * _MASKED
 
 
 def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """The cache with `new` `[batch, heads, k, width]` at a position."""
+    """The cache with `new` `[batch, num_heads, k, width]` written at a position."""
     new = tf.reshape(new, [*sizes(cache)[:2], 1, cache.shape[3]])
     packed = 16 // cache.dtype.size
     if cache.shape[0] is None and cache.shape[3] % packed == 0:
-        # The one update that is done in place where nothing else holds the cache. XLA cannot do it,
-        # but then it knows the batch. Its time goes by the number, not the size, of what it writes.
+        # This is the only update that TensorFlow does in place if nothing else holds the cache. XLA
+        # does not support it, but then the batch size is static. The time depends on the number of
+        # elements written, not on their size, so the cache is cast to the largest type.
         slices = {"begin": [0, 0, position, 0], "end": [0, 0, position + 1, 0], "strides": [1] * 4}
         masks = {"begin_mask": 0b1011, "end_mask": 0b1011}
         whole, part = (

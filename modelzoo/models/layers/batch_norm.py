@@ -1,4 +1,4 @@
-"""Batch normalisation by TensorFlow's fused kernel, or synchronized over replicas."""
+"""Batch normalization by TensorFlow's fused kernel, or synchronized over replicas."""
 
 import keras
 import tensorflow as tf
@@ -8,17 +8,20 @@ from modelzoo.models.layers.precision import at_least_float32
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class BatchNorm(keras.layers.Layer):
-    """Normalises the last axis by the statistics of all others (Ioffe and Szegedy, 2015).
+    """Batch normalization: statistics over all axes but the last (Ioffe and Szegedy, 2015).
 
-    Input and output are `[..., channels]` of the compute dtype. Gain, offset and statistics are
-    float32 whatever that dtype (float64 under float64). Both variances, the batch's and the
-    moving one, are the biased kind, as in `keras.layers.BatchNormalization`; a layer with
-    `trainable = False` uses the moving statistics in training too, as there.
+    Inputs and outputs are `[..., channels]` in the compute dtype. Gain, offset and statistics are
+    float32 under any policy, except float64 under a float64 policy. As in
+    `keras.layers.BatchNormalization`, the variances of the batch and the moving variance are
+    biased, and a layer with `trainable = False` uses the moving statistics in training too.
 
-    `synchronized` takes a batch's statistics over all replicas of a `tf.distribute` strategy, by
-    one all-reduce that gradients pass through; otherwise each replica uses its own, and whoever
-    runs the step must reduce the moving statistics. `zero_gamma` starts the gain at zero, which
-    makes a residual block the identity (Goyal et al., 2017).
+    momentum: share of the old value that the moving statistics keep in each step.
+    epsilon: added to the variance.
+    synchronized: compute statistics over all replicas of a `tf.distribute` strategy, by one
+        all-reduce that gradients pass through. Otherwise each replica computes its own, and the
+        train step must reduce the moving statistics.
+    zero_gamma: start the gain at zero, which makes a residual block the identity (Goyal et al.,
+        2017).
     """
 
     def __init__(
@@ -56,15 +59,15 @@ class BatchNorm(keras.layers.Layer):
             mean = tf.convert_to_tensor(self.moving_mean)
             variance = tf.convert_to_tensor(self.moving_variance)
             if self.compute_dtype == "float64":
-                return self._normalise(inputs, mean, variance)
+                return self._normalize(inputs, mean, variance)
             return self._fused(inputs, mean, variance)[0]
         context = tf.distribute.get_replica_context()
         if self.synchronized and context and context.num_replicas_in_sync > 1:
             mean, variance = self._moments(inputs, lambda sums: context.all_reduce("SUM", sums))
-            outputs = self._normalise(inputs, mean, variance)
+            outputs = self._normalize(inputs, mean, variance)
         elif self.compute_dtype == "float64":
             mean, variance = self._moments(inputs)
-            outputs = self._normalise(inputs, mean, variance)
+            outputs = self._normalize(inputs, mean, variance)
         else:
             outputs, mean, variance = self._fused(inputs)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -72,8 +75,8 @@ class BatchNorm(keras.layers.Layer):
         return outputs
 
     def _fused(self, inputs, mean=None, variance=None):
-        """Output, mean and variance by the kernel, from given statistics or from the batch's."""
-        # The kernel takes rank 4 alone; other ranks become a column of pixels.
+        """Outputs, mean and variance by the fused kernel, from given statistics or the batch's."""
+        # The kernel supports rank 4 only; other ranks become a column of pixels.
         channels = inputs.shape[-1]
         pixels = inputs if inputs.shape.rank == 4 else tf.reshape(inputs, (-1, 1, 1, channels))
         of_batch = mean is None
@@ -87,7 +90,7 @@ class BatchNorm(keras.layers.Layer):
             is_training=of_batch,
         )
         if of_batch:
-            # The kernel answers with the unbiased variance, n / (n - 1) times the one it used.
+            # The kernel returns the unbiased variance, n / (n - 1) times the one it used.
             count = tf.cast(tf.size(pixels), "float32") / channels
             variance *= (count - 1.0) / count
         if inputs.shape.rank != 4:
@@ -96,9 +99,9 @@ class BatchNorm(keras.layers.Layer):
         return outputs, mean, variance
 
     def _moments(self, inputs, reduce=lambda sums: sums):
-        """Mean and biased variance `[channels]`; `reduce` adds up the sums of all replicas."""
+        """Mean and biased variance `[channels]`; `reduce` adds the sums of all replicas."""
         shift = tf.convert_to_tensor(self.moving_mean)
-        # Near its mean, a sum of squares does not cancel; the shift is no part of the result.
+        # Shifting by the moving mean avoids cancellation in the variance and changes no result.
         centred = tf.cast(inputs, shift.dtype) - tf.stop_gradient(shift)
         axes = list(range(inputs.shape.rank - 1))
         count = tf.cast(tf.size(inputs), shift.dtype) / inputs.shape[-1]
@@ -107,8 +110,8 @@ class BatchNorm(keras.layers.Layer):
         mean, square = tf.split(sums[:-1] / sums[-1], 2)
         return mean + shift, tf.maximum(square - tf.square(mean), 0.0)
 
-    def _normalise(self, inputs, mean, variance):
-        """Output from given statistics, by plain operations in the statistics' dtype."""
+    def _normalize(self, inputs, mean, variance):
+        """Outputs from given statistics, by plain operations in the dtype of the statistics."""
         scale = tf.math.rsqrt(variance + self.epsilon) * self.gamma
         outputs = tf.cast(inputs, scale.dtype) * scale + (self.beta - mean * scale)
         return tf.cast(outputs, self.compute_dtype)

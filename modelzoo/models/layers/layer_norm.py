@@ -1,4 +1,4 @@
-"""Layer normalisation."""
+"""Layer normalization."""
 
 import keras
 import tensorflow as tf
@@ -8,10 +8,10 @@ from modelzoo.models.layers.precision import at_least_float32
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class LayerNorm(keras.layers.Layer):
-    """Normalises the last axis of each row (Ba et al., 2016), with a gain and an offset.
+    """Layer normalization over the last axis (Ba et al., 2016), with a gain and an offset.
 
-    Input and output are `[..., dim]` of the compute dtype; statistics, gain and offset are float32
-    whatever that dtype (float64 under float64).
+    Inputs and outputs are `[..., dim]` in the compute dtype. Statistics, gain and offset are
+    float32 under any policy, except float64 under a float64 policy.
     """
 
     def __init__(self, epsilon: float = 1e-5, **kwargs):

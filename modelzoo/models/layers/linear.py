@@ -5,14 +5,15 @@ import tensorflow as tf
 
 
 def sizes(x: tf.Tensor) -> list[int | tf.Tensor]:
-    """The sizes of all axes, each a number where it is known beforehand."""
+    """The sizes of all axes: an int where the size is static, else a scalar tensor."""
     return [tf.shape(x)[axis] if size is None else size for axis, size in enumerate(x.shape)]
 
 
 def linear(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
     """`[..., inputs]` times `[inputs, outputs]`, plus `[outputs]`, in the dtype of `x`.
 
-    One product of two matrices, whatever the rank: a batched one's gradient sums over the batch.
+    It is one product of two matrices for inputs of any rank. A batched product is slower: its
+    gradient computes one kernel gradient per example and sums them.
     """
     rows = tf.reshape(x, [-1, kernel.shape[0]])
     rows = tf.matmul(rows, tf.cast(kernel, x.dtype))
@@ -23,7 +24,7 @@ def linear(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class Projection(keras.layers.Layer):
-    """`[..., dim]` to `[..., units]` by a matrix alone."""
+    """Dense layer without bias: `[..., dim]` to `[..., units]`."""
 
     def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Local response normalisation: each channel divided by the activity of its neighbours."""
+"""Local response normalization: divides each channel by the activity of its neighbours."""
 
 import keras
 import numpy as np
@@ -9,11 +9,11 @@ from modelzoo.models.layers.precision import at_least_float32
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class LocalResponseNorm(keras.layers.Layer):
-    """`x / (1 + alpha * m) ** beta`, of each value (Krizhevsky et al., 2012, section 3.3).
+    """Computes `x / (1 + alpha * m) ** beta` (Krizhevsky et al., 2012, section 3.3).
 
-    Input and output are `[..., channels]`. `m` is the sum of squares over the channels that lie at
-    most `size // 2` away, divided by `size`; beyond the ends there is nothing. TensorFlow's own
-    kernel takes neither float64 nor, on a GPU, windows of more than 15.
+    Inputs and outputs are `[..., channels]`. `m` is the sum of squares over the channels at a
+    distance of at most `size // 2`, divided by `size`. TensorFlow's own kernel supports neither
+    float64 nor, on a GPU, windows of more than 15 channels.
     """
 
     def __init__(self, size: int, alpha: float = 0.001, beta: float = 0.75, **kwargs):
@@ -23,7 +23,7 @@ class LocalResponseNorm(keras.layers.Layer):
         self.beta = beta
 
     def call(self, inputs):
-        # The windows' sums are a product with a band of ones.
+        # A product with a band matrix of ones sums over the windows.
         place = np.arange(inputs.shape[-1])
         band = np.abs(place[:, None] - place) <= self.size // 2
         x = ops.cast(inputs, at_least_float32(self.compute_dtype))

@@ -1,4 +1,4 @@
-"""One vector of all steps of a sequence."""
+"""Pooling over the steps of a sequence."""
 
 import keras
 from keras import ops
@@ -8,12 +8,14 @@ from modelzoo.models.layers.precision import at_least_float32
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class StepPooling(keras.layers.Layer):
-    """`[batch, length, dim]` to `[batch, dim]`, of the steps where the mask is True.
+    """Pools `[batch, length, dim]` to `[batch, dim]` over the steps where the mask is True.
 
-    The mask is `[batch, length]`; a sequence without any step gives zeros. `kind` is "mean", "max",
-    "mean_max", both side by side `[batch, 2 * dim]`, or "attention": the mean weighted by
-    `softmax(tanh(x @ kernel + bias) @ context)` over the steps (Yang et al., 2016, equations 5 to
-    7).
+    The mask is bool `[batch, length]`, True for real steps. A sequence without a real step gives
+    zeros.
+
+    kind: "mean", "max", "mean_max" (both concatenated, `[batch, 2 * dim]`) or "attention", the mean
+        weighted by `softmax(tanh(x @ kernel + bias) @ context)` over the steps (Yang et al., 2016,
+        equations 5 to 7).
     """
 
     def __init__(self, kind: str = "mean", **kwargs):
@@ -33,17 +35,20 @@ class StepPooling(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         x = ops.cast(inputs, at_least_float32(self.compute_dtype))
-        real = ops.ones_like(x[..., :1]) if mask is None else ops.cast(mask, x.dtype)[..., None]
-        none = (1.0 - real) * -1e9  # Added to what is not to be the largest.
+        if mask is None:
+            step_mask = ops.ones_like(x[..., :1])
+        else:
+            step_mask = ops.cast(mask, x.dtype)[..., None]
+        masked = (1.0 - step_mask) * -1e9  # Keeps padding from being the maximum.
         pooled = []
         if self.kind in ("max", "mean_max"):
-            pooled.append(ops.max(x + none, axis=1) * ops.max(real, axis=1))
-        weights = real
+            pooled.append(ops.max(x + masked, axis=1) * ops.max(step_mask, axis=1))
+        weights = step_mask
         if self.kind == "attention":
             hidden = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
-            scores = ops.cast(ops.matmul(hidden, self.context), x.dtype) + none
+            scores = ops.cast(ops.matmul(hidden, self.context), x.dtype) + masked
             weights *= ops.exp(scores - ops.max(scores, axis=1, keepdims=True))
-        # The largest weight is 1, unless there is none.
+        # The sum is at least 1, the largest weight, unless there is no real step.
         total = ops.maximum(ops.sum(weights, axis=1), 1.0)
         if self.kind != "max":
             pooled.insert(0, ops.sum(x * weights, axis=1) / total)

@@ -1,4 +1,4 @@
-"""Where in a sequence each token stands: sinusoids, learned vectors and rotations."""
+"""Positions of tokens: sinusoids, learned vectors and rotations."""
 
 import keras
 import tensorflow as tf
@@ -6,19 +6,19 @@ import tensorflow as tf
 from modelzoo.models.layers.linear import sizes
 from modelzoo.models.layers.precision import at_least_float32
 
-_LONGEST_WAVE = 10_000.0
+_MAX_WAVELENGTH = 10_000.0  # In units of 2 pi.
 
 
 def _angles(positions: tf.Tensor, number: int, dtype: str) -> tf.Tensor:
-    """`[length, number]`, of waves whose lengths grow from 2 pi to 2 pi times the longest."""
+    """Angles `[length, number]` of waves; the wavelengths grow geometrically from 2 pi."""
     exponents = tf.range(number, dtype=dtype) / number
-    return tf.cast(positions, dtype)[:, None] * _LONGEST_WAVE**-exponents
+    return tf.cast(positions, dtype)[:, None] * _MAX_WAVELENGTH**-exponents
 
 
 def sinusoids(positions: tf.Tensor, dim: int, dtype: str = "float32") -> tf.Tensor:
-    """`[length, dim]` of positions `[length]`: Vaswani et al. (2017), section 3.5.
+    """Sinusoidal vectors `[length, dim]` of positions `[length]` (Vaswani et al., 2017, 3.5).
 
-    Sines stand in the even places, the cosines of the same angles in the odd ones.
+    Even columns hold sines, odd columns the cosines of the same angles.
     """
     angles = _angles(positions, dim // 2, dtype)
     waves = tf.stack([tf.sin(angles), tf.cos(angles)], axis=-1)
@@ -26,10 +26,10 @@ def sinusoids(positions: tf.Tensor, dim: int, dtype: str = "float32") -> tf.Tens
 
 
 def rotate(x: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """`x` `[..., length, dim]`, turned by its positions `[length]` (Su et al., 2021, section 3.2).
+    """Rotates `x` `[..., length, dim]` by its positions `[length]` (Su et al., 2021, section 3.2).
 
-    The plane of the numbers i and dim / 2 + i turns by an angle that grows with the position, so
-    that the product of two vectors depends on how far apart they stand.
+    Numbers `i` and `dim / 2 + i` form a plane, which is rotated by an angle proportional to the
+    position. So the product of two vectors depends on the distance of their positions only.
     """
     wide = at_least_float32(x.dtype.name)
     half = x.shape[-1] // 2
@@ -41,27 +41,30 @@ def rotate(x: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class Positions(keras.layers.Layer):
-    """Adds to each of `[batch, length, dim]` the vector of its position.
+    """Adds a vector for its position to each vector of `[batch, length, dim]`.
 
-    `kind` is "sinusoidal" or "learned"; there are `longest` learned vectors, and more steps than
-    these raise ValueError, or InvalidArgumentError where their number is not known beforehand.
-    Positions are numbered from 0, unless `position` is that of all steps.
+    Positions count from 0, unless the call has a `position`, an int32 scalar that is the position
+    of all vectors. A sequence longer than the learned vectors raises ValueError, or
+    InvalidArgumentError if its length is not static.
+
+    kind: "sinusoidal" or "learned".
+    max_length: number of learned vectors.
     """
 
-    def __init__(self, kind: str = "sinusoidal", longest: int | None = None, **kwargs):
+    def __init__(self, kind: str = "sinusoidal", max_length: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.kind = kind
-        self.longest = longest
+        self.max_length = max_length
 
     def build(self, input_shape):
         if self.kind == "learned":
             dim = input_shape[-1]
             normal = keras.initializers.RandomNormal(stddev=dim**-0.5)
-            self.table = self.add_weight((self.longest, dim), normal, name="table")
+            self.table = self.add_weight((self.max_length, dim), normal, name="table")
 
     def call(self, inputs, position=None):
         if position is None:
-            self.check(inputs.shape[1])
+            self.check_length(inputs.shape[1])
             positions = tf.range(sizes(inputs)[1])
         else:
             positions = position[None]
@@ -72,12 +75,12 @@ class Positions(keras.layers.Layer):
             vectors = tf.cast(sinusoids(positions, inputs.shape[-1], wide), inputs.dtype)
         return inputs + vectors
 
-    def check(self, length: int | None) -> None:
-        """Raises ValueError where there are no vectors for so many steps."""
-        if self.kind == "learned" and length is not None and length > self.longest:
+    def check_length(self, length: int | None) -> None:
+        """Raises ValueError if a sequence of this length has more positions than were learned."""
+        if self.kind == "learned" and length is not None and length > self.max_length:
             raise ValueError(
-                f"positions must be sinusoidal or rotary for sequences longer than those trained "
-                f"on, {self.longest} tokens, got learned ones and {length} tokens"
+                f"positions must be sinusoidal or rotary for sequences longer than in training, "
+                f"{self.max_length} tokens, got learned ones and {length} tokens"
             )
 
     def compute_output_shape(self, input_shape):

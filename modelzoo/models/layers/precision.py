@@ -1,6 +1,6 @@
-"""Which precision is kept where the dtype policy asks for less."""
+"""The precision that some values keep whatever the dtype policy."""
 
 
 def at_least_float32(dtype: str) -> str:
-    """The dtype of inputs, logits and statistics: float64 where `dtype` is, else float32."""
+    """The dtype of inputs, logits and statistics: "float64" if `dtype` is that, else "float32"."""
     return "float64" if dtype == "float64" else "float32"

@@ -7,20 +7,21 @@ from modelzoo.models.layers.precision import at_least_float32
 
 
 class _Recurrent:
-    """What comes before a Keras recurrent layer's own class: another loop, equal in what it gives.
+    """Mixin for Keras recurrent layers: a faster time loop with the same results.
 
-    The inputs of all steps are projected by one matrix product before the loop; the loop backwards
-    yields each step's gradient before the gates, and the gradients of kernels and bias are products
-    over all steps after it. Keras's loop runs on a GPU alone, where it is cuDNN's if that can do
-    what is asked, unless `use_cudnn` is False.
+    One matrix product projects the inputs of all steps before the loop. The backward loop computes
+    the gradients of the gates only; products over all steps compute the gradients of kernels and
+    bias after the loop. On a GPU, Keras's own loop runs instead if it can use cuDNN, unless
+    `use_cudnn` is False.
 
-    Where the mask (`[batch, length]`) is False, states and output stay as they were. States are
-    float32 whatever the compute dtype (float64 under float64). All gates see one recurrent dropout
-    mask, the same at every step (Gal and Ghahramani, 2016), where Keras draws one for each gate.
+    Where the mask (bool `[batch, length]`) is False, states and output keep their values. States
+    are float32 under any policy, except float64 under a float64 policy. All gates share one
+    recurrent dropout mask for all steps (Gal and Ghahramani, 2016); Keras draws one per gate.
 
-    In a graph under bfloat16, both halves of a batch of at least 32 examples have their own loop,
-    which two cores run side by side: each uses one better than two share products so small. A layer
-    beside another, as in a bidirectional pair, does without by `halves=False`.
+    In a graph under bfloat16, a batch of at least 32 examples is split into two halves, each with a
+    loop of its own, which two cores run in parallel: the products are too small to share one among
+    two cores. `halves=False` turns this off, for layers that already run beside another one, such
+    as the two directions of a bidirectional layer.
     """
 
     def __init__(self, *args, halves=True, **kwargs):
@@ -32,20 +33,20 @@ class _Recurrent:
             raise ValueError("reset_after must be True, got False")
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        """`[batch, length, features]` to the last output, all outputs and the last states."""
+        """Last output, all outputs and last states for inputs `[batch, length, features]`."""
         mask = mask[0] if isinstance(mask, list | tuple) else mask
         dropped = bool(training and self.cell.recurrent_dropout)
-        theirs = super().inner_loop
+        keras_loop = super().inner_loop
         arguments = (sequences, initial_state, mask, training)
         if not on_gpu() or dropped or not getattr(self, "use_cudnn", False):
             return self._own_loop(*arguments)
         if mask is None:
-            return theirs(*arguments)
-        # What cuDNN takes: padding at the right alone, of sequences that are not all padding.
+            return keras_loop(*arguments)
+        # cuDNN supports padding at the end only, and no sequences of nothing but padding.
         fits = tf.reduce_all(mask[:, 0]) & tf.reduce_all(mask[:, :-1] | ~mask[:, 1:])
         results = tf.cond(
             fits,
-            lambda: tf.nest.flatten(theirs(*arguments)),
+            lambda: tf.nest.flatten(keras_loop(*arguments)),
             lambda: tf.nest.flatten(self._own_loop(*arguments)),
         )
         return results[0], results[1], results[2:]
@@ -53,17 +54,17 @@ class _Recurrent:
     def _own_loop(self, sequences, initial_state, mask, training):
         cell = self.cell
         if training and cell.dropout:
-            sequences *= cell.get_dropout_mask(sequences[:, 0])[:, None]
+            sequences *= _dropout_mask(cell, sequences[:, 0], cell.dropout)[:, None]
         dropout = None
         if training and cell.recurrent_dropout:
-            dropout = cell.get_recurrent_dropout_mask(initial_state[0])
+            dropout = _dropout_mask(cell, initial_state[0], cell.recurrent_dropout)
         kernel, within = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel))
         bias = tf.zeros([2, kernel.shape[-1]], kernel.dtype)
         if cell.bias is not None:
             bias = tf.reshape(tf.convert_to_tensor(cell.bias), [-1, kernel.shape[-1]])
 
         def run(sequences, *others):
-            """All outputs, and the last states, of some examples."""
+            """All outputs and the last states of some examples."""
             *states, mask, dropout = others
             x = tf.transpose(sequences, [1, 0, 2])
             mask = None if mask is None else tf.transpose(tf.cast(mask, bool))[..., None]
@@ -80,7 +81,7 @@ class _Recurrent:
 
         given = [sequences, *initial_state, mask, dropout]
         batch = sequences.shape[0] or 0
-        # Products in float32 take so long that sharing them is as good.
+        # In float32 the products are large enough for two cores to share each.
         short = sequences.dtype == tf.bfloat16 and not (tf.executing_eagerly() or on_gpu())
         if self.halves and short and batch >= 32:
             sizes = [batch // 2, batch - batch // 2]
@@ -96,7 +97,7 @@ class _Recurrent:
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class LSTM(_Recurrent, keras.layers.LSTM):
-    """Long short-term memory, with the arguments, weights and values of `keras.layers.LSTM`."""
+    """Long short-term memory: arguments, weights and results as in `keras.layers.LSTM`."""
 
     _summed = True
 
@@ -109,23 +110,23 @@ class LSTM(_Recurrent, keras.layers.LSTM):
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class GRU(_Recurrent, keras.layers.GRU):
-    """Gated recurrent units, with the arguments, weights and values of `keras.layers.GRU`.
+    """Gated recurrent units: arguments, weights and results as in `keras.layers.GRU`.
 
-    The reset gate follows the matrix product (`reset_after`), as in cuDNN and PyTorch.
+    The reset gate is applied after the matrix product (`reset_after`), as in cuDNN and PyTorch.
     """
 
     _summed = False
 
-    def _step(self, x, seen, states):
+    def _step(self, x, recurrent, states):
         sigmoid, tanh = self.cell.recurrent_activation, self.cell.activation
-        (xz, xr, xh), (z, r, h) = (parts(value, 3, states[0].dtype) for value in (x, seen))
+        (xz, xr, xh), (z, r, h) = (parts(value, 3, states[0].dtype) for value in (x, recurrent))
         z = sigmoid(xz + z)
         return [z * states[0] + (1.0 - z) * tanh(xh + sigmoid(xr + r) * h)]
 
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class SimpleRNN(_Recurrent, keras.layers.SimpleRNN):
-    """Elman's network, with the arguments, weights and values of `keras.layers.SimpleRNN`."""
+    """Elman network: arguments, weights and results as in `keras.layers.SimpleRNN`."""
 
     _summed = True
 
@@ -133,20 +134,25 @@ class SimpleRNN(_Recurrent, keras.layers.SimpleRNN):
         return [self.cell.activation(tf.cast(x, states[0].dtype))]
 
 
+def _dropout_mask(cell, like, rate):
+    """A dropout mask from the cell's seeds; Keras's own method stores it as an attribute."""
+    return keras.random.dropout(tf.ones_like(like), rate, seed=cell.seed_generator)
+
+
 def parts(x, count, dtype):
-    """`count` equal parts of each row, in another type."""
-    # Cast or joined one by one, they are too small for TensorFlow to share each among threads.
+    """Splits each row into `count` equal parts and casts them."""
+    # Cast one by one, the parts are too small for TensorFlow to share each among threads.
     return [tf.cast(part, dtype) for part in tf.split(x, count, axis=1)]
 
 
 def on_gpu() -> bool:
-    """Whether TensorFlow has a GPU to place operations on."""
+    """Whether TensorFlow can place operations on a GPU."""
     return bool(tf.config.list_logical_devices("GPU"))
 
 
 @tf.custom_gradient
 def project(x, kernel, bias):
-    """`x @ kernel + bias` of `x` `[length, batch, features]`."""
+    """`x @ kernel + bias` for `x` `[length, batch, features]`."""
     rows = tf.reshape(x, [-1, x.shape[-1]])
 
     def gradient(d):
@@ -154,13 +160,13 @@ def project(x, kernel, bias):
         d_x = tf.reshape(tf.matmul(d, kernel, transpose_b=True), tf.shape(x))
         return d_x, tf.matmul(rows, d, transpose_a=True), sum_of(d)
 
-    # Next to each other, product and sum become one operation.
+    # TensorFlow fuses a product with a sum that follows it directly.
     y = tf.nn.bias_add(rows @ kernel, bias)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], y.shape[-1:]], axis=0)), gradient
 
 
 def sum_of(rows):
-    """The sum over the rows as a product with ones, which is several times as fast."""
+    """The sum over the rows, as a product with ones, which is several times faster."""
     return (tf.ones_like(rows[None, :, 0]) @ rows)[0]
 
 
@@ -168,21 +174,25 @@ def sum_of(rows):
 def scan(step, x, kernel, bias, states, mask=None, dropout=None, keep=True):
     """Outputs `[length, batch, units]` of a recurrent cell and its last states `[batch, units]`.
 
-    step: `(x, seen, states)` to new states, of which the first is the output; `seen` is
-        `states[0] @ kernel + bias`. It treats each example alone, and is differentiated as it is.
-    x: `[length, batch, gates * units]`, what the inputs give to each gate.
-    bias: if None, there is none and `step` is `(x + seen, states)`, which saves work.
-    states: those before the first step.
-    mask: bool `[length, batch, 1]`; where False, the states stay as they are.
-    dropout: `[batch, units]`, what the output is multiplied with where `kernel` sees it.
-    keep: keep what a fast gradient needs; without, the gradient is TensorFlow's.
+    Args:
+        step: maps `(x, recurrent, states)` to the new states, of which the first is the output;
+            `recurrent` is `states[0] @ kernel + bias`. It must treat each example independently;
+            TensorFlow differentiates it.
+        x: `[length, batch, gates * units]`, the projected inputs.
+        kernel: `[units, gates * units]`, from the last output to the gates.
+        bias: `[gates * units]`; None has no bias and calls `step(x + recurrent, states)`, which is
+            faster.
+        states: the states before the first step.
+        mask: bool `[length, batch, 1]`; where False, the states keep their values.
+        dropout: `[batch, units]`, factors of the last output before `kernel`.
+        keep: keep the values that the fast gradient needs; False leaves the gradient to TensorFlow.
     """
     length = x.shape[0] or tf.shape(x)[0]
     summed = bias is None
     dtype, wide = x.dtype, at_least_float32(x.dtype.name)
 
     def loop(condition, body, start):
-        # XLA differentiates none but loops of a known number of steps at most.
+        # XLA differentiates only loops with a static maximum of iterations.
         return tf.while_loop(condition, body, tuple(start), maximum_iterations=x.shape[0])[1:]
 
     def advance(t, given, states):
@@ -195,16 +205,16 @@ def scan(step, x, kernel, bias, states, mask=None, dropout=None, keep=True):
         return tf.TensorArray(kind, length, clear_after_read=False, element_shape=like.shape[-2:])
 
     def forward(x, kernel, bias, states, keep):
-        """The last states, and arrays: outputs, what gates see, all states but the first."""
+        """The last states, and arrays of outputs, gate inputs and all states but the first."""
 
         def body(t, output, states, arrays):
-            seen = (output if dropout is None else output * dropout) @ kernel
-            seen = x[t] + seen if summed else tf.nn.bias_add(seen, bias)
-            given = [seen] if summed else [x[t], seen]
+            recurrent = (output if dropout is None else output * dropout) @ kernel
+            recurrent = x[t] + recurrent if summed else tf.nn.bias_add(recurrent, bias)
+            given = [recurrent] if summed else [x[t], recurrent]
             new = advance(t, given, states)
             output = tf.cast(new[0], dtype)
-            kept = zip(arrays, [output, seen, *states[1:]], strict=False)
-            return t + 1, output, new, [a.write(t, value) for a, value in kept]
+            written = zip(arrays, [output, recurrent, *states[1:]], strict=False)
+            return t + 1, output, new, [a.write(t, value) for a, value in written]
 
         arrays = [array(states[0], dtype)]
         if keep:
@@ -224,13 +234,13 @@ def scan(step, x, kernel, bias, states, mask=None, dropout=None, keep=True):
         outputs = arrays[0].stack()
 
         def gradient(d_outputs, *d_last):
-            _, seen, *kept = arrays
+            _, recurrent, *state_arrays = arrays
             before = tf.concat([tf.cast(states[0], dtype)[None], outputs[:-1]], axis=0)
             back = tf.transpose(kernel)
 
             def body(t, d_states, d_arrays):
-                given = [seen.read(t)] if summed else [x[t], seen.read(t)]
-                olds = [tf.cast(before[t], wide), *(array.read(t) for array in kept)]
+                given = [recurrent.read(t)] if summed else [x[t], recurrent.read(t)]
+                olds = [tf.cast(before[t], wide), *(array.read(t) for array in state_arrays)]
                 d_states[0] += tf.cast(d_outputs[t], wide)
                 with tf.GradientTape() as tape:
                     tape.watch([given, olds])
@@ -245,9 +255,9 @@ def scan(step, x, kernel, bias, states, mask=None, dropout=None, keep=True):
             d_arrays = [array(x, dtype) for _ in range(1 if summed else 2)]
             start = [length - 1, list(d_last), d_arrays]
             d_states, d_arrays = loop(lambda t, *_: t >= 0, body, start)
-            d_x, *_, d_seen = [d.stack() for d in d_arrays] * 2
+            d_x, *_, d_recurrent = [d.stack() for d in d_arrays] * 2
             before = before if dropout is None else before * dropout
-            rows = tf.reshape(d_seen, [-1, d_seen.shape[-1]])
+            rows = tf.reshape(d_recurrent, [-1, d_recurrent.shape[-1]])
             d_kernel = tf.matmul(tf.reshape(before, [-1, before.shape[-1]]), rows, transpose_a=True)
             d_bias = [] if summed else [sum_of(rows)]
             d_states = [tf.cast(d, s.dtype) for d, s in zip(d_states, states, strict=True)]

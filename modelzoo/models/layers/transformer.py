@@ -1,6 +1,7 @@
-"""The layers that Transformers are made of."""
+"""Transformer blocks and stacks of them, and the config that both families share."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -13,35 +14,52 @@ from modelzoo.models.layers.layer_norm import LayerNorm
 from modelzoo.models.layers.linear import linear, sizes
 from modelzoo.models.layers.positions import Positions
 
-_ACTIVATIONS = {"relu": tf.nn.relu, "gelu": tf.nn.gelu, "swiglu": None}
+_ACTIVATIONS = {
+    "relu": tf.nn.relu,
+    "gelu": tf.nn.gelu,
+    "gelu_tanh": functools.partial(tf.nn.gelu, approximate=True),
+    "swiglu": None,
+}
 
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class FeedForward(keras.layers.Layer):
-    """Two layers at each step alone: `[batch, length, dim]` to the same shape.
+    """Position-wise feed-forward network: `[batch, length, dim]` to the same shape.
 
-    activation: between them: "relu" (Vaswani et al., 2017, equation 2), "gelu" (Hendrycks and
-        Gimpel, 2016, not the approximation) or "swiglu" (Shazeer, 2020, equation 6), which has a
-        third matrix of the same size and no biases.
-    dropout: share of the values dropped between them.
+    intermediate_dim: width between the two dense layers.
+    activation: "relu" (Vaswani et al., 2017, equation 2), "gelu" (Hendrycks and Gimpel, 2016),
+        "gelu_tanh", its approximation with tanh (as in GPT-2), or "swiglu" (Shazeer, 2020,
+        equation 6), which has a third matrix of the same size.
+    dropout: dropout rate after the activation.
+    use_bias: add biases to both dense layers; None is False for "swiglu" and True for the others.
     """
 
-    def __init__(self, ffn_dim: int, activation: str = "relu", dropout: float = 0.0, **kwargs):
+    def __init__(
+        self,
+        intermediate_dim: int,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        use_bias: bool | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.ffn_dim = ffn_dim
+        self.intermediate_dim = intermediate_dim
         self.activation = activation
+        self.use_bias = activation != "swiglu" if use_bias is None else use_bias
         self.dropout = Dropout(dropout, name="dropout") if dropout else None
 
     def build(self, input_shape):
         dim, gated = input_shape[-1], self.activation == "swiglu"
-        # As if gate and values were initialised each on its own.
-        limit = (6 / (dim + self.ffn_dim)) ** 0.5
-        start = keras.initializers.RandomUniform(-limit, limit)
-        inner = (1 + gated) * self.ffn_dim
-        self.inner_kernel = self.add_weight((dim, inner), start, name="inner_kernel")
-        self.outer_kernel = self.add_weight((self.ffn_dim, dim), start, name="outer_kernel")
+        # Gate and values are initialized as two matrices.
+        limit = (6 / (dim + self.intermediate_dim)) ** 0.5
+        uniform = keras.initializers.RandomUniform(-limit, limit)
+        inner = (1 + gated) * self.intermediate_dim
+        self.inner_kernel = self.add_weight((dim, inner), uniform, name="inner_kernel")
+        self.outer_kernel = self.add_weight(
+            (self.intermediate_dim, dim), uniform, name="outer_kernel"
+        )
         self.inner_bias = self.outer_bias = None
-        if not gated:
+        if self.use_bias:
             self.inner_bias = self.add_weight((inner,), "zeros", name="inner_bias")
             self.outer_bias = self.add_weight((dim,), "zeros", name="outer_bias")
 
@@ -59,18 +77,22 @@ class FeedForward(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class Block(keras.layers.Layer):
-    """Attention, attention on a memory if `cross`, and a feed-forward net, each around a residual.
+    """Transformer block: self-attention, cross-attention if `cross`, and a feed-forward network.
 
-    `[batch, length, dim]` to the same shape; `real` (bool `[batch, length]`) says which steps are
-    no padding, `memory_real` those of `memory` `[batch, memory_length, dim]`. `norm` is "post",
-    `norm(x + f(x))`, as in Vaswani et al. (2017), or "pre", `x + f(norm(x))`. `dropout` is of what
-    each `f` gives; the other arguments are those of `Attention` and `FeedForward`.
+    Maps `[batch, length, dim]` to the same shape. Each sublayer `f` has a residual connection and a
+    layer normalization: `norm(x + f(x))` with `norm="post"` (Vaswani et al., 2017),
+    `x + f(norm(x))` with `norm="pre"`.
+
+    dropout: dropout rate of each sublayer's output.
+    epsilon: epsilon of the layer normalizations.
+
+    The other arguments are those of `Attention` and `FeedForward`.
     """
 
     def __init__(
         self,
-        heads: int,
-        ffn_dim: int,
+        num_heads: int,
+        intermediate_dim: int,
         norm: str = "post",
         activation: str = "relu",
         dropout: float = 0.0,
@@ -79,97 +101,119 @@ class Block(keras.layers.Layer):
         cross: bool = False,
         causal: bool = False,
         rotary: bool = False,
-        use_bias: bool = False,
+        attention_bias: bool = False,
+        ffn_bias: bool | None = None,
         epsilon: float = 1e-5,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.norm = norm
-        both = {"dropout": attention_dropout, "use_bias": use_bias}
+        shared = {"dropout": attention_dropout, "use_bias": attention_bias}
         self.self_attention = Attention(
-            heads, causal=causal, rotary=rotary, name="self_attention", **both
+            num_heads, causal=causal, rotary=rotary, name="self_attention", **shared
         )
         self.cross_attention = None
         if cross:
-            self.cross_attention = Attention(heads, cross=True, name="cross_attention", **both)
-        self.ffn = FeedForward(ffn_dim, activation, ffn_dropout, name="ffn")
-        self.parts = [self.self_attention, *([self.cross_attention] if cross else []), self.ffn]
-        self.norms = [LayerNorm(epsilon, name=f"{part.name}_norm") for part in self.parts]
+            self.cross_attention = Attention(
+                num_heads, cross=True, name="cross_attention", **shared
+            )
+        self.ffn = FeedForward(intermediate_dim, activation, ffn_dropout, ffn_bias, name="ffn")
+        self.sublayers = [self.self_attention, self.ffn]
+        if self.cross_attention is not None:
+            self.sublayers.insert(1, self.cross_attention)
+        self.norms = [LayerNorm(epsilon, name=f"{layer.name}_norm") for layer in self.sublayers]
         self.dropout = Dropout(dropout, name="dropout") if dropout else None
 
     def build(self, input_shape):
-        for layer in [*self.parts, *self.norms]:
+        for layer in [*self.sublayers, *self.norms]:
             layer.build(input_shape)
 
     def call(
         self,
         inputs,
         memory=None,
-        real=None,
-        memory_real=None,
+        padding_mask=None,
+        memory_mask=None,
         training=None,
         return_weights=False,
     ):
-        """With `return_weights` also the weights of each attention."""
-        kept = []
+        """Returns the outputs `[batch, length, dim]`.
 
-        def attend(x, *args):
+        With `return_weights=True`, also returns a list of the weights of each attention.
+
+        Args:
+            inputs: `[batch, length, dim]`.
+            memory: `[batch, memory_length, dim]` for cross-attention.
+            padding_mask: bool `[batch, length]`, True for real tokens.
+            memory_mask: bool `[batch, memory_length]`, True for real tokens.
+        """
+        all_weights = []
+
+        def attend(layer, x, *args):
             if not return_weights:
                 return layer(x, *args, training=training)
             outputs, weights = layer(x, *args, training=training, return_weights=True)
-            kept.append(weights)
+            all_weights.append(weights)
             return outputs
 
-        layer = self.self_attention
-        x = self._around(0, inputs, lambda x: attend(x, None, real), training)
+        x = self._residual(
+            0, inputs, lambda x: attend(self.self_attention, x, None, padding_mask), training
+        )
         if self.cross_attention is not None:
-            layer = self.cross_attention
-            x = self._around(1, x, lambda x: attend(x, memory, memory_real), training)
-        x = self._around(-1, x, lambda x: self.ffn(x, training=training), training)
-        return (x, kept) if return_weights else x
+            x = self._residual(
+                1, x, lambda x: attend(self.cross_attention, x, memory, memory_mask), training
+            )
+        x = self._residual(-1, x, lambda x: self.ffn(x, training=training), training)
+        return (x, all_weights) if return_weights else x
 
-    def start(self, batch: tf.Tensor, rows: int, capacity: int, memory: tf.Tensor | None) -> Cache:
-        """The cache of `step`, empty but for what is of the memory."""
+    def start(self, batch: tf.Tensor, beams: int, capacity: int, memory: tf.Tensor | None) -> Cache:
+        """The cache before the first `step`: zeros, and the projected memory."""
         dim = self.ffn.outer_kernel.shape[1]
-        heads = self.self_attention.heads
-        empty = tf.zeros([batch, heads, capacity, rows * dim // heads], self.compute_dtype)
+        num_heads = self.self_attention.num_heads
+        empty = tf.zeros([batch, num_heads, capacity, beams * dim // num_heads], self.compute_dtype)
         cache = {"keys": empty, "values": empty}
         if self.cross_attention is not None:
-            cache["memory_keys"], cache["memory_values"] = self.cross_attention.memory(memory)
+            keys, values = self.cross_attention.project_memory(memory)
+            cache["memory_keys"], cache["memory_values"] = keys, values
         return cache
 
     def step(
         self,
         inputs: tf.Tensor,
         cache: Cache,
-        seen: tf.Tensor,
+        attention_mask: tf.Tensor,
         position: tf.Tensor,
-        memory_real: tf.Tensor | None,
+        memory_mask: tf.Tensor | None,
     ) -> tuple[tf.Tensor, Cache, tf.Tensor | None]:
-        """See `Attention.step`; the output, the cache and the weights `[..., k, memory_length]`."""
+        """Decodes one more position of `k` beams; see `Attention.step`.
+
+        Returns:
+            Outputs `[batch, k, dim]`, the cache with this position, and the weights of
+            cross-attention `[batch, num_heads, k, memory_length]`, None without it.
+        """
         cache, weights = dict(cache), None
 
         def attend(x):
             own = {name: cache[name] for name in ("keys", "values")}
-            outputs, own = self.self_attention.step(x, own, seen, position)
+            outputs, own = self.self_attention.step(x, own, attention_mask, position)
             cache.update(own)
             return outputs
 
-        def recall(x):
+        def attend_to_memory(x):
             nonlocal weights
-            kept = (cache["memory_keys"], cache["memory_values"])
-            outputs, weights = self.cross_attention.recall(x, *kept, memory_real)
+            memory = (cache["memory_keys"], cache["memory_values"])
+            outputs, weights = self.cross_attention.attend_to_memory(x, *memory, memory_mask)
             return outputs
 
-        x = self._around(0, inputs, attend)
+        x = self._residual(0, inputs, attend)
         if self.cross_attention is not None:
-            x = self._around(1, x, recall)
-        return self._around(-1, x, self.ffn), cache, weights
+            x = self._residual(1, x, attend_to_memory)
+        return self._residual(-1, x, self.ffn), cache, weights
 
-    def _around(self, number: int, x: tf.Tensor, function: Callable, training=False) -> tf.Tensor:
-        """A residual around a function, and the norm of that number."""
+    def _residual(self, number: int, x: tf.Tensor, sublayer: Callable, training=False) -> tf.Tensor:
+        """A sublayer with its residual connection and the normalization of that number."""
         norm = self.norms[number]
-        y = function(norm(x) if self.norm == "pre" else x)
+        y = sublayer(norm(x) if self.norm == "pre" else x)
         if self.dropout is not None:
             y = self.dropout(y, training=training)
         return x + y if self.norm == "pre" else norm(x + y)
@@ -177,27 +221,36 @@ class Block(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="modelzoo")
 class Stack(keras.layers.Layer):
-    """Positions, then blocks, and after pre-norm ones a last norm: an encoder or a decoder.
+    """Positions and Transformer blocks, followed by a norm if the blocks are pre-norm.
 
-    From vectors of tokens `[batch, length, dim]` to the same shape; the arguments of the call are
-    those of `Block`. Raises ValueError for more steps than positions were learned.
+    Maps token vectors `[batch, length, dim]` to the same shape, as an encoder or as a decoder. The
+    arguments of a call are those of `Block`. Raises ValueError if a sequence is longer than the
+    learned positions.
 
-    layers: how many blocks.
-    block: the arguments of each.
+    num_layers: number of blocks.
+    block: arguments of each block.
     positions: "sinusoidal", "learned" or "rotary".
-    longest: how many positions are learned.
+    max_length: number of learned positions.
     """
 
     def __init__(
-        self, layers: int, block: dict, positions: str, longest: int | None = None, **kwargs
+        self,
+        num_layers: int,
+        block: dict,
+        positions: str,
+        max_length: int | None = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         rotary = positions == "rotary"
-        self.positions = None if rotary else Positions(positions, longest, name="positions")
+        self.positions = None if rotary else Positions(positions, max_length, name="positions")
         self.blocks = [
-            Block(**block, rotary=rotary, name=f"block{number}") for number in range(1, layers + 1)
+            Block(**block, rotary=rotary, name=f"block{number}")
+            for number in range(1, num_layers + 1)
         ]
-        self.norm = LayerNorm(name="norm") if block["norm"] == "pre" else None
+        self.norm = None
+        if block["norm"] == "pre":
+            self.norm = LayerNorm(block["epsilon"], name="norm")
         rate = block["dropout"]
         self.dropout = Dropout(rate, name="dropout") if rate else None
 
@@ -210,41 +263,45 @@ class Stack(keras.layers.Layer):
         self,
         inputs,
         memory=None,
-        real=None,
-        memory_real=None,
+        padding_mask=None,
+        memory_mask=None,
         training=None,
         return_weights=False,
     ):
-        """With `return_weights` also a list of each kind of attention's `[batch, layers, ...]`."""
-        x, kept = self._placed(inputs), []
+        """Returns the outputs `[batch, length, dim]`.
+
+        With `return_weights=True`, also returns a list with the weights of each kind of attention,
+        `[batch, num_layers, num_heads, length, length attended to]`.
+        """
+        x, all_weights = self._add_positions(inputs), []
         if self.dropout is not None:
             x = self.dropout(x, training=training)
         for block in self.blocks:
             x = block(
                 x,
                 memory,
-                real,
-                memory_real,
+                padding_mask,
+                memory_mask,
                 training=training,
                 return_weights=return_weights,
             )
             if return_weights:
                 x, weights = x
-                kept.append(weights)
+                all_weights.append(weights)
         x = x if self.norm is None else self.norm(x)
-        stacked = [tf.stack(kind, axis=1) for kind in zip(*kept, strict=True)]
+        stacked = [tf.stack(kind, axis=1) for kind in zip(*all_weights, strict=True)]
         return (x, stacked) if return_weights else x
 
     def compute_output_spec(self, inputs, *args, **kwargs):
         return keras.KerasTensor(inputs.shape, self.compute_dtype)
 
     def start(
-        self, batch: tf.Tensor, rows: int, capacity: int, memory: tf.Tensor | None = None
+        self, batch: tf.Tensor, beams: int, capacity: int, memory: tf.Tensor | None = None
     ) -> dict[str, Cache]:
-        """The caches of `step`, by block, for `rows` sequences of each example, `capacity` long."""
+        """The caches before the first `step`, by block, for `capacity` positions."""
         if self.positions is not None:
-            self.positions.check(capacity)
-        return {block.name: block.start(batch, rows, capacity, memory) for block in self.blocks}
+            self.positions.check_length(capacity)
+        return {block.name: block.start(batch, beams, capacity, memory) for block in self.blocks}
 
     def step(
         self,
@@ -252,91 +309,124 @@ class Stack(keras.layers.Layer):
         caches: dict[str, Cache],
         ancestry: tf.Tensor,
         position: tf.Tensor,
-        memory_real: tf.Tensor | None = None,
+        memory_mask: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, dict[str, Cache], tf.Tensor, tf.Tensor | None]:
-        """One more step of `k` sequences of each example: `[batch, k, dim]` to the same shape.
+        """Decodes one more position of `k` beams of each example.
 
-        ancestry: int32 `[batch, k, capacity]`, for each sequence the number of the sequence whose
-            cache holds each of its steps before `position`.
+        Args:
+            inputs: `[batch, k, dim]`.
+            caches: as `start` returns them.
+            ancestry: int32 `[batch, k, capacity]`, the beam whose cache holds each earlier
+                position of a beam.
+            position: the position that is decoded, an int32 scalar.
+            memory_mask: bool `[batch, memory_length]`, True for real tokens.
 
-        Gives also the caches, the ancestry with this step, and the last block's weights on the
-        memory, `[batch, k, memory_length]`, the mean of its heads.
+        Returns:
+            Outputs `[batch, k, dim]`, the caches and the ancestry with this position, and the
+            last block's weights of cross-attention, averaged over the heads,
+            `[batch, k, memory_length]`.
         """
-        _, rows, capacity = sizes(ancestry)
-        own = tf.range(rows)
-        steps = tf.range(capacity)
-        ancestry = tf.where(steps == position, own[:, None], ancestry)
-        seen = (ancestry[..., None] == own) & (steps <= position)[:, None]
-        seen = tf.reshape(seen, [-1, rows, capacity * rows])
-        x, caches, weights = self._placed(inputs, position), dict(caches), None
+        _, beams, capacity = sizes(ancestry)
+        own = tf.range(beams)
+        positions = tf.range(capacity)
+        ancestry = tf.where(positions == position, own[:, None], ancestry)
+        attention_mask = (ancestry[..., None] == own) & (positions <= position)[:, None]
+        attention_mask = tf.reshape(attention_mask, [-1, beams, capacity * beams])
+        x, caches, weights = self._add_positions(inputs, position), dict(caches), None
         for block in self.blocks:
             x, caches[block.name], weights = block.step(
-                x, caches[block.name], seen, position, memory_real
+                x, caches[block.name], attention_mask, position, memory_mask
             )
         weights = None if weights is None else tf.reduce_mean(weights, axis=1)
         return x if self.norm is None else self.norm(x), caches, ancestry, weights
 
-    def _placed(self, x: tf.Tensor, position: tf.Tensor | None = None) -> tf.Tensor:
-        """With positions, from 0 on or the same one for all."""
+    def _add_positions(self, x: tf.Tensor, position: tf.Tensor | None = None) -> tf.Tensor:
         return x if self.positions is None else self.positions(x, position)
 
 
 @dataclasses.dataclass(frozen=True)
-class Blocks:
-    """What the layers of a Transformer are made of.
+class TransformerBlockConfig:
+    """Base of the Transformer configs: the fields of their blocks and embeddings.
 
-    dim: width of the vectors that go through the net.
-    ffn_dim: width inside the feed-forward nets.
-    heads: of each attention; they divide `dim`.
-    norm: where each layer's norm stands, "post", after the residual, or "pre", before the layer.
-    positions: what tells where tokens stand: "sinusoidal" or "learned" vectors, or the "rotary"
-        turning of queries and keys, in self-attention (Su et al., 2021).
-    activation: of the feed-forward nets; "swiglu" (Shazeer, 2020) has a third matrix and no biases.
-    dropout: share of the values dropped of the embedded tokens and of what each layer gives before
-        it is added.
-    attention_dropout: share of the attention's weights dropped.
-    ffn_dropout: share of the values dropped inside the feed-forward nets.
+    hidden_dim: size of the vectors between the blocks.
+    intermediate_dim: width inside the feed-forward networks.
+    num_heads: heads of each attention; the number must divide `hidden_dim`.
+    norm: place of the layer normalizations: "post", after the residual, or "pre", before the layer.
+    norm_epsilon: epsilon of the layer normalizations.
+    positions: "sinusoidal" or "learned" vectors, or "rotary", which rotates the queries and keys of
+        self-attention (Su et al., 2021).
+    activation: of the feed-forward networks: "relu", "gelu", "gelu_tanh" (the approximation of
+        GPT-2) or "swiglu" (Shazeer, 2020), which has a third matrix.
+    attention_bias: add biases to queries, keys, values and outputs of attention.
+    ffn_bias: add biases to the feed-forward networks; None is False for "swiglu" and True for the
+        other activations.
+    embedding_scale: factor of the token embeddings; None is `hidden_dim ** 0.5`, BERT and GPT have
+        1.0.
+    dropout: dropout rate of the embeddings and of each sublayer's output.
+    attention_dropout: dropout rate of the attention weights.
+    ffn_dropout: dropout rate inside the feed-forward networks.
     """
 
-    dim: int = 512
-    ffn_dim: int = 2048
-    heads: int = 8
+    hidden_dim: int = 512
+    intermediate_dim: int = 2048
+    num_heads: int = 8
     norm: Literal["post", "pre"] = "post"
+    norm_epsilon: float = 1e-5
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
-    activation: Literal["relu", "gelu", "swiglu"] = "relu"
+    activation: Literal["relu", "gelu", "gelu_tanh", "swiglu"] = "relu"
+    attention_bias: bool = False
+    ffn_bias: bool | None = None
+    embedding_scale: float | None = None
     dropout: float = 0.1
     attention_dropout: float = 0.0
     ffn_dropout: float = 0.0
 
     def __post_init__(self):
-        if self.dim < 2 or self.dim % 2:
-            raise ValueError(f"dim must be an even number above 0, got {self.dim}")
-        if self.ffn_dim < 1:
-            raise ValueError(f"ffn_dim must be at least 1, got {self.ffn_dim}")
-        if self.heads < 1 or self.dim % self.heads:
-            raise ValueError(f"heads must divide dim, {self.dim}, got {self.heads}")
-        if self.positions == "rotary" and self.dim // self.heads % 2:
+        if self.hidden_dim < 2 or self.hidden_dim % 2:
+            raise ValueError(f"hidden_dim must be an even number above 0, got {self.hidden_dim}")
+        if self.intermediate_dim < 1:
+            raise ValueError(f"intermediate_dim must be at least 1, got {self.intermediate_dim}")
+        if self.num_heads < 1 or self.hidden_dim % self.num_heads:
             raise ValueError(
-                f"heads must divide dim, {self.dim}, into even parts for rotary positions, got "
-                f"{self.heads}"
+                f"num_heads must divide hidden_dim, {self.hidden_dim}, got {self.num_heads}"
+            )
+        if self.positions == "rotary" and self.hidden_dim // self.num_heads % 2:
+            raise ValueError(
+                f"num_heads must divide hidden_dim, {self.hidden_dim}, into even parts for rotary "
+                f"positions, got {self.num_heads}"
             )
         for name, choices in (
             ("norm", ("post", "pre")),
             ("positions", ("sinusoidal", "learned", "rotary")),
-            ("activation", ("relu", "gelu", "swiglu")),
+            ("activation", tuple(_ACTIVATIONS)),
         ):
             if getattr(self, name) not in choices:
                 quoted = " or ".join(f'"{choice}"' for choice in choices)
                 raise ValueError(f"{name} must be {quoted}, got {getattr(self, name)!r}")
+        for name in ("norm_epsilon", "embedding_scale"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
         for name in ("dropout", "attention_dropout", "ffn_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
                 )
 
-    def stack(self, name: str, layers: int, longest: int | None, **kwargs) -> Stack:
-        """So many blocks; `kwargs` are more arguments of `Block`."""
-        names = ("heads", "ffn_dim", "norm", "activation")
-        names += ("dropout", "attention_dropout", "ffn_dropout")
-        block = {name: getattr(self, name) for name in names} | kwargs
-        return Stack(layers, block, self.positions, longest, name=name)
+    def stack(
+        self, name: str, num_layers: int, max_length: int | None, cross=False, causal=False
+    ) -> Stack:
+        """A stack of such blocks; see `Stack` and `Block` for the arguments.
+
+        Raises ValueError if the number of learned positions, `max_length`, is None.
+        """
+        if self.positions == "learned" and max_length is None:
+            raise ValueError(
+                'positions must be "sinusoidal" or "rotary" for tokens without a longest length, '
+                'got "learned"'
+            )
+        names = ("num_heads", "intermediate_dim", "norm", "activation", "attention_bias")
+        names += ("ffn_bias", "dropout", "attention_dropout", "ffn_dropout")
+        block = {name: getattr(self, name) for name in names}
+        block |= {"epsilon": self.norm_epsilon, "cross": cross, "causal": causal}
+        return Stack(num_layers, block, self.positions, max_length, name=name)
