@@ -8,7 +8,6 @@ from texts import Sentences
 
 from modelzoo.data import folds
 from modelzoo.data.npz import NpzImages
-from modelzoo.data.series_table import SeriesTable
 from modelzoo.fields.errors import UserError
 
 K, SEED = 4, 7
@@ -108,30 +107,3 @@ def test_a_vocabulary_is_of_the_rows_that_are_trained_on(targets):
         vocabularies.add(expected.vocabulary)
     # Words stand there by how often the texts have them.
     assert len(vocabularies | {whole.open("train").spec.tokenizer.vocabulary}) > 1
-
-
-def series(path, **fields):
-    return SeriesTable(
-        str(path), feature_columns=("a",), targets="values", target_columns=("b",), **fields
-    )
-
-
-def test_a_scale_is_of_the_rows_that_are_trained_on(tmp_path):
-    lines = [f"{k**2},{k},{'xyz'[k % 3]}" for k in range(12)]
-    (tmp_path / "table.csv").write_text("\n".join(["a,b,g", *lines]))
-    windows = {"layout": "rows_are_steps", "group_column": "g", "length": 2}
-    for k, layout in [(1, {"layout": "rows_are_examples"}), (2, windows)]:
-        data = series(tmp_path / "table.csv", test_split="train", fold=(k, 3, SEED), **layout)
-        train, test = data.open("train"), data.open("test")
-        read = train.gather(np.arange(train.num_examples))["series"].numpy()
-        values = np.unique(read)  # Of windows each row once.
-        np.testing.assert_allclose(train.spec.mean, values.mean(), rtol=1e-6)
-        np.testing.assert_allclose(train.spec.std, values.std(), rtol=1e-6)
-        assert data.open("train[:50%]").spec.mean == train.spec.mean
-        assert len(values) == 8 and train.num_examples + test.num_examples == (12, 9)[k - 1]
-        assert not train.groups or not set(train.groups) & set(test.groups)
-
-
-def test_windows_of_one_series_are_no_folds():
-    with pytest.raises(ValueError, match="group_column must name the series that folds are made"):
-        series("table.csv", test_split="train", fold=(1, 3, 0), length=2)

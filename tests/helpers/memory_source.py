@@ -10,11 +10,15 @@ from modelzoo.data.sources.source import OpenSource, Source
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Memory(Source):
-    """splits: name -> column name -> Column. group: name of a column of texts."""
+    """splits: name -> column name -> Column. group: name of a column of texts.
+
+    bad_before: of each row of all splits, see `Rows`.
+    """
 
     splits: dict[str, dict[str, Column]]
     group: str | None = None
     weights: Any = None
+    bad_before: Any = None
 
     sliced: ClassVar[Literal["hash", "stored"]] = "stored"
     ordered: ClassVar[Literal["hash", "stored"]] = "stored"
@@ -57,5 +61,6 @@ class OpenMemory(OpenSource):
                 columns={one.key: tuple(columns[name] for name in one.columns) for one in wanted},
                 groups=None if group is None else list(columns[group].values),
                 weights=self.config.weights,
+                bad_before=self.config.bad_before,
             )
         return found

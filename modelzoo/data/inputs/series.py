@@ -1,0 +1,293 @@
+"""Series: numbers that follow each other in time, scaled to mean 0 and standard deviation 1."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.columns import BadExample, Rows, Tensors, View
+from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.targets.target import Target
+from modelzoo.fields.checks import check_at_least
+from modelzoo.fields.errors import UserError
+from modelzoo.fields.input_specs import ArraySpec
+
+_ROWS, _COLUMNS, _EXAMPLES = "rows_are_steps", "columns_are_steps", "rows_are_examples"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Series(Input):
+    """A series of numbers, float32 `[length, features]`.
+
+    With the layout "rows_are_steps", rows follow each other in time, and examples are windows of
+    them; the last row names a window, and other inputs read that row. A slice is a stretch of time:
+    "train[:80%]" is the first 80 % of a split's rows in stored order. A window and the row of its
+    target lie in one slice and one group, and no bad example lies between their rows.
+
+    With "columns_are_steps" or "rows_are_examples", a row is an example, and a slice hashes its
+    numbers. Its columns are the steps of one feature, or the features of one step; a column of
+    arrays `[length, features]` needs "rows_are_examples".
+
+    Mean and standard deviation of each feature are learned from the training rows; a feature that
+    never changes has the standard deviation 1.
+
+    Attributes:
+        columns: columns of numbers, or one column of arrays.
+        layout: what rows and columns are.
+        length: number of rows of a window.
+        horizon: number of rows from the last one of a window to that of its target; 0 predicts the
+            target of the last row.
+        stride: number of rows from one window to the next.
+
+    Example:
+        >>> Series(columns=("load", "heat"), length=24, horizon=1).split_key
+        'time'
+    """
+
+    layout: Literal["rows_are_steps", "columns_are_steps", "rows_are_examples"] = _ROWS
+    length: int = 1
+    horizon: int = 0
+    stride: int = 1
+
+    kind: ClassVar[str] = "series"
+    forms = ("number", "array")
+    default_column = "value"
+    noun = "series"
+    many = True
+    file_argument = "CSV_FILE"
+
+    def __post_init__(self):
+        check_at_least(1, length=self.length)
+        check_at_least(0, horizon=self.horizon)
+        check_at_least(1, stride=self.stride)
+        if self.layout == _ROWS:
+            return
+        for name, default in (("length", 1), ("horizon", 0), ("stride", 1)):
+            if (value := getattr(self, name)) != default:
+                raise ValueError(
+                    f"{name} must be {default} if layout is {self.layout!r}, got {value}"
+                )
+
+    @property
+    def split_key(self) -> Literal["value", "time"]:
+        return "time" if self.layout == _ROWS else "value"
+
+    def parse(self, rows: Rows, key: str) -> Sequence[Any]:
+        """The numbers of each row: a tuple of floats, or an array."""
+        columns = rows.columns[key]
+        if all(column.form == "number" for column in columns):
+            # Python's floats: a slice hashes what they are written as.
+            cells = [np.asarray(rows.values(column), np.float64).tolist() for column in columns]
+            return list(zip(*cells, strict=True))
+        if len(columns) > 1:
+            raise UserError(
+                f"config.data.{key}.columns must name columns of numbers or one column of arrays, "
+                f"got {', '.join(f'{column.name} ({column.form})' for column in columns)}"
+            )
+        values = np.asarray(rows.values(columns[0]))
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if finite.all():
+            return values
+        bad = BadExample(f"has a number in {columns[0].name} that is not finite")
+        return [value if good else bad for value, good in zip(values, finite, strict=True)]
+
+    def view(self, rows: Rows, part: np.ndarray, key: str) -> View:
+        if self.layout != _ROWS:
+            return super().view(rows, part, key)
+        span = self.length + self.horizon
+        order, groups = _by_group(rows)
+        inside = np.zeros(len(rows), bool)
+        inside[part] = True
+        gaps = np.cumsum(~rows.usable)
+        if rows.bad_before is not None:
+            gaps += rows.bad_before
+        inside, groups, gaps = inside[order], groups[order], gaps[order]
+        # An unbroken stretch starts at a row that does not follow its predecessor.
+        follows = inside[1:] & inside[:-1]
+        follows &= (groups[1:] == groups[:-1]) & (gaps[1:] == gaps[:-1])
+        new = np.append(True, ~follows)[: len(rows)]
+        starts, stretch = np.flatnonzero(inside & new), np.cumsum(new)
+        sizes = np.bincount(stretch[inside])[stretch[starts]]
+        # Stretches in the order of their first rows.
+        first = [
+            np.arange(start, start + size - span + 1, self.stride)
+            for _, start, size in sorted(zip(order[starts], starts, sizes, strict=True))
+        ]
+        first = np.concatenate([np.zeros(0, np.int64), *first])
+        if not len(first):
+            raise UserError(
+                f"{rows.where}: of the {len(part):,} rows in this part of {rows.split!r}, no "
+                f"{span} follow each other, as config.data.{key}.length and horizon require"
+            )
+        last, target = order[first + self.length - 1], order[first + span - 1]
+        return View(rows, order[first], last, target, part)
+
+    def fit(self, train: View, key: str, target: Target | None) -> "BoundSeries":
+        """Learns mean and standard deviation: over the slice, or over the examples of a fold."""
+        parsed, names = train.rows.parsed[key], [c.name for c in train.rows.columns[key]]
+        rows = train.part
+        if rows is None:
+            # Each once, in the order of the windows.
+            rows = _windows(train, self.length).ravel()
+            rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
+        values = np.array([parsed[row] for row in rows], np.float64)
+        if isinstance(parsed[rows[0]], np.ndarray):
+            names = [f"{names[0]}_{k}" for k in range(values.shape[-1])]
+        if values.ndim > 2 and (values.ndim > 3 or self.layout != _EXAMPLES):
+            raise UserError(
+                f"config.data.{key}.layout must be {_EXAMPLES!r} with arrays [length, features], "
+                f"got {self.layout!r} with arrays of shape {list(values.shape[1:])}"
+            )
+        length, features = self.length, tuple(names)
+        if self.layout == _COLUMNS:
+            length, features = len(names), ("value",)
+        elif values.ndim == 3:
+            length = values.shape[1]
+        values = values.reshape(-1, len(features))
+        std = np.where(values.min(axis=0) == values.max(axis=0), 1.0, values.std(axis=0))
+        mean = tuple(values.mean(axis=0).tolist())
+        return BoundSeries(self, tuple(names), length, features, mean, tuple(std.tolist()))
+
+    def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundSeries":
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in learned.items()}
+        return BoundSeries(self, **values)
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundSeries(BoundInput):
+    """A series with its size and its scale.
+
+    Attributes:
+        config: the input.
+        columns: names of the columns that a table must have.
+        length: number of steps.
+        feature_names: names of the features.
+        mean: mean of each feature in the training rows.
+        std: standard deviation of each feature, 1 if it never changes.
+
+    Example:
+        >>> BoundSeries(Series(), ("load",), 1, ("load",), (20.0,), (4.0,)).describe()
+        'series of 1 steps, 1 features'
+    """
+
+    config: Series
+    columns: tuple[str, ...]
+    length: int
+    feature_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.length, len(self.feature_names)
+
+    def model_specs(self) -> dict[str, ArraySpec]:
+        """`series`, float32 `[batch, length, features]`."""
+        return {"series": ArraySpec("series", self._shape)}
+
+    def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> "SeriesStore":
+        return SeriesStore(view, key, self)
+
+    def features(
+        self, raw: Tensors, training: bool, seeds: tf.Tensor | None, weight: tf.Tensor | None
+    ) -> tuple[Tensors, Change | None]:
+        """`series` float32 `[n, length, features]`, scaled."""
+        series = tf.cast(raw["series"], tf.float32)
+        return {"series": (series - np.float32(self.mean)) / np.float32(self.std)}, None
+
+    def serving(self) -> dict[str, tuple[str, tf.TensorSpec]]:
+        """`serving_default`: `series`, float32 `[n, length, features]`, not scaled."""
+        spec = tf.TensorSpec((None, *self._shape), tf.float32, name="series")
+        return {"serving_default": ("series", spec)}
+
+    def describe(self) -> str:
+        return f"series of {self.length} steps, {len(self.feature_names)} features"
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        learned = dataclasses.asdict(self)
+        del learned["config"]
+        return learned
+
+    def fingerprint(self) -> bytes:
+        return repr((self.columns, self._shape, self.mean, self.std)).encode()
+
+    def from_files(self, paths: Sequence[str | Path]) -> Iterator[tuple[str, Any]]:
+        """The series in tables with a header: float32 `[length, features]`.
+
+        If a row of the training data is an example, each row is one, named "FILE:LINE". Otherwise
+        the last `length` rows are one, named as the file.
+        """
+        for path in paths:
+            try:
+                yield from self._from_file(str(path))
+            except BadExample as error:
+                yield str(path), error
+
+    def _from_file(self, path: str) -> Iterator[tuple[str, Any]]:
+        rows = list(read_numbers(path, self.columns))
+        shape = self._shape
+        if self.config.layout != _ROWS and len(self.columns) == shape[0] * shape[1]:
+            for line, values in rows:
+                if isinstance(values, BadExample):
+                    yield path, BadExample(f"line {line} {values}")
+                else:
+                    yield f"{path}:{line}", np.array(values, np.float32).reshape(shape)
+            return
+        if len(rows) < self.length:
+            raise BadExample(f"has {len(rows)} rows, the model needs {self.length}")
+        rows = rows[-self.length :]
+        for line, values in rows:
+            if isinstance(values, BadExample):
+                raise BadExample(f"line {line} {values}")
+        yield path, np.array([values for _, values in rows], np.float32)
+
+
+class SeriesStore(Store):
+    """The numbers of the rows of a view, in memory."""
+
+    def __init__(self, view: View, key: str, bound: BoundSeries):
+        self._length = bound.config.length
+        self._shape = [-1, bound.length, len(bound.feature_names)]
+        windows, parsed = _windows(view, self._length), view.rows.parsed[key]
+        order, _ = _by_group(view.rows)
+        # Rows of a window are neighbours in this order; each row is stored once.
+        place = np.argsort(order)
+        used, first = np.unique(place[windows], return_inverse=True)
+        steps = np.array([parsed[row] for row in order[used]], np.float64).astype(np.float32)
+        if self._length * steps[0].size != bound.length * len(bound.feature_names):
+            raise UserError(
+                f"config.data.{key}.columns must have the {bound.length} steps of "
+                f"{len(bound.feature_names)} features that the model was trained on, a row has "
+                f"{steps[0].size} numbers"
+            )
+        # On the host, where the pipeline reads them, whatever accelerator there is.
+        with tf.device("CPU:0"):
+            self._steps = tf.constant(steps)
+            self._first = tf.constant(first.reshape(windows.shape)[:, 0], tf.int64)
+
+    def read(self, examples: tf.Tensor, raw: Tensors, width: tf.Tensor | int | None) -> Tensors:
+        """`series`, float32 `[n, length, features]`, not scaled."""
+        steps = tf.range(self._length, dtype=tf.int64)
+        places = tf.gather(self._first, examples)[:, None] + steps
+        return {"series": tf.reshape(tf.gather(self._steps, places), self._shape)}
+
+
+def _by_group(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """All rows by group, else in stored order; and the number of each row's group. Int64 `[n]`."""
+    if rows.groups is None:
+        return np.arange(len(rows)), np.zeros(len(rows), np.int64)
+    _, groups = np.unique(np.array(rows.groups), return_inverse=True)
+    return np.argsort(groups, kind="stable"), groups
+
+
+def _windows(view: View, length: int) -> np.ndarray:
+    """The rows of each window, int64 `[n, length]`: the last ones of its group up to `last`."""
+    order, _ = _by_group(view.rows)
+    return order[np.argsort(order)[view.last][:, None] + np.arange(1 - length, 1)]
+
+
+def read_numbers(path, columns):
+    raise NotImplementedError
