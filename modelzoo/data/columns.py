@@ -58,6 +58,18 @@ class Wanted:
     noun: str = "examples"
     many: bool = False
 
+    @property
+    def is_target(self) -> bool:
+        """Whether the target asks."""
+        return self.key == "target"
+
+    @property
+    def field(self) -> str:
+        """The field of the config that names the columns, for messages."""
+        return (
+            "config.data.split_by" if self.key == "split_by" else f"config.data.{self.key}.columns"
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Literal
 
-from modelzoo.data.columns import Rows, Wanted
+from modelzoo.data.columns import Form, Rows, Wanted
 from modelzoo.fields.errors import UserError
 
 ROLES = {
@@ -65,6 +65,20 @@ class OpenSource(abc.ABC):
         Raises:
             UserError: a column is missing, or has no form that is accepted.
         """
+
+    def form_of(self, wanted: Wanted, column: str, stored: Sequence[Form]) -> Form:
+        """The accepted form that a column is read as, of those that the source can supply.
+
+        Raises:
+            UserError: none of them is accepted.
+        """
+        for form in wanted.forms:
+            if form in stored:
+                return form
+        raise UserError(
+            f"{wanted.field}: the column {column!r} of {self.where} holds {' or '.join(stored)}, "
+            f"not {' or '.join(wanted.forms)}; name another column or choose another kind"
+        )
 
     def missing(self, split: str) -> MissingSplitError:
         """The error for a base split that does not exist."""

@@ -4,15 +4,15 @@ import hashlib
 import re
 import unicodedata
 
-import numpy as np
 import pytest
 from babel.dates import format_date
+from plain_fields import Plain, ids, read, wants
 
-from modelzoo.data import cldr_dates
-from modelzoo.data.cldr_dates import LANGUAGES, LENGTHS, CldrDates
-from modelzoo.data.tokenizers import Characters
+from modelzoo.data.sources import cldr_dates
+from modelzoo.data.sources.cldr_dates import LANGUAGES, LENGTHS, CldrDates
 from modelzoo.fields.errors import UserError
 
+WANTED = (wants("inputs", "source", "text"), wants("target", "target", "text"))
 PARTS = ("train", "validation", "test")
 SIZES = {"train": 131_000, "validation": 1_950, "test": 1_950}
 
@@ -26,13 +26,14 @@ def parts():
     """Date, length, languages, source and target of each row of each split."""
     found = {}
     for part in PARTS:
-        read = CldrDates()._read(part)
-        rows = zip(read.ids, read.sources, read.references, strict=True)
-        found[part] = [(*name.split("/"), text, *same) for name, text, same in rows]
+        rows = read(CldrDates(), part, *WANTED)
+        (source,), (target,) = rows.columns["inputs"], rows.columns["target"]
+        rows = zip(rows.ids, source.values, target.values, strict=True)
+        found[part] = [(*name.split("/"), text, same) for name, text, same in rows]
     return found
 
 
-def test_no_date_stands_in_two_parts(parts):
+def test_no_date_is_in_two_parts(parts):
     dates = [{date for date, *_ in parts[part]} for part in PARTS]
     assert not dates[0] & dates[1] and not dates[0] & dates[2] and not dates[1] & dates[2]
     texts = [{text for *_, text, _ in parts[part]} for part in PARTS]
@@ -41,7 +42,7 @@ def test_no_date_stands_in_two_parts(parts):
     assert "1969-01-01" <= first < "1969-02" and "2068-12" <= last <= "2068-12-31"
 
 
-def test_the_part_hangs_on_the_date_alone(parts):
+def test_the_part_depends_on_the_date_alone(parts):
     for part, rows in parts.items():
         for date, *_ in rows[:300]:
             tenth = int(hashlib.sha256(date.encode()).hexdigest()[:16], 16) % 10
@@ -143,41 +144,23 @@ def test_the_longer_of_two_lengths_counts(parts):
 
 def test_every_opening_is_the_same(parts):
     assert cldr_dates._rows.__wrapped__("validation") == cldr_dates._rows("validation")
-    again = CldrDates()._read("validation")
-    assert list(again.sources) == [text for *_, text, _ in parts["validation"]]
+    (source,) = read(CldrDates(), "validation", *WANTED).columns["inputs"]
+    assert list(source.values) == [text for *_, text, _ in parts["validation"]]
 
 
 def test_slices_take_all_languages_and_lengths(parts):
-    tenth = CldrDates()._read("train[:5%]")
-    rows = parts["train"][: len(tenth.ids)]
-    assert list(tenth.sources) == [text for *_, text, _ in rows]
+    tenth = ids(CldrDates(), "train[:5%]", Plain(columns=("source",)))
+    rows = parts["train"][: len(tenth)]
+    assert [tuple(name.split("/")) for name in tenth] == [tuple(row[:3]) for row in rows]
     assert len({(length, both) for _, length, both, *_ in rows}) > 14 * 13 * 4 * 0.9
 
 
-@pytest.mark.field("CldrDates.tokenizer", "CldrDates.lengths", "CldrDates.validation_split")
-def test_tokens_are_languages_and_characters_that_no_length_cuts(parts):
-    data = CldrDates(train_split="train[:5%]")
-    train = data.open("train[:5%]")
-    source = data.open("validation", spec=train.spec)
-    tokenizer = train.spec.tokenizer
-    assert train.spec.shared
-    assert set(map(cldr_dates.language_token, LANGUAGES)) < set(tokenizer.vocabulary)
-    raw = source.gather(np.arange(5))
-    for row, (*_, text, same) in enumerate(parts["validation"][:5]):
-        end = tokenizer.vocab_size
-        ids = [k for k in raw["source"][row].numpy() if k]
-        assert len(ids) == len(text) - len("<de>") + 2 and ids[-1] == end
-        assert tokenizer.vocabulary[ids[0]] == text[:4]
-        ids = [k for k in raw["target"][row].numpy() if k]
-        assert "".join(tokenizer.vocabulary[k] for k in ids[:-1]) == same
-    for rows in parts.values():
-        longest = max(max(len(text) - 3, len(same)) for *_, text, same in rows)
-        assert longest + 1 <= train.spec.lengths[-1]
-    assert CldrDates(lengths=(8,)).open("test", spec=train.spec).lengths.max() == 8
-    words = CldrDates(train_split="train[:5%]", tokenizer=Characters()).open("train[:5%]")
-    assert "<de>" not in words.spec.tokenizer.vocabulary
+def test_the_default_columns_are_source_and_target():
+    data = CldrDates().open()
+    assert data.default_columns(wants("inputs", (), "text")) == ("source",)
+    assert data.default_columns(wants("target", (), "text")) == ("target",)
 
 
-def test_other_splits_are_told():
+def test_a_missing_split_lists_those_that_exist():
     with pytest.raises(UserError, match="no split 'dev'; it has train, validation, test"):
-        CldrDates(validation_split="dev").open("validation")
+        ids(CldrDates(), "dev", Plain(columns=("source",)))

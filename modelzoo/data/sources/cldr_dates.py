@@ -1,4 +1,4 @@
-"""Dates as languages write them, from one language into another, embedded."""
+"""Dates in many languages, to translate from one into another, embedded."""
 
 import dataclasses
 import datetime
@@ -10,62 +10,60 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from modelzoo.data.pair_config import PairData, Pairs
-from modelzoo.data.splits import MissingSplitError, split_name, split_slice
-from modelzoo.data.tokenizers import Characters, Subwords, Words
+from modelzoo.data.columns import Column
+from modelzoo.data.sources.embedded import EmbeddedSource, OpenEmbedded
 
 LANGUAGES = ("de", "el", "en", "es", "fr", "hu", "it", "ja", "nl", "pl", "pt", "ru", "sv", "tr")
-"""What the dates are written in, as CLDR's locales."""
+"""The languages of the dates, as CLDR's locales."""
 
 LENGTHS = ("short", "medium", "long", "full")
-"""How CLDR writes dates, from numbers alone up to the name of the weekday."""
+"""CLDR's lengths of dates, from numbers alone to one with the weekday."""
 
 Dates = Sequence[datetime.date]
 
 _DATES = tuple(datetime.date(1969, 1, 1) + datetime.timedelta(day) for day in range(36_525))
 _DATES_2000 = tuple(date for date in _DATES if date.year == 2000)
 _TENTHS = {"train": range(2, 10), "validation": range(1, 2), "test": range(1)}
-# How many dates each pair of languages has in each length.
+# Number of dates of each pair of languages in each length.
 _EACH = {"train": 200, "validation": 3, "test": 3}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CldrDates(PairData):
-    """Translation of dates between 14 languages, as Unicode's CLDR, in Babel, writes them.
+class CldrDates(EmbeddedSource):
+    """Dates in 14 languages as Unicode's CLDR, which Babel carries, writes them, for translation.
 
-    A source text is the token of the language that is asked for, such as `<de>`, before a date as
-    another language writes it. The target is that date in the language asked for, in the same one
-    of CLDR's four lengths. All spaces are plain ones.
+    The columns are "source" and "target". A source text is the token of the wanted language, such
+    as `<de>`, followed by a date in another language. The target is the same date in the wanted
+    language and in the same one of CLDR's four lengths. All spaces are plain ones.
 
-    Each date that is read means one day. Days are of the hundred years that two digits stand for
-    in POSIX, 1969 to 2068. What two languages read as different days, such as 1/2/26, is left out.
-    What is written in two lengths, such as 07.03.2009, a medium date in German and a short one in
-    Russian, is of the longer; Japanese and Russian have no short dates but as targets.
+    Each source text means one day. Days are of the hundred years that two digits mean in POSIX,
+    1969 to 2068. A text that two languages read as different days, such as 1/2/26, is left out. A
+    text that is written in two lengths, such as 07.03.2009, a medium date in German and a short one
+    in Russian, counts as the longer one; so Japanese and Russian have short dates only as targets.
 
-    A day is in one split alone, by a hash of it that no version of Babel changes: 80 % are to train
-    on, 10 % to validate and 10 % to test. Each pair of languages in each length takes 200, 3 and 3
-    of them, without what is left out: about 131,000, 2,000 and 2,000 examples. All take turns, so
-    that a slice of a split has them all.
+    Each day is in one split, by a hash that no version of Babel changes: 80 % are to train on, 10 %
+    to validate and 10 % to test. Each pair of languages in each length has 200, 3 and 3 of them,
+    minus the texts that are left out: about 131,000, 2,000 and 2,000 examples. Pairs and lengths
+    alternate, so that a slice of a split has them all.
+
+    Example:
+        >>> from modelzoo.data.sources.cldr_dates import CldrDates
+        >>> CldrDates().open().split_names
+        ('train', 'validation', 'test')
     """
 
-    tokenizer: Characters | Words | Subwords = dataclasses.field(
-        default_factory=lambda: Characters(special=tuple(map(language_token, LANGUAGES)))
-    )
-    lengths: tuple[int, ...] = (12, 16, 20, 24, 32, 40)
-    validation_split: str | None = "validation"
+    def open(self) -> OpenEmbedded:
+        """Opens the source."""
+        return OpenEmbedded("CldrDates", tuple(_TENTHS), ("source", "target"), _read)
 
-    def _read(self, split: str) -> Pairs:
-        name = split_name(split)
-        if name not in _TENTHS:
-            known = ", ".join(_TENTHS)
-            raise MissingSplitError(f"CldrDates has no split {split!r}; it has {known}")
-        rows = _rows(name)
-        ids, sources, targets = zip(*rows[split_slice(split, len(rows))], strict=True)
-        return Pairs("CldrDates", ids, sources, [(text,) for text in targets])
+
+def _read(split: str) -> tuple[tuple[str, ...], list[Column]]:
+    ids, sources, targets = zip(*_rows(split), strict=True)
+    return ids, [Column("source", "text", sources), Column("target", "text", targets)]
 
 
 def language_token(language: str) -> str:
-    """What a source begins with that is to be translated into the language."""
+    """The token that begins a source text to be translated into the language."""
     return f"<{language}>"
 
 
@@ -76,7 +74,7 @@ def _rows(split: str) -> list[tuple[str, str, str]]:
     columns = []
     for source, target in itertools.permutations(LANGUAGES, 2):
         for length in LENGTHS:
-            # The next dates, round and round: none hangs on which others are left out.
+            # The next dates, cyclically: independent of which others are left out.
             first = len(columns) * each
             own = [dates[k % len(dates)] for k in range(first, first + each)]
             read, write = _writer(source, length), _writer(target, length)
@@ -101,7 +99,7 @@ def _split_dates() -> dict[str, Dates]:
 
 @functools.cache
 def _readings() -> dict[str, str | None]:
-    """The length of each of `_Writer.keys`' texts, None for what is of more than one date."""
+    """The length of each text of `_Writer.keys`; None for a text that means several dates."""
     found = {}
     for length in LENGTHS:
         for language in LANGUAGES:
@@ -114,7 +112,7 @@ def _readings() -> dict[str, str | None]:
 
 
 class _Writer:
-    """Writes dates in one language and length as Babel does, each part of a date once."""
+    """Writes dates in one language and length as Babel does, formatting each part once."""
 
     _PARTS = {
         "y": operator.attrgetter("year"),
@@ -140,9 +138,9 @@ class _Writer:
         return [self._pattern % parts for parts in zip(*columns, strict=True)]
 
     def keys(self, dates: Dates) -> list[str]:
-        """The dates as `_readings` knows them: in the year 2000 where four digits write a year.
+        """The dates as `_readings` has them: in the year 2000 if four digits write the year.
 
-        What is written alike has one key: four digits are nothing but a year, whichever it is.
+        Four digits can only be a year, so the year need not be in the key.
         """
         return self(dates if self.short_year else [date.replace(year=2000) for date in dates])
 
@@ -164,5 +162,5 @@ _writer = functools.cache(_Writer)
 
 
 def _plain(text: str) -> str:
-    """The text in Unicode's form NFKC, whose spaces all are plain ones."""
+    """The text in Unicode's form NFKC, which has only plain spaces."""
     return unicodedata.normalize("NFKC", text)

@@ -5,31 +5,31 @@ import unicodedata
 import numpy as np
 import pytest
 from babel import Locale
+from plain_fields import ids, read, wants
 
-from modelzoo.data import cldr_names
-from modelzoo.data.cldr_names import LANGUAGES, CldrNames
+from modelzoo.data.sources import cldr_names
+from modelzoo.data.sources.cldr_names import LANGUAGES, CldrNames
 from modelzoo.fields.errors import UserError
 
 PARTS = ("train", "validation", "test")
 
 
+WANTED = (wants("inputs", "text", "text"), wants("target", "label", "class"))
+
+
 @pytest.fixture(scope="module")
 def parts():
     """Name and language of each row of each split."""
-    data = CldrNames()
-    train = data.open("train")
-    sources = {part: data.open(part, spec=train.spec) for part in PARTS}
-    return {
-        part: [
-            (text.decode(), LANGUAGES[label])
-            for text, label in zip(raw["text"].numpy(), raw["label"].numpy(), strict=True)
-        ]
-        for part, source in sources.items()
-        for raw in [source.gather(np.arange(source.num_examples))]
-    }
+    found = {}
+    for part, rows in CldrNames().open().read(WANTED, PARTS).items():
+        (text,), (label,) = rows.columns["inputs"], rows.columns["target"]
+        assert label.names == LANGUAGES and label.values.dtype == np.int64
+        languages = [LANGUAGES[number] for number in label.values]
+        found[part] = list(zip(text.values, languages, strict=True))
+    return found
 
 
-def test_no_name_stands_in_two_parts_or_languages(parts):
+def test_no_name_is_in_two_parts_or_languages(parts):
     folded = [text.casefold() for rows in parts.values() for text, _ in rows]
     assert len(set(folded)) == len(folded)
 
@@ -77,7 +77,7 @@ def test_the_names_are_those_of_cldr_but_for_the_shared(parts):
     assert {(text.casefold(), each) for rows in parts.values() for text, each in rows} == alone
 
 
-def test_the_part_hangs_on_the_name_alone(parts):
+def test_the_part_depends_on_the_name_alone(parts):
     for part, rows in parts.items():
         for text, _ in rows[:200]:
             digest = hashlib.sha256(text.casefold().encode()).hexdigest()
@@ -87,29 +87,18 @@ def test_the_part_hangs_on_the_name_alone(parts):
 
 def test_every_opening_is_the_same(parts):
     cldr_names._rows.cache_clear()
-    again = CldrNames().open("validation")
-    assert list(again.ids) == [f"{language}/{text}" for text, language in parts["validation"]]
+    again = read(CldrNames(), "validation", *WANTED)
+    assert again.ids == [f"{language}/{text}" for text, language in parts["validation"]]
 
 
 def test_slices_take_all_languages(parts):
-    half = CldrNames().open("validation[:50%]")
-    rows = parts["validation"][: half.num_examples]
-    assert list(half.ids) == [f"{language}/{text}" for text, language in rows]
+    half = ids(CldrNames(), "validation[:50%]")
+    rows = parts["validation"][: len(half)]
+    assert len(half) == round(len(parts["validation"]) / 2)
+    assert half == [f"{language}/{text}" for text, language in rows]
     assert {language for _, language in rows} == set(LANGUAGES)
 
 
-@pytest.mark.field("CldrNames.tokenizer", "CldrNames.lengths", "CldrNames.validation_split")
-def test_tokens_are_characters_that_no_length_cuts(parts):
-    source = CldrNames().open("validation")
-    lengths = [len(text) for text, _ in parts["validation"]]
-    assert source.lengths.tolist() == lengths
-    spec = CldrNames().open("train").spec
-    assert spec == source.spec and spec.class_names == LANGUAGES
-    assert max(len(text) for rows in parts.values() for text, _ in rows) <= spec.lengths[-1]
-    short = CldrNames(lengths=(4,)).open("validation")
-    assert short.lengths.max() == 4
-
-
-def test_other_splits_are_told():
+def test_a_missing_split_lists_those_that_exist():
     with pytest.raises(UserError, match="no split 'dev'; it has train, validation, test"):
-        CldrNames(validation_split="dev").open("validation")
+        ids(CldrNames(), "validation", validation_split="dev")
