@@ -9,7 +9,7 @@ counts as right, and `title`, the same for all questions that must stay on one s
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
-from modelzoo.models.transformer import Transformer
+from modelzoo.models import Transformer
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText

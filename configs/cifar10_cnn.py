@@ -6,7 +6,7 @@ modelzoo train --config=cifar10_cnn --workdir=runs/cifar10_cnn
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.cnn import CNN
+from modelzoo.models import CNN
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

@@ -10,7 +10,7 @@ wants a lower learning rate; here batches do. Their larger nets: `--config.model
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.recurrent_cnn import RecurrentCNN
+from modelzoo.models import RecurrentCNN
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

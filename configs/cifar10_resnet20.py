@@ -12,7 +12,7 @@ against 0.1 by 12 epochs on the first 45,000 training images, scored on the othe
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.resnet import ResNet
+from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

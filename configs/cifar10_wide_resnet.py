@@ -9,7 +9,7 @@ learning rate in four steps, here it is half a cosine.
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.resnet import ResNet
+from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

@@ -7,7 +7,7 @@ modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transfo
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.cldr_dates import CldrDates
-from modelzoo.models.transformer import Transformer
+from modelzoo.models import Transformer
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text_to_text import TextToText

@@ -7,7 +7,7 @@ modelzoo train --config=cldr_language_lstm --workdir=runs/cldr_language_lstm
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.cldr_names import CldrNames
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification

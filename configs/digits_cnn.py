@@ -8,7 +8,7 @@ modelzoo train --config=digits_cnn --workdir=runs/digits_cnn
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.cnn import CNN
+from modelzoo.models import CNN
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

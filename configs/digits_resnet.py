@@ -8,7 +8,7 @@ modelzoo train --config=digits_resnet --workdir=runs/digits_resnet
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.resnet import ResNet
+from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

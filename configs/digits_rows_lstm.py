@@ -7,7 +7,7 @@ modelzoo train --config=digits_rows_lstm --workdir=runs/digits_rows_lstm
 
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

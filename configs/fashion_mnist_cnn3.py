@@ -5,7 +5,7 @@ modelzoo train --config=fashion_mnist_cnn3 --workdir=runs/fashion_mnist_cnn3
 
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.cnn import CNN
+from modelzoo.models import CNN
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

@@ -7,7 +7,7 @@ The columns of `features.csv` are x1 to x10, read one after the other, and `labe
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.series_table import SeriesTable
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.series import SeriesClassification

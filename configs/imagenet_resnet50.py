@@ -11,7 +11,7 @@ the training images validates.
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.augment import Augment
 from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.resnet import ResNet
+from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.image_classification import ImageClassification

@@ -8,7 +8,7 @@ modelzoo train --config=imdb_encoder --workdir=runs/imdb_encoder
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.text_folder import TextFolder
 from modelzoo.data.tokenizers import Words
-from modelzoo.models.encoder import Encoder
+from modelzoo.models import Encoder
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification

@@ -12,7 +12,7 @@ reviews.
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.text_folder import TextFolder
 from modelzoo.data.tokenizers import Words
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification

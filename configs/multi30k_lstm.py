@@ -12,7 +12,7 @@ from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.decoding.config import Decoding
-from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
+from modelzoo.models import LSTMSeq2Seq
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text_to_text import TextToText

@@ -12,7 +12,7 @@ from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_files import PairFiles
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.decoding.config import Decoding
-from modelzoo.models.transformer import Transformer
+from modelzoo.models import Transformer
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text_to_text import TextToText

@@ -6,7 +6,7 @@ modelzoo train --config=reviews_lstm --workdir=runs/reviews_lstm
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Words
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification

@@ -9,7 +9,7 @@ modelzoo train --config=splice_lstm --workdir=runs/splice_lstm
 from modelzoo import Experiment, TrainConfig
 from modelzoo.data.text_table import TextTable
 from modelzoo.data.tokenizers import Characters
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.text import TextClassification

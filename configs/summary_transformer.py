@@ -7,7 +7,7 @@ from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data.pair_table import PairTable
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.decoding.config import Decoding
-from modelzoo.models.transformer import Transformer
+from modelzoo.models import Transformer
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import InverseSqrt
 from modelzoo.tasks.text_to_text import TextToText
