@@ -33,7 +33,7 @@ import keras
 import numpy as np
 import pytest
 
-from modelzoo.models.mlp import MLP
+from modelzoo.models import MLP
 
 
 def build(config):
@@ -243,6 +243,9 @@ def overlay(tmp_path_factory):
 
     (folder / "modelzoo" / config_file).write_text(code(f"2. `{config_file}`"))
     (folder / test).write_text(MLP_TEST)
+    package = folder / "modelzoo" / "models" / "__init__.py"
+    line = code("4. One line in `modelzoo/models/__init__.py`").strip("\n")
+    package.write_text(package.read_text().replace("\nelse:\n", f"\n{line}\nelse:\n"))
     return folder
 
 
@@ -277,7 +280,7 @@ assert predictor.outputs({"image": np.zeros([3, 8, 8, 1], np.uint8)})["scores"].
     out = python(overlay, "-c", script, str(overlay), *flags)
     listed = [line.split(maxsplit=1) for line in out.splitlines()]
     assert ["digits_mlp", "Dense layers on the handwritten digits."] in listed
-    assert ["mlp", "Dense layers on the pixels."] in listed
+    assert ["MLP", "A multilayer perceptron."] in listed
     assert f"MLP, {65 * 128 + 129 * 10:,} parameters" in out
 
 

@@ -12,16 +12,5 @@ if TYPE_CHECKING:
     from modelzoo.models.recurrent_cnn import RecurrentCNN as RecurrentCNN
     from modelzoo.models.resnet import ResNet as ResNet
     from modelzoo.models.transformer import Transformer as Transformer
-
-__getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "CNN": "cnn",
-        "Encoder": "encoder",
-        "LSTM": "lstm",
-        "LSTMSeq2Seq": "lstm_seq2seq",
-        "RecurrentCNN": "recurrent_cnn",
-        "ResNet": "resnet",
-        "Transformer": "transformer",
-    },
-)
+else:
+    __getattr__, __dir__, __all__ = lazy_names(__name__, __file__)
