@@ -7,12 +7,11 @@ counts as right, and `title`, the same for all questions that must stay on one s
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.pair_table import PairTable
-from modelzoo.data.tokenizers import Subwords
+from modelzoo.data import Dataset, Subwords, Table, Text, TextTarget
 from modelzoo.models import Transformer
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import InverseSqrt
-from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:
@@ -20,24 +19,23 @@ def get_config() -> Experiment:
     return Experiment(
         model=Transformer.small(norm="pre", dropout=0.2),
         task=TextToText(label_smoothing=0.1, metrics=("exact_match", "f1")),
-        data=PairTable(
-            path="questions.jsonl",
-            source_columns=("question", "context"),
-            target_column="answers",
-            group_column="title",
+        data=Dataset(
+            source=Table("questions.jsonl", group="title"),
+            inputs=Text(
+                columns=("question", "context"),
+                tokenizer=Subwords(size=16_000),
+                lengths=(128, 256, 384),
+            ),
+            target=TextTarget(columns=("answers",), lengths=(16, 16, 32)),
             train_split="train[:90%]",
             validation_split="train[90%:95%]",
             test_split="train[95%:]",
-            tokenizer=Subwords(size=16_000),
-            lengths=(128, 256, 384),
-            target_lengths=(16, 16, 32),
-            tokens_per_batch=8192,
         ),
         optimizer=Adam(
             learning_rate=1e-3,
             beta_2=0.98,
             schedule=InverseSqrt(warmup="1 epoch", timescale="1 epoch"),
         ),
-        train=TrainConfig(steps="20 epochs", clip_global_norm=1.0),
+        train=TrainConfig(tokens_per_batch=8192, steps="20 epochs", clip_global_norm=1.0),
         eval=EvalConfig(best_metric="f1"),
     )

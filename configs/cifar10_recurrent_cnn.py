@@ -8,25 +8,30 @@ wants a lower learning rate; here batches do. Their larger nets: `--config.model
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.augment import Augment
-from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.data import Augment, ClassLabel, Dataset, Image, Tfds
 from modelzoo.models import RecurrentCNN
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=RecurrentCNN(filters=96, norm="batch"),
-        task=ImageClassification(
-            augment=Augment(crop_padding=4, flip=True),
-            # Of the training images.
-            mean=(0.4914, 0.4822, 0.4465),
-            std=(0.2470, 0.2435, 0.2616),
+        task=Classification(),
+        data=Dataset(
+            source=Tfds("cifar10"),
+            inputs=Image(
+                augment=Augment(crop_padding=4, flip=True),
+                # Of the training images.
+                mean=(0.4914, 0.4822, 0.4465),
+                std=(0.2470, 0.2435, 0.2616),
+            ),
+            target=ClassLabel(),
+            train_split="train[:98%]",
+            validation_split="train[98%:]",
         ),
-        data=TfdsImages(name="cifar10", train_split="train[:98%]", validation_split="train[98%:]"),
         optimizer=SGD(
             learning_rate=0.1,
             schedule=Cosine(warmup="1 epoch"),

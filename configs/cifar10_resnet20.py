@@ -10,25 +10,28 @@ against 0.1 by 12 epochs on the first 45,000 training images, scored on the othe
 """
 
 from modelzoo import Experiment, TrainConfig
-from modelzoo.data.augment import Augment
-from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.data import Augment, ClassLabel, Dataset, Image, Tfds
 from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=ResNet(depth=20, width=16, shortcut="pad"),
-        task=ImageClassification(
-            augment=Augment(crop_padding=4, flip=True, erasing=0.4),
-            # Of the training images.
-            mean=(0.4914, 0.4822, 0.4465),
-            std=(0.2470, 0.2435, 0.2616),
+        task=Classification(),
+        data=Dataset(
+            source=Tfds("cifar10"),
+            inputs=Image(
+                augment=Augment(crop_padding=4, flip=True, erasing=0.4),
+                # Of the training images.
+                mean=(0.4914, 0.4822, 0.4465),
+                std=(0.2470, 0.2435, 0.2616),
+            ),
+            target=ClassLabel(),
         ),
-        data=TfdsImages(name="cifar10"),
         optimizer=SGD(
             learning_rate=0.2,
             schedule=Cosine(warmup="1 epoch"),

@@ -6,11 +6,11 @@ modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transfo
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.cldr_dates import CldrDates
+from modelzoo.data import cldr_dates
 from modelzoo.models import Transformer
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:
@@ -28,8 +28,8 @@ def get_config() -> Experiment:
             dropout=0.0,
         ),
         task=TextToText(metrics=("exact_match",)),
-        data=CldrDates(tokens_per_batch=2048),
+        data=cldr_dates(),
         optimizer=AdamW(learning_rate=2e-3, beta_2=0.98, schedule=Cosine(warmup=100)),
-        train=TrainConfig(steps=2000, clip_global_norm=1.0),
+        train=TrainConfig(tokens_per_batch=2048, steps=2000, clip_global_norm=1.0),
         eval=EvalConfig(every=1000),
     )

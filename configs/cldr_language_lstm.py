@@ -6,11 +6,11 @@ modelzoo train --config=cldr_language_lstm --workdir=runs/cldr_language_lstm
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.cldr_names import CldrNames
+from modelzoo.data import cldr_names
 from modelzoo.models import LSTM
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.text import TextClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
@@ -24,8 +24,8 @@ def get_config() -> Experiment:
             pooling="max",
             dropout=0.3,
         ),
-        task=TextClassification(label_smoothing=0.1),
-        data=CldrNames(),
+        task=Classification(label_smoothing=0.1),
+        data=cldr_names(),
         optimizer=AdamW(learning_rate=3e-3, schedule=Cosine(warmup="2 epochs"), weight_decay=0.05),
         train=TrainConfig(steps="15 epochs", batch_size=64, ema_decay=0.998, clip_global_norm=1.0),
         eval=EvalConfig(every="5 epochs"),

@@ -6,12 +6,11 @@ modelzoo train --config=digits_cnn --workdir=runs/digits_cnn
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.augment import Augment
-from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.data import Augment, Image, digits
 from modelzoo.models import CNN
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
@@ -19,8 +18,8 @@ def get_config() -> Experiment:
     return Experiment(
         # "same": at 8x8, the border is a good part of the image.
         model=CNN(filters=(32, 64), padding="same", dense=(128,)),
-        task=ImageClassification(augment=Augment(crop_padding=1)),
-        data=TfdsImages(name="digits", validation_split="validation"),
+        task=Classification(),
+        data=digits(inputs=Image(augment=Augment(crop_padding=1))),
         optimizer=AdamW(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch"), weight_decay=0.01),
         train=TrainConfig(steps="40 epochs", batch_size=64),
         eval=EvalConfig(every="5 epochs"),

@@ -6,20 +6,19 @@ modelzoo train --config=digits_resnet --workdir=runs/digits_resnet
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.augment import Augment
-from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.data import Augment, Image, digits
 from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=ResNet(depth=8, width=32, shortcut="pad"),
-        task=ImageClassification(label_smoothing=0.1, augment=Augment(crop_padding=1)),
-        data=TfdsImages("digits", validation_split="validation"),
+        task=Classification(label_smoothing=0.1),
+        data=digits(inputs=Image(augment=Augment(crop_padding=1))),
         optimizer=SGD(
             learning_rate=0.1,
             momentum=0.9,

@@ -6,19 +6,19 @@ modelzoo train --config=digits_rows_lstm --workdir=runs/digits_rows_lstm
 """
 
 from modelzoo import Experiment, TrainConfig
-from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.data import digits
 from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=LSTM(units=(128, 128), dropout=0.2),
-        task=ImageClassification(),
-        data=TfdsImages(name="digits", validation_split="validation"),
+        task=Classification(),
+        data=digits(),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="1 epoch")),
         train=TrainConfig(steps="60 epochs", batch_size=64, clip_global_norm=1.0),
     )

@@ -6,12 +6,11 @@ modelzoo train --config=fashion_mnist_cnn6 --workdir=runs/fashion_mnist_cnn6
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.augment import Augment
-from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.data import Augment, ClassLabel, Dataset, Image, Tfds
 from modelzoo.models import CNN
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
@@ -26,9 +25,13 @@ def get_config() -> Experiment:
             end="mean",
             dense=(),
         ),
-        task=ImageClassification(augment=Augment(crop_padding=2, flip=True)),
-        data=TfdsImages(
-            name="fashion_mnist", train_split="train[:98%]", validation_split="train[98%:]"
+        task=Classification(),
+        data=Dataset(
+            source=Tfds("fashion_mnist"),
+            inputs=Image(augment=Augment(crop_padding=2, flip=True)),
+            target=ClassLabel(),
+            train_split="train[:98%]",
+            validation_split="train[98%:]",
         ),
         optimizer=SGD(
             learning_rate=0.1,

@@ -6,22 +6,25 @@ The columns of `features.csv` are x1 to x10, read one after the other, and `labe
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.series_table import SeriesTable
+from modelzoo.data import ClassLabel, Dataset, Series, Table
 from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.series import SeriesClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=LSTM(units=(8, 8)),
-        task=SeriesClassification(loss="binary"),
-        data=SeriesTable(
-            path="features.csv",
-            layout="columns_are_steps",
-            feature_columns=tuple(f"x{number}" for number in range(1, 11)),
+        task=Classification(loss="binary"),
+        data=Dataset(
+            source=Table("features.csv"),
+            inputs=Series(
+                columns=tuple(f"x{number}" for number in range(1, 11)),
+                layout="columns_are_steps",
+            ),
+            target=ClassLabel(),
             train_split="train[:80%]",
             validation_split="train[80%:90%]",
             test_split="train[90%:]",

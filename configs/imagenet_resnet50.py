@@ -9,32 +9,32 @@ the training images validates.
 """
 
 from modelzoo import Experiment, TrainConfig
-from modelzoo.data.augment import Augment
-from modelzoo.data.tfds_images import TfdsImages
+from modelzoo.data import Augment, ClassLabel, Dataset, Image, Tfds
 from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=ResNet(family="imagenet", depth=50, zero_gamma=True),
-        task=ImageClassification(
-            label_smoothing=0.1,
-            augment=Augment(crop_area=(0.08, 1.0), flip=True),
-            # Of the training images.
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
-        ),
-        data=TfdsImages(
-            name="imagenet2012",
+        task=Classification(label_smoothing=0.1),
+        data=Dataset(
+            source=Tfds("imagenet2012"),
+            inputs=Image(
+                size=(224, 224),
+                channels=3,
+                augment=Augment(crop_area=(0.08, 1.0), flip=True),
+                # Of the training images.
+                mean=(0.485, 0.456, 0.406),
+                std=(0.229, 0.224, 0.225),
+            ),
+            target=ClassLabel(),
             train_split="train[:99%]",
             validation_split="train[99%:]",
             test_split="validation",
-            image_size=(224, 224),
-            channels=3,
         ),
         optimizer=SGD(
             learning_rate=0.1,

@@ -6,12 +6,11 @@ modelzoo train --config=imdb_encoder --workdir=runs/imdb_encoder
 """
 
 from modelzoo import Experiment, TrainConfig
-from modelzoo.data.text_folder import TextFolder
-from modelzoo.data.tokenizers import Words
+from modelzoo.data import ClassFolders, ClassLabel, Dataset, Text, Words
 from modelzoo.models import Encoder
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.text import TextClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
@@ -26,18 +25,23 @@ def get_config() -> Experiment:
             pooling="mean_max",
             dropout=0.3,
         ),
-        task=TextClassification(),
-        # What stands between the two ends of a long review says less.
-        data=TextFolder(
-            data_dir="aclImdb",
-            classes=("neg", "pos"),
-            tokenizer=Words(size=20_000),
-            lengths=(64, 96, 128, 160, 192, 256, 320),
-            keep="ends",
-            tokens_per_batch=8192,
+        task=Classification(),
+        data=Dataset(
+            source=ClassFolders("aclImdb", classes=("neg", "pos")),
+            # What is between the two ends of a long review says less.
+            inputs=Text(
+                tokenizer=Words(size=20_000),
+                lengths=(64, 96, 128, 160, 192, 256, 320),
+                keep="ends",
+            ),
+            target=ClassLabel(),
         ),
         optimizer=Adam(learning_rate=1e-3, schedule=Cosine(warmup="0.2 epochs")),
         train=TrainConfig(
-            steps="4 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
+            tokens_per_batch=8192,
+            steps="4 epochs",
+            precision="bfloat16",
+            ema_decay=0.998,
+            clip_global_norm=1.0,
         ),
     )

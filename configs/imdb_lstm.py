@@ -10,12 +10,11 @@ reviews.
 """
 
 from modelzoo import Experiment, TrainConfig
-from modelzoo.data.text_folder import TextFolder
-from modelzoo.data.tokenizers import Words
+from modelzoo.data import ClassFolders, ClassLabel, Dataset, Text, Words
 from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.text import TextClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
@@ -29,18 +28,23 @@ def get_config() -> Experiment:
             dropout=0.5,
             word_dropout=0.2,
         ),
-        task=TextClassification(),
-        # What stands between the two ends of a long review says less.
-        data=TextFolder(
-            data_dir="aclImdb",
-            classes=("neg", "pos"),
-            tokenizer=Words(size=30_000),
-            lengths=(64, 96, 128, 160, 192, 256, 320),
-            keep="ends",
-            tokens_per_batch=8192,
+        task=Classification(),
+        data=Dataset(
+            source=ClassFolders("aclImdb", classes=("neg", "pos")),
+            # What is between the two ends of a long review says less.
+            inputs=Text(
+                tokenizer=Words(size=30_000),
+                lengths=(64, 96, 128, 160, 192, 256, 320),
+                keep="ends",
+            ),
+            target=ClassLabel(),
         ),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine()),
         train=TrainConfig(
-            steps="3 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
+            tokens_per_batch=8192,
+            steps="3 epochs",
+            precision="bfloat16",
+            ema_decay=0.998,
+            clip_global_norm=1.0,
         ),
     )

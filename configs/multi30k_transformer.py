@@ -9,13 +9,11 @@ they are named by --config.data.source_path and --config.data.target_path.
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.pair_files import PairFiles
-from modelzoo.data.tokenizers import Subwords
-from modelzoo.decoding.config import Decoding
+from modelzoo.data import Dataset, ParallelText, Subwords, Text, TextTarget
 from modelzoo.models import Transformer
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.tasks import Decoding, TextToText
 
 
 def get_config() -> Experiment:
@@ -27,20 +25,21 @@ def get_config() -> Experiment:
             decoding=Decoding(beams=5, length_penalty=1.0),
             metrics=("bleu_tokenized", "bleu", "chrf"),
         ),
-        data=PairFiles(
-            source_path="multi30k/{split}.en",
-            target_path="multi30k/{split}.de",
-            validation_split="val",
+        data=Dataset(
+            source=ParallelText("multi30k/{split}.en", "multi30k/{split}.de"),
+            inputs=Text(tokenizer=Subwords(size=10_000), lengths=(12, 16, 20, 24, 32, 48)),
+            target=TextTarget(),
             test_split="test_2016_flickr",
-            tokenizer=Subwords(size=10_000),
-            lengths=(12, 16, 20, 24, 32, 48),
-            tokens_per_batch=4096,
         ),
         optimizer=AdamW(
             learning_rate=4e-3, beta_2=0.98, schedule=Cosine(warmup="16 epochs"), weight_decay=0.01
         ),
         train=TrainConfig(
-            steps="60 epochs", precision="bfloat16", ema_decay=0.998, clip_global_norm=1.0
+            tokens_per_batch=4096,
+            steps="60 epochs",
+            precision="bfloat16",
+            ema_decay=0.998,
+            clip_global_norm=1.0,
         ),
         eval=EvalConfig(every="5 epochs", best_metric="bleu_tokenized"),
     )

@@ -4,27 +4,25 @@ modelzoo train --config=reviews_lstm --workdir=runs/reviews_lstm
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.text_table import TextTable
-from modelzoo.data.tokenizers import Words
+from modelzoo.data import ClassLabel, Dataset, Table, Text, Words
 from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.text import TextClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
     """The experiment."""
     return Experiment(
         model=LSTM(embedding_dim=100, units=(256, 256), dropout=0.5),
-        task=TextClassification(),
-        data=TextTable(
-            path="reviews.csv",
+        task=Classification(),
+        data=Dataset(
+            source=Table("reviews.csv"),
+            inputs=Text(tokenizer=Words(size=20_000, min_count=2), keep="ends"),
+            target=ClassLabel(),
             train_split="train[:80%]",
             validation_split="train[80%:90%]",
             test_split="train[90%:]",
-            tokenizer=Words(size=20_000, min_count=2),
-            lengths=(32, 64, 128, 256),
-            keep="ends",
         ),
         optimizer=Adam(learning_rate=1e-3, schedule=Cosine(warmup="0.2 epochs")),
         train=TrainConfig(steps="8 epochs", batch_size=64, clip_global_norm=1.0),

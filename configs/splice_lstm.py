@@ -7,12 +7,11 @@ modelzoo train --config=splice_lstm --workdir=runs/splice_lstm
 """
 
 from modelzoo import Experiment, TrainConfig
-from modelzoo.data.text_table import TextTable
-from modelzoo.data.tokenizers import Characters
+from modelzoo.data import Characters, ClassLabel, Dataset, Table, Text
 from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.text import TextClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
@@ -26,17 +25,12 @@ def get_config() -> Experiment:
             pooling="attention",
             word_dropout=0.1,
         ),
-        task=TextClassification(),
+        task=Classification(),
         # The file of the UCI repository has no header.
-        data=TextTable(
-            path="splice.data",
-            columns=("class", "name", "sequence"),
-            header=False,
-            text_columns=("sequence",),
-            target_columns=("class",),
-            tokenizer=Characters(),
-            lengths=(60,),
-            test_split=None,
+        data=Dataset(
+            source=Table("splice.data", columns=("class", "name", "sequence"), header=False),
+            inputs=Text(columns=("sequence",), tokenizer=Characters(), lengths=(60,)),
+            target=ClassLabel(columns=("class",)),
         ),
         optimizer=Adam(learning_rate=5e-3, schedule=Cosine(warmup="1 epoch")),
         train=TrainConfig(steps="20 epochs", batch_size=32, clip_global_norm=1.0),

@@ -6,12 +6,11 @@ modelzoo train --config=sst2_lstm --workdir=runs/sst2_lstm
 """
 
 from modelzoo import Experiment, TrainConfig
-from modelzoo.data.text_table import TextTable
-from modelzoo.data.tokenizers import Words
+from modelzoo.data import ClassLabel, Dataset, Table, Text, Words
 from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import Cosine
-from modelzoo.tasks.text import TextClassification
+from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
@@ -25,16 +24,18 @@ def get_config() -> Experiment:
             dropout=0.5,
             word_dropout=0.2,
         ),
-        task=TextClassification(),
-        data=TextTable(
-            path="sst2/{split}.tsv",
-            columns=("label", "sentence"),
-            text_columns=("sentence",),
+        task=Classification(),
+        data=Dataset(
+            source=Table("sst2/{split}.tsv", columns=("label", "sentence")),
+            inputs=Text(
+                columns=("sentence",), tokenizer=Words(size=15_000), lengths=(8, 16, 24, 32, 64)
+            ),
+            target=ClassLabel(),
+            validation_split=None,
             test_split="dev",
-            tokenizer=Words(size=15_000),
-            lengths=(8, 16, 24, 32, 64),
-            tokens_per_batch=2048,
         ),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="0.1 epochs")),
-        train=TrainConfig(steps="3 epochs", ema_decay=0.998, clip_global_norm=1.0),
+        train=TrainConfig(
+            tokens_per_batch=2048, steps="3 epochs", ema_decay=0.998, clip_global_norm=1.0
+        ),
     )

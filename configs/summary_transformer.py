@@ -4,13 +4,11 @@ modelzoo train --config=summary_transformer --workdir=runs/summary_transformer
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.pair_table import PairTable
-from modelzoo.data.tokenizers import Subwords
-from modelzoo.decoding.config import Decoding
+from modelzoo.data import Dataset, Subwords, Table, Text, TextTarget
 from modelzoo.models import Transformer
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import InverseSqrt
-from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.tasks import Decoding, TextToText
 
 
 def get_config() -> Experiment:
@@ -22,24 +20,24 @@ def get_config() -> Experiment:
             decoding=Decoding(beams=4, length_penalty=1.0),
             metrics=("rouge", "chrf"),
         ),
-        data=PairTable(
-            path="summaries.jsonl",
-            source_columns=("document",),
-            target_column="summary",
+        data=Dataset(
+            source=Table("summaries.jsonl"),
+            inputs=Text(
+                columns=("document",),
+                tokenizer=Subwords(size=16_000),
+                lengths=(128, 256, 512),
+            ),
+            target=TextTarget(columns=("summary",), lengths=(32, 64, 128)),
             train_split="train[:90%]",
             validation_split="train[90%:95%]",
             test_split="train[95%:]",
-            tokenizer=Subwords(size=16_000),
-            lengths=(128, 256, 512),
-            target_lengths=(32, 64, 128),
-            tokens_per_batch=8192,
-            on_bad_line="skip",
+            on_bad="skip",
         ),
         optimizer=Adam(
             learning_rate=1e-3,
             beta_2=0.98,
             schedule=InverseSqrt(warmup="1 epoch", timescale="1 epoch"),
         ),
-        train=TrainConfig(steps="20 epochs", clip_global_norm=1.0),
+        train=TrainConfig(tokens_per_batch=8192, steps="20 epochs", clip_global_norm=1.0),
         eval=EvalConfig(best_metric="rougeL"),
     )

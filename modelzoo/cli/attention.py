@@ -1,4 +1,4 @@
-"""Draws where a model that makes texts of texts looks in a text: a picture of its attention."""
+"""Plot the attention weights of a text-to-text model for one text."""
 
 import sys
 from collections.abc import Sequence
@@ -9,7 +9,11 @@ from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
 
 FLAGS = shared.Flags()
-shared.trained_model(FLAGS)
+shared.trained_model(
+    FLAGS,
+    """\
+Fields of the task by --config.KEY=VALUE, such as --config.task.decoding.beams=5.""",
+)
 flags.DEFINE_string("text", None, "The text that is decoded.", flag_values=FLAGS, required=True)
 shared.path(
     FLAGS, "output", "The picture's file, PNG or SVG by its suffix, such as map.svg.", required=True

@@ -1,4 +1,4 @@
-"""Writes a run's model, or one that ships, as a SavedModel that TensorFlow Serving serves."""
+"""Export a run's model, or a shipped one, as a SavedModel for TensorFlow Serving."""
 
 import re
 import shlex
@@ -11,7 +11,13 @@ from modelzoo.cli.main import run
 from modelzoo.fields.errors import UserError
 
 FLAGS = shared.Flags()
-shared.trained_model(FLAGS)
+shared.trained_model(
+    FLAGS,
+    """\
+Fields of the task and of inputs that may change after training by --config.KEY=VALUE, such as
+  --config.task.decoding.beams=5
+  --config.data.inputs.test_views=flip""",
+)
 shared.path(
     FLAGS,
     "export_dir",
@@ -54,9 +60,9 @@ def _signature(name, function) -> str:
         shape = ", ".join("n" if size is None else str(size) for size in spec.shape)
         return f"{called}: {spec.dtype.name} [{shape}]"
 
-    (given,) = function.structured_input_signature[0]
-    answers = (text(spec, called) for called, spec in function.structured_outputs.items())
-    return f"{name}: {text(given, given.name)} -> {', '.join(answers)}"
+    given = [text(spec, spec.name) for spec in function.structured_input_signature[0]]
+    answers = [text(spec, called) for called, spec in function.structured_outputs.items()]
+    return f"{name}: {', '.join(given)} -> {', '.join(answers)}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -13,7 +14,7 @@ Any field of the config by --config.KEY=VALUE, such as
   --config.train.steps="5 epochs"     or in epochs or examples
   --config.optimizer.learning_rate=0.05
   --config.train.ema_decay=none       no value
-  --config.data.image_size=32,32      several values"""
+  --config.data.inputs.size=32,32     several values"""
 
 
 class FlagError(Exception):
@@ -191,49 +192,26 @@ def checkpoint(command: Flags) -> None:
     )
 
 
-def test_views(command: Flags) -> None:
-    """Defines `--test_views`, for the model of a `--workdir`."""
-    flags.DEFINE_enum(
-        "test_views",
-        None,
-        ["one", "flip", "flip_shift"],
-        "Views of each image whose predictions are averaged: it alone, with its mirror image, or "
-        "these shifted by a pixel too; without it what config.task.test_views says.",
-        flag_values=command,
-    )
+def trained_model(command: Flags, description: str) -> None:
+    """Defines `--workdir`, `--model`, `checkpoint`'s flags, and `--config.KEY=VALUE`.
 
-
-def decoding(command: Flags) -> None:
-    """Defines `--decoding`, for a model of a `--workdir` that makes texts."""
-    flags.DEFINE_string(
-        "decoding",
-        None,
-        "How texts are searched for, such as beams=5,length_penalty=1; what it leaves out is as "
-        "config.task.decoding says.",
-        flag_values=command,
-    )
-
-
-def trained_model(command: Flags) -> None:
-    """Defines `--workdir` and `--model`, of which one is to be given, and what chooses in a run.
-
-    That is `checkpoint`'s flags, `test_views` and `decoding`.
+    `description` shows examples of the latter in the command's help.
     """
     workdir(command, required=False, or_export=True)
     path(
         command,
         "model",
-        "Name of a trained model that ships (modelzoo list shows them), or an exported folder.",
+        "Name of a shipped model (modelzoo list shows them), or an exported folder.",
     )
     checkpoint(command)
-    test_views(command)
-    decoding(command)
+    overrides(command, description)
 
 
-def chosen_model(command: Flags) -> dict[str, str | None]:
-    """The values of `trained_model`'s flags, by the names that `open_model` has for them."""
-    names = ("workdir", "model", "checkpoint", "weights", "test_views", "decoding")
-    return {name: command[name].value for name in names}
+def chosen_model(command: Flags) -> dict[str, Any]:
+    """The values of `trained_model`'s flags, by the names of `open_model`'s arguments."""
+    names = ("workdir", "model", "checkpoint", "weights")
+    chosen = {name: command[name].value for name in names}
+    return {**chosen, "overrides": config_overrides(command)}
 
 
 def distribute(command: Flags) -> None:
@@ -254,7 +232,7 @@ def distribute(command: Flags) -> None:
 
 def config_overrides(command: Flags) -> list[tuple[str, str]]:
     """The parsed overrides as `(key, text)` pairs, those of the short flags among them."""
-    keys = ("distribute.strategy", "distribute.devices", "task.test_views")
+    keys = ("distribute.strategy", "distribute.devices")
     named = [(key, key.partition(".")[2]) for key in keys]
     short = [
         (key, command[name].value)

@@ -1,7 +1,8 @@
-"""Predicts classes, tags or values of images, texts or series, or other texts: one JSON line each.
+"""Predict classes, tags, values or texts: one JSON line per example.
 
-A model of images takes files of them and folders; one of texts takes files of UTF-8 text, of which
-each line is a text ("-" is the standard input), or --text; one of series takes CSV files.
+Image models take image files and folders; text models take files of UTF-8 text, one text per line
+("-" is the standard input), or --text; series models take CSV files; models with several inputs
+take tables whose columns are those of the training data.
 """
 
 import collections
@@ -26,11 +27,17 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 FLAGS = shared.Flags(arguments="[FILE_OR_FOLDER ...]")
-shared.trained_model(FLAGS)
+shared.trained_model(
+    FLAGS,
+    """\
+Fields of the task and of inputs that may change after training by --config.KEY=VALUE, such as
+  --config.task.decoding.beams=5
+  --config.data.inputs.test_views=flip""",
+)
 flags.DEFINE_integer(
     "top",
     None,
-    "Also give that many of the best classes, tags or texts, with their probabilities or scores.",
+    "Also print that many of the best classes, tags or texts, with their probabilities or scores.",
     lower_bound=1,
     flag_values=FLAGS,
 )
@@ -43,49 +50,58 @@ flags.DEFINE_multi_string(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the predictions; 1 where a file or line could not be read, which stderr names."""
+    """Prints the predictions; returns 1 if a file or line could not be read, named on stderr."""
     paths = check_paths(argv[1:])
 
-    from modelzoo.inference.predictor import TEXTUAL, open_model
+    from modelzoo.inference.predictor import open_model
 
     predictor = open_model(**shared.chosen_model(FLAGS))
+    serving, inputs = predictor.task.serving, predictor.task.data.inputs
     if FLAGS.top is not None:
-        predictor.task.check_top(FLAGS.top, exported=predictor.model is None)
-    kind = predictor.spec.kind
-    textual = kind in TEXTUAL
+        serving.check_top(FLAGS.top, exported=predictor.model is None)
+    part = next(iter(inputs.values())).file_part if len(inputs) == 1 else None
     good = bad = 0
 
-    def failed(message: str) -> None:
+    def fail(message: str) -> None:
         nonlocal bad
         bad += 1
         print(message, file=sys.stderr)
 
-    if textual:
-        # What is made of a text is called so, too.
-        given = (
-            _lines(paths, failed) if paths else _given_texts("source" if kind == "pair" else "text")
-        )
-        named = _predicted_texts(predictor, given)
+    if part == "text":
+        # A generated text is called `text`.
+        target = predictor.task.data.target
+        given = "source" if target is not None and target.widths is not None else "text"
+        texts = _lines(paths, fail) if paths else _given_texts(given)
+        named = _predict_texts(predictor, texts)
     elif FLAGS.text:
-        raise UserError(f"--text is for a model of texts, {predictor.origin} takes {kind} data")
+        raise UserError(
+            f"--text is for models of texts, {predictor.origin} takes "
+            f"{predictor.task.data.describe_inputs()}"
+        )
+    elif part is None:
+        named = (
+            ({"row": prediction.name}, prediction)
+            for path in paths
+            for prediction in predictor.predict_table(path, FLAGS.batch_size)
+        )
     else:
-        files = find_images(paths) if kind == "image" else paths
-        named = (({"file": p.file}, p) for p in predictor.predict_files(files, FLAGS.batch_size))
+        files = find_files(paths, next(iter(inputs.values())).config.suffixes)
+        named = (({"file": p.name}, p) for p in predictor.predict_files(files, FLAGS.batch_size))
     for name, prediction in named:
         if prediction.error is not None:
-            failed(f"{prediction.file}: {prediction.error}")
+            fail(f"{prediction.name}: {prediction.error}")
             continue
         good += 1
-        answer = predictor.task.answer(prediction.outputs, FLAGS.top)
+        answer = serving.to_json(prediction.outputs, FLAGS.top)
         print(json.dumps({**name, **answer}, ensure_ascii=False), flush=True)
     if bad and good + bad > 1:
-        unit = "lines" if textual else "files"
+        unit = "lines" if part == "text" else "examples"
         print(f"{bad} of {good + bad} {unit} could not be predicted", file=sys.stderr)
     return 1 if bad else 0
 
 
 def check_paths(paths: Sequence[str]) -> list[str]:
-    """The paths, "~" expanded; UserError where one does not exist, or there is nothing to do."""
+    """The paths with "~" expanded; raises UserError if one does not exist, or none is given."""
     if bool(paths) == bool(FLAGS.text):
         raise UserError("name the files or folders to predict, or give texts by --text alone")
     paths = [os.path.expanduser(path) for path in paths]
@@ -95,13 +111,12 @@ def check_paths(paths: Sequence[str]) -> list[str]:
     return paths
 
 
-def find_images(paths: Sequence[str]) -> list[str]:
-    """The files given and the images in the folders given, at any depth, sorted within each.
+def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+    """The files given, and those of the suffixes in the folders given, sorted within each.
 
-    Raises UserError where a folder holds no image.
+    Raises:
+        UserError: a folder holds no such file.
     """
-    from modelzoo.data.images import SUFFIXES
-
     files = []
     for path in paths:
         if not os.path.isdir(path):
@@ -110,16 +125,17 @@ def find_images(paths: Sequence[str]) -> list[str]:
         found = sorted(
             str(file)
             for file in Path(path).rglob("*")
-            if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != "."
+            if file.suffix.lower() in suffixes and file.is_file() and file.name[0] != "."
         )
         if not found:
-            raise UserError(f"no image in {path}: files of {', '.join(SUFFIXES)} are looked for")
+            wanted = ", ".join(suffixes) or "no suffix: name the files themselves"
+            raise UserError(f"no input files in {path}: files of {wanted} are looked for")
         files += found
     return files
 
 
 def _given_texts(name: str) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """The texts of --text, each under this name."""
+    """The texts of --text, each with this key."""
     for text in FLAGS.text:
         try:
             yield {name: text}, text.encode()
@@ -128,12 +144,12 @@ def _given_texts(name: str) -> Iterator[tuple[dict[str, Any], bytes]]:
 
 
 def _lines(
-    paths: Sequence[str], failed: Callable[[str], None]
+    paths: Sequence[str], fail: Callable[[str], None]
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """The lines of files of UTF-8 text; what cannot be read is told, and the rest goes on."""
+    """The lines of files of UTF-8 text; calls `fail` for what cannot be read, then goes on."""
     for path in paths:
         try:
-            # Bytes, so that one that is not UTF-8 harms no other line.
+            # Bytes, so that a line that is not UTF-8 harms no other.
             stdin = contextlib.nullcontext(sys.stdin.buffer)
             with stdin if path == STDIN else open(path, "rb") as file:
                 for number, line in enumerate(file, 1):
@@ -141,18 +157,18 @@ def _lines(
                     try:
                         line.decode()
                     except UnicodeDecodeError:
-                        failed(f"{path}, line {number}: is not UTF-8")
+                        fail(f"{path}, line {number}: is not UTF-8")
                     else:
                         yield {"file": path, "line": number}, line
         except OSError as error:
-            failed(f"{path}: {error.strerror}")
+            fail(f"{path}: {error.strerror}")
 
 
-def _predicted_texts(
+def _predict_texts(
     predictor: "Predictor", named: Iterable[tuple[dict[str, Any], bytes]]
 ) -> "Iterator[tuple[dict[str, Any], Prediction]]":
     """The predictions of named texts, with their names."""
-    # Names of the texts of one batch wait here for their predictions.
+    # The names of a batch wait here for their predictions.
     names: collections.deque[dict[str, Any]] = collections.deque()
 
     def texts() -> Iterator[bytes]:

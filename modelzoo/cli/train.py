@@ -36,19 +36,20 @@ flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> int:
     """Trains; returns 0, or 128 plus the signal's number where one stopped the run."""
     from modelzoo import config
-    from modelzoo.runs import train as run
+    from modelzoo.runs.train import train
     from modelzoo.training.signals import Interrupted
 
     del argv
     experiment = config.load(FLAGS.config, shared.config_overrides(FLAGS))
     workdir = FLAGS.workdir
     try:
-        result = run.train(experiment, workdir, FLAGS.resume_with_changes, folds=FLAGS.folds)
+        result = train(experiment, workdir, FLAGS.resume_with_changes, folds=FLAGS.folds)
     except Interrupted as stop:
         print(f"saved at step {stop.step}; go on with the same command", file=sys.stderr)
         return 128 + stop.signal
     folder, name = shlex.quote(workdir), Path(workdir).absolute().name
-    taken = getattr(experiment.task, "arguments", "FILE")
+    inputs = list(experiment.data.named_inputs.values())
+    taken = inputs[0].file_argument if len(inputs) == 1 else "TABLE"
     if FLAGS.folds is not None:
         print(
             f"\nscores of all folds  {folder}/result.json\n"

@@ -163,11 +163,15 @@ class BoundData:
 
     def describe(self) -> str:
         """Such as "10 classes, images 8x8x1"."""
-        words = [
+        target = [self.target.describe()] if self.target else []
+        return ", ".join([*target, self.describe_inputs()])
+
+    def describe_inputs(self) -> str:
+        """Such as "images 8x8x1"."""
+        return ", ".join(
             f"{name}: {bound.describe()}" if name else bound.describe()
             for name, bound in self.inputs.items()
-        ]
-        return ", ".join([*([self.target.describe()] if self.target else []), *words])
+        )
 
     def fingerprint(self) -> bytes:
         """Distinguishes data of other names, vocabularies or scales."""

@@ -38,13 +38,13 @@ class Dataset:
         split_by: columns whose values a slice hashes in place of the first input; examples equal in
             them are never parted. () for groups, or else the first input.
         fold: (number from 1, count, seed) of a fold of cross-validation, which `modelzoo train
-            --folds` sets with `test_split` equal to `train_split`: the test split is the fold's part
-            of these examples, the training split the rest. See `modelzoo.data.folds`.
+            --folds` sets with `test_split` equal to `train_split`: the test split is the fold's
+            part of these examples, the training split the rest. See `modelzoo.data.folds`.
         on_bad: what a bad example causes, such as a corrupt image, a malformed line or an empty
             text: "error" names it, "skip" leaves it out and counts it.
-        on_long: what a sequence longer than the longest of its lengths causes in the training split:
-            "cut" truncates it, "skip" leaves the example out and counts it. Other splits are always
-            truncated; references for metrics never are.
+        on_long: what a sequence longer than the longest of its lengths causes in the training
+            split: "cut" truncates it, "skip" leaves the example out and counts it. Other splits are
+            always truncated; references for metrics never are.
     """
 
     source: Source

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from modelzoo import config, zoo
 from modelzoo.data.columns import BadExample
+from modelzoo.data.sources.table import Table
 from modelzoo.fields.errors import UserError
 from modelzoo.inference import artifacts
 from modelzoo.inference.artifacts import Pairs
@@ -243,6 +244,37 @@ class Predictor:
         encoded = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
         named = ((str(number), text) for number, text in enumerate(encoded))
         return self._predict({name: "text"}, named, batch_size)
+
+    def predict_table(self, path: str | Path, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
+        """Predicts the rows of a table whose columns are those of the training data.
+
+        A row that cannot be read gives a `Prediction` with `error`, after the good ones.
+
+        Raises:
+            UserError: the table cannot be read or lacks a column.
+        """
+        data = dataclasses.replace(
+            self.experiment.data,
+            source=Table(str(path)),
+            target=None,
+            train_split="train",
+            validation_split=None,
+            test_split=None,
+            split_by=(),
+            fold=None,
+            on_bad="skip",
+        )
+        split = data.open(dataclasses.replace(self.task.data, target=None)).split("train[:]")
+        parts = {part for args in self.task.data.serving().values() for part, _ in args.values()}
+        for first in range(0, split.num_examples, batch_size):
+            index = np.arange(first, min(first + batch_size, split.num_examples))
+            raw = {name: value for name, value in split.gather(index).items() if name in parts}
+            outputs = self.outputs(raw)
+            for k, example in enumerate(index):
+                row = {name: value[k] for name, value in outputs.items()}
+                yield Prediction(str(split.ids[example]), self.task.serving.to_json(row), row)
+        for bad in split.skipped:
+            yield Prediction(bad.place, error=bad.reason)
 
     def _only_input(self) -> tuple[str, Any]:
         inputs = self.task.data.inputs

@@ -35,8 +35,8 @@ def loss(
     """Weighted sum of the cross-entropies in nats, and sum of the weights, both scalars.
 
     Computes in float64 if the logits are, else in float32. The weight of an example is multiplied
-    by the class weight of its label. With label smoothing e the target is (1 - e) on the label plus e / K
-    on every one of the K classes (Szegedy et al. 2016, section 7).
+    by the class weight of its label. With label smoothing e the target is (1 - e) on the label plus
+    e / K on every one of the K classes (Szegedy et al. 2016, section 7).
     """
     losses, _ = cross_entropy(logits, labels, label_smoothing)
     weights = tf.cast(weights, losses.dtype)
@@ -158,7 +158,8 @@ def _wide(logits):
     return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
 
-def to_probabilities(logits):
+def to_probabilities(logits: tf.Tensor) -> tf.Tensor:
+    """Probabilities as they are served: the softmax in float32."""
     return tf.cast(tf.nn.softmax(logits), tf.float32)
 
 
@@ -278,7 +279,7 @@ class ClassificationServing(Serving):
         """
         logits = outputs["logits"]
         classes = tf.gather(tf.constant(self.names), tf.argmax(logits, axis=-1))
-        return {"classes": classes, "scores": toto_probabilities(logits)}
+        return {"classes": classes, "scores": to_probabilities(logits)}
 
     def from_serving(self, served: Tensors) -> Tensors:
         """`logits`, up to a constant per example.

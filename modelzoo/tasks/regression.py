@@ -103,8 +103,8 @@ class Regression(TaskConfig):
     def __post_init__(self):
         if self.delta is not None and not (self.delta > 0 and self.loss == "huber"):
             raise ValueError(
-                f"delta must be a number > 0 if loss is huber, and none otherwise, got {self.delta} "
-                f"with {self.loss}"
+                f"delta must be a number > 0 if loss is huber, and none otherwise, got {self.delta}"
+                f" with {self.loss}"
             )
         if self.target_std is not None and not min(self.target_std, default=0) > 0:
             raise ValueError(f"target_std must be numbers > 0, got {self.target_std}")

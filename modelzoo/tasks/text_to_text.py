@@ -119,9 +119,7 @@ class TextToTextObjective(Objective):
     def _decoded(self, model: keras.Model, given: Tensors) -> Tensors:
         decoding, target = self.config.decoding, self.target
         covers = decoding.coverage_penalty > 0
-        state = model.start(
-            given, beams=decoding.beams, capacity=self.capacity, coverage=covers
-        )
+        state = model.start(given, beams=decoding.beams, capacity=self.capacity, coverage=covers)
         found = search(
             model,
             state,

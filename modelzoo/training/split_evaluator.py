@@ -38,7 +38,7 @@ class SplitEvaluator:
         progress: Progress,
         explain_memory: Callable[[], contextlib.AbstractContextManager],
     ):
-        """sizes: examples of a batch by bucket. explain_memory: turns a lack of memory into advice."""
+        """sizes: examples of a batch by bucket. explain_memory: advises on a lack of memory."""
         self.task = task
         self.evaluator = evaluator
         self.state = state

@@ -67,10 +67,11 @@ class TrainStep:
         """Runs `count` steps over `batches` (tensors, or their per-replica values, `[loop, ...]`).
 
         Returns arrays `[count]` of each step's `loss_sum`, `loss_weight`, `grad_norm`,
-        `learning_rate`, `ok`, `alive` and the objective's training sums. A step whose loss or gradient
-        is not finite, where `ok` is 0, changes nothing, and nor do those after it: `alive` is 0 as
-        well. With a loss scale (reported as `loss_scale`) such a step is only an update less: the
-        scale falls and the step counter goes on, `alive` is 1, unless the scale was the least.
+        `learning_rate`, `ok`, `alive` and the objective's training sums. A step whose loss or
+        gradient is not finite has `ok` 0 and changes nothing, nor do those after it, which have
+        `alive` 0 too. With a loss scale (reported as `loss_scale`) such a step only discards its
+        update: the scale falls, the step counter goes on and `alive` is 1, unless the scale was
+        already the least.
         """
         table = self._run(batches, tf.constant(count, tf.int32)).numpy()
         report = dict(zip(self._names, table.T, strict=True))

@@ -307,9 +307,7 @@ class Trainer:
             self.records.eval(step, metrics, self.evaluate.samples("validation"))
             metric = self.evaluation.best_metric
             if metric is not None:
-                self.meta = self.meta.judged(
-                    metric, metrics, self.task.objective.lower_is_better
-                )
+                self.meta = self.meta.judged(metric, metrics, self.task.objective.lower_is_better)
                 save |= self.meta.best_step == step
         save |= self._stale()
         if save or self.stop_signal is not None or self.progress.broken:
@@ -331,8 +329,8 @@ class Trainer:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError):
             raise UserError(
-                f"out of memory after step {self.meta.step}: lower {size_key(self.experiment.train)} or "
-                f"config.eval.batch_size (now {max(self.eval_sizes.values())}), or raise "
+                f"out of memory after step {self.meta.step}: lower "
+                f"{size_key(self.experiment.train)} or config.eval.batch_size (now {max(self.eval_sizes.values())}), or raise "
                 f"config.train.accumulate; {self._kept()}"
             ) from None
 

@@ -98,9 +98,9 @@ class Store(abc.ABC):
     """An opened field of one view; immutable.
 
     Attributes:
-        lengths: length of each example in tokens before bucketing, int64 `[n]`; None if it has none.
+        lengths: tokens of each example before bucketing, int64 `[n]`; None if it has none.
         cut: whether each example is truncated, bool `[n]`; None if none can be.
-        good: whether each example is usable, bool `[n]`; None if all are, or nothing was searched.
+        good: whether each example is usable, bool `[n]`; None if none was found bad.
         reasons: reasons of those that are not, by example.
         lazy: whether `read` needs what `Rows.read` gives.
         remarks: what a person should know about the examples.
@@ -121,7 +121,7 @@ class Store(abc.ABC):
         longest.
         """
 
-    def examine(self, example: int) -> None:
+    def examine(self, example: int) -> None:  # noqa: B027 (most stores read from memory)
         """Raises BadExample if the example cannot be read; called after a batch failed."""
 
 
