@@ -11,7 +11,8 @@ Form = Literal["file", "bytes", "text", "array", "number", "list", "class"]
 """How a cell is stored.
 
 "file": path of a file, an absolute str. "bytes": the content of a file. "text": a str, stripped.
-"array": numbers of a fixed shape. "number": one finite number. "list": a list of values. "class":
+"array": numbers of a fixed shape. "number": one finite number. "list": a list of values; a table
+has a str, stripped, in place of a cell that is not a list if the field accepts "text" too. "class":
 an integer that numbers `Column.names`.
 """
 
@@ -79,7 +80,8 @@ class Column:
         name: its name in the source, and in what `Rows.read` returns.
         form: how its cells are stored.
         values: the cells of all rows, in memory; None if only `Rows.read` gives them.
-        names: class names, of the form "class".
+        names: names of the classes, of the forms "class" and "list"; names of the numbers in a
+            cell, of the forms "array" and "number"; None if the source has none.
         keys: the paths of files as the source writes them, of the form "file".
     """
 

@@ -1,6 +1,8 @@
 """An input and a target that take cells as they are, for tests of sources."""
 
 import dataclasses
+import hashlib
+import os
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -94,3 +96,11 @@ def cells(rows, key):
         ]
         for values in found
     ]
+
+
+def hashed_part(keys, first=0, last=100):
+    """Numbers of the keys whose hash lies between two percentages, in the order of the hashes."""
+    digests = [hashlib.blake2b(os.fsencode(key)).digest() for key in keys]
+    shares = [int.from_bytes(digest[:4], "big") / 2**32 for digest in digests]
+    order = sorted(range(len(keys)), key=lambda k: (digests[k], keys[k]))
+    return [k for k in order if first / 100 <= shares[k] < last / 100]

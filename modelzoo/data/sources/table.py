@@ -1,0 +1,271 @@
+"""Tables: CSV, TSV and JSON lines, by column."""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from modelzoo.data.columns import Bad, BadExample, Column, Form, Rows, Wanted
+from modelzoo.data.slices import SPLIT, split_files
+from modelzoo.data.sources.source import OpenSource, Source
+from modelzoo.data.sources.tabular import (
+    Cells,
+    TableFormat,
+    filled,
+    is_json,
+    number_of,
+    text_of,
+)
+
+_SOURCE = "config.data.source"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table(Source):
+    """A table with a row per line: CSV, TSV or JSON lines, in UTF-8.
+
+    The splits are files of their own if `path` contains `{split}`, else the values of
+    `split_column`, else everything is the split "train", to be sliced: "train[:80%]" and
+    "train[80%:]". A slice is a random part, the same each time: a range of hashes of the group if
+    there are groups, else of what the first input reads. Rows with the same hash stay together, and
+    none moves between slices when others are added.
+
+    A bad line has too few or too many columns, is not UTF-8, lacks a key of JSON, or has a cell
+    that is not what a field reads, such as "many" for a number. It is left out as a whole.
+
+    Attributes:
+        path: the file, such as "photos.csv" or "photos/{split}.csv". A name that ends in .jsonl,
+            .ndjson or .json is read as JSON lines.
+        columns: names of all columns, in place of the header's; None for those of the header.
+        header: whether the first line of CSV or TSV is a header; without one, set `columns`.
+        delimiter: the character between columns, or "tab"; None for a tab if the name ends in .tsv
+            or .tab, else for the one of comma, tab, semicolon and vertical bar that the first line
+            uses.
+        split_column: the column that names the split of each row.
+        group: the column that names the group of each row, such as a person; neither a slice nor a
+            fold parts a group.
+        weight: the column of the weight of each row, a number of at least 0; None for 1.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from modelzoo.data.sources.table import Table
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "texts.csv")
+        >>> _ = path.write_text("text,label,part\\ngood,a,train\\nbad,b,test\\n")
+        >>> Table(str(path), split_column="part").open().split_names
+        ('test', 'train')
+    """
+
+    path: str
+    _: dataclasses.KW_ONLY
+    columns: tuple[str, ...] | None = None
+    header: bool = True
+    delimiter: str | None = None
+    split_column: str | None = None
+    group: str | None = None
+    weight: str | None = None
+
+    def __post_init__(self):
+        if self.split_column is not None and SPLIT in self.path:
+            raise ValueError(
+                f"split_column must be None if path contains {SPLIT}, got {self.split_column!r}"
+            )
+        if is_json(self.path):
+            given = (self.columns, self.header, self.delimiter)
+            if given != (None, True, None):
+                raise ValueError(
+                    "columns must be None, header true and delimiter None for JSON lines, whose "
+                    f"objects name the columns, got {given[0]}, {str(given[1]).lower()} and "
+                    f"{given[2]!r}"
+                )
+        if not self.header and not self.columns:
+            raise ValueError(f"columns must name all columns without a header, got {self.columns}")
+        known = self.delimiter in (None, "tab")
+        if not known and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise ValueError(
+                f"delimiter must be None, 'tab' or one character, got {self.delimiter!r}"
+            )
+
+    def open(self) -> "OpenTable":
+        """Opens the table: lists its files, or reads the names in `split_column`."""
+        return OpenTable(self)
+
+
+class _Reader(NamedTuple):
+    """Reads one column that a field asked for.
+
+    form: of the cells, unless `lists` and one of them is a list. cell: one line's cells to a value.
+    """
+
+    name: str
+    form: Form
+    lists: bool
+    cell: Callable[[Cells], Any]
+
+
+class _Part:
+    """The rows of one base split while its file is read."""
+
+    def __init__(self):
+        self.path = ""
+        self.numbers: list[int] = []
+        self.cells: list[list[Any]] = []
+        self.groups: list[str] = []
+        self.weights: list[float] = []
+        self.breaks: list[int] = []
+
+
+class OpenTable(OpenSource):
+    """An opened table; files are read by `read`."""
+
+    def __init__(self, config: Table):
+        self._config = config
+        self._path = os.path.expanduser(config.path)
+        self._folder = os.path.dirname(os.path.abspath(self._path))
+        self._files = split_files(self._path)
+        self._format = TableFormat(
+            is_json(config.path), config.columns, config.header, config.delimiter
+        )
+        self._split_names = tuple(sorted(self._files))
+        if config.split_column is not None:
+            needed = {config.split_column: f"{_SOURCE}.split_column"}
+            names = {
+                text_of(line.cells, config.split_column)
+                for line in self._format.lines(self._path, needed)
+                if not line.reason and config.split_column in line.cells
+            }
+            self._split_names = tuple(sorted(names - {""}))
+
+    @property
+    def where(self) -> str:
+        """The table in messages."""
+        return f"table {self._path}"
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """Names of the base splits, sorted."""
+        return self._split_names
+
+    def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
+        """Reads splits, see `OpenSource.read`."""
+        config = self._config
+        readers = [self._reader(one, name) for one in wanted for name in one.columns]
+        needed = {name: one.field for one in reversed(wanted) for name in one.columns}
+        for field in ("split_column", "group", "weight"):
+            if getattr(config, field) is not None:
+                needed[getattr(config, field)] = f"{_SOURCE}.{field}"
+        parts = {split: _Part() for split in splits}
+        bad: list[Bad] = []
+        for split, path in self._files.items():
+            if config.split_column is not None or split in parts:
+                own = None if config.split_column is not None else split
+                self._read_file(path, own, needed, readers, parts, bad)
+        return {
+            split: self._rows(split, part, wanted, readers, bad) for split, part in parts.items()
+        }
+
+    def _read_file(
+        self,
+        path: str,
+        split: str | None,
+        needed: Mapping[str, str],
+        readers: Sequence[_Reader],
+        parts: Mapping[str, _Part],
+        bad: list[Bad],
+    ) -> None:
+        """Adds the lines of a file to their parts; `split` None reads the split's column."""
+        config = self._config
+        for part in parts.values() if split is None else [parts[split]]:
+            part.path = path
+        # Rows of each group, in all splits and in each.
+        total, own = Counter(), Counter()
+        for number, cells, reason in self._format.lines(path, needed):
+            base, group = split, None
+            try:
+                if split is None and cells:
+                    base = text_of(cells, config.split_column)
+                if reason:
+                    raise BadExample(reason)
+                values = [reader.cell(cells) for reader in readers]
+                if config.group is not None:
+                    group = filled(cells, config.group)
+                weight = 1.0 if config.weight is None else _weight(cells, config.weight)
+            except BadExample as error:
+                bad.append(Bad(base, f"{path}, line {number}", str(error)))
+                continue
+            total[group] += 1
+            own[base, group] += 1
+            if base in parts:
+                part = parts[base]
+                part.numbers.append(number)
+                part.cells.append(values)
+                part.groups.append(group)
+                part.weights.append(weight)
+                part.breaks.append(len(bad) + total[group] - own[base, group])
+
+    def _rows(
+        self,
+        split: str,
+        part: _Part,
+        wanted: Sequence[Wanted],
+        readers: Sequence[_Reader],
+        bad: Sequence[Bad],
+    ) -> Rows:
+        path, numbers, config = part.path, part.numbers, self._config
+        cells = zip(*part.cells, strict=True) if part.cells else [()] * len(readers)
+        columns = map(self._column, readers, cells)
+        name = os.path.basename(path)
+        return Rows(
+            split=split,
+            where=f"table {path}",
+            ids=[f"{name}:{number}" for number in numbers],
+            place=lambda row: f"{path}, line {numbers[row]}",
+            columns={one.key: tuple(next(columns) for _ in one.columns) for one in wanted},
+            groups=None if config.group is None else part.groups,
+            weights=None if config.weight is None else np.array(part.weights, np.float32),
+            bad=tuple(one for one in bad if one.split in (None, split)),
+            bad_before=np.array(part.breaks, np.int64),
+        )
+
+    def _reader(self, wanted: Wanted, name: str) -> _Reader:
+        """The reader of a column, in the first accepted form that a table has."""
+        stored = ("text", "number", "file", *(("list",) if is_json(self._path) else ()))
+        form = self.form_of(wanted, name, stored)
+        mixed = {"list", "text"} <= set(stored) & set(wanted.forms)
+        lists = mixed and form in ("list", "text")
+
+        def read(cells: Cells) -> Any:
+            if form == "list" or lists:
+                cell = cells.get(name)
+                if isinstance(cell, list):
+                    return cell
+            text = text_of(cells, name)
+            if form == "list" and not lists:
+                raise BadExample(f"has {text!r} in the column {name}, not a list")
+            if form == "number":
+                return number_of(text, name)
+            if form == "file" and not os.path.isfile(os.path.join(self._folder, text)):
+                raise BadExample(f"there is no file {text!r} in {self._folder}")
+            return text
+
+        return _Reader(name, "text" if lists else form, lists, read)
+
+    def _column(self, reader: _Reader, cells: Sequence[Any]) -> Column:
+        form = reader.form
+        if reader.lists and any(isinstance(cell, list) for cell in cells):
+            form = "list"
+        if form == "number":
+            return Column(reader.name, form, np.array(cells, np.float64))
+        if form == "file":
+            paths = [os.path.join(self._folder, cell) for cell in cells]
+            return Column(reader.name, form, paths, keys=cells)
+        return Column(reader.name, form, cells)
+
+
+def _weight(cells: Cells, name: str) -> float:
+    weight = number_of(text_of(cells, name), name)
+    if weight < 0:
+        raise BadExample(f"has {weight} in the column {name}, not a weight of at least 0")
+    return weight
