@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from modelzoo.distribution.strategy import DistributeConfig as DistributeConfig
     from modelzoo.fields.errors import UserError as UserError
     from modelzoo.inference.predictor import load as load
+    from modelzoo.runs.evaluate import evaluate as evaluate
     from modelzoo.runs.train import train as train
     from modelzoo.serving.saved_model import ExportConfig as ExportConfig
     from modelzoo.training.config import EvalConfig as EvalConfig
