@@ -10,10 +10,11 @@ they are named by --config.data.source_path and --config.data.target_path.
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data import Dataset, ParallelText, Subwords, Text, TextTarget
+from modelzoo.decoding import Decoding
 from modelzoo.models import LSTMSeq2Seq
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
-from modelzoo.tasks import Decoding, TextToText
+from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:

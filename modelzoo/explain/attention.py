@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -62,38 +63,42 @@ class AttentionMap:
 
 
 def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
-    """Decodes the text as `modelzoo predict` does, and tells what each token of it looked at.
+    """Decodes a text as `modelzoo predict` does; returns the attention of each output token.
 
-    Raises UserError where the model makes no texts of texts, or is an exported graph.
+    Raises:
+        UserError: the model is not text-to-text, or is an exported graph.
     """
-    task, model, spec = predictor.task, predictor.model, predictor.spec
-    if spec.kind != "pair":
+    task, model, data = predictor.task, predictor.model, predictor.task.data
+    if not hasattr(model, "attention") and model is not None:
         raise UserError(
-            f"{predictor.origin} has no attention on a source: it takes {spec.kind} data, and only "
-            "models that make texts of texts have one"
+            f"{predictor.origin} has no attention on a source text: it takes "
+            f"{data.describe_inputs()}, and only text-to-text models have it"
         )
     if model is None:
         raise UserError(
             f"{predictor.origin} does not give its attention: name the run's folder by --workdir"
         )
+    ((_, source),) = data.inputs.items()
+    target = data.target
     try:
-        source = task.features({"text": tf.constant([text])}, training=False)["source"]
+        batch = data.features({"text": tf.constant([text])}, training=False)
     except UnicodeEncodeError:
         raise UserError(f"--text={text!r} is not UTF-8") from None
-    found = task.outputs(model, {"source": source})["tokens"][0, 0].numpy()
-    output = found[found != 0]
-    # The decoder read all but the last, after the end token that begins it.
-    target = np.concatenate([[spec.target_end], output[:-1]])[None].astype("int32")
-    weights = model.attention(source, tf.constant(target))["cross"][0]
+    tokens = task.objective.outputs(model, batch)["tokens"][:, 0]
+    # The decoder reads the start token, then all output tokens but the last.
+    decoded = target.features({"tokens": tokens, "padding_mask": tokens != target.pad_id}, None)
+    given = {name: {**batch, **decoded}[name] for name in task.objective.input_names}
+    output = tokens[0].numpy()[decoded["label_mask"][0].numpy()]
+    weights = np.asarray(model.attention(given)["cross"][0])[:, :, : len(output)]
     return AttentionMap(
-        source=_tokens(source[0].numpy(), spec.tokenizer.vocabulary),
-        output=_tokens(output, spec.target_tokenizer.vocabulary),
-        weights=np.asarray(weights),
+        source=_tokens(batch["tokens"][0].numpy(), source.words),
+        output=_tokens(output, target.words),
+        weights=weights,
     )
 
 
-def _tokens(ids: np.ndarray, vocabulary: tuple[str, ...]) -> tuple[str, ...]:
-    """The end token is the id after the vocabulary."""
+def _tokens(ids: np.ndarray, vocabulary: Sequence[str]) -> tuple[str, ...]:
+    """The entries of the vocabulary; an id after it is the end token."""
     return tuple((*vocabulary, END)[number] for number in ids)
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from modelzoo.fields.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from modelzoo.decoding.config import Decoding as Decoding
     from modelzoo.tasks.classification import Classification as Classification
     from modelzoo.tasks.regression import Regression as Regression
     from modelzoo.tasks.tagging import Tagging as Tagging

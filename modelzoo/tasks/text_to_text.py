@@ -129,7 +129,7 @@ class TextToTextObjective(Objective):
             pad=target.pad_id,
             forbidden=target.forbidden_ids,
             capacity=self.capacity,
-            source_mask=None if self.source_mask is None else given[self.source_mask],
+            memory_mask=None if self.source_mask is None else given[self.source_mask],
         )
         return {"tokens": found.tokens, "scores": found.scores}
 
