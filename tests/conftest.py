@@ -34,16 +34,6 @@ def default_dtype_policy():
 
 
 @pytest.fixture(scope="session")
-def digits_dir(tmp_path_factory):
-    """A TFDS folder with the digits, prepared once."""
-    from modelzoo.data import digits
-
-    folder = tmp_path_factory.mktemp("tfds")
-    digits.prepare(str(folder))
-    return folder
-
-
-@pytest.fixture(scope="session")
 def image_run(tmp_path_factory):
     """A run folder with random weights, as training leaves it, and the folder of its images.
 
@@ -52,13 +42,11 @@ def image_run(tmp_path_factory):
     """
     from PIL import Image
 
-    from modelzoo import config
-    from modelzoo.data.folder import ImageFolder
-    from modelzoo.models.resnet import ResNet
+    from modelzoo import Experiment, TrainConfig, config, data
+    from modelzoo.models import ResNet
     from modelzoo.optimizers import SGD
-    from modelzoo.tasks.image_classification import ImageClassification
+    from modelzoo.tasks import Classification
     from modelzoo.training import checkpoint, run_folder
-    from modelzoo.training.config import TrainConfig
 
     root = tmp_path_factory.mktemp("image_run")
     data_dir, workdir = root / "data", root / "run"
@@ -72,19 +60,26 @@ def image_run(tmp_path_factory):
                 size = (9 + 7 * k + label, 30 - 5 * k)
                 image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
                 image.save(folder / f"{k}.{'jpg' if k % 2 else 'png'}")
-    experiment = config.Experiment(
+    experiment = Experiment(
         model=ResNet(depth=8, width=4),
-        task=ImageClassification(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3)),
-        data=ImageFolder(data_dir=str(data_dir), image_size=(12, 16), channels=3),
+        task=Classification(),
+        data=data.Dataset(
+            source=data.ClassFolders(str(data_dir)),
+            inputs=data.Image(
+                size=(12, 16), channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3)
+            ),
+            target=data.ClassLabel(),
+        ),
         optimizer=SGD(),
         train=TrainConfig(batch_size=8, precision="bfloat16"),
     )
-    spec = experiment.data.open("test").spec
+    opened = experiment.data.open()
+    bound = opened.bound
     run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
-    run_folder.write_json(workdir / "assets" / "spec.json", spec.to_dict())
-    model = experiment.task.bind(spec).build_model(experiment.model)
-    raw = experiment.data.open("test").gather(tf.range(12, dtype=tf.int64))
-    images = experiment.task.bind(spec).features(raw, training=False)["image"]
+    bound.save(workdir / "assets")
+    model = experiment.task.bind(bound).build_model(experiment.model)
+    raw = opened.split("test").gather(tf.range(12, dtype=tf.int64))
+    images = bound.features(raw, training=False)["image"]
 
     def random_weights():
         for v in model.weights:
@@ -94,7 +89,7 @@ def image_run(tmp_path_factory):
             v.assign(rng.uniform(0.3, 1.2, v.shape) if positive else normal)
         # Scores away from 0 and 1, and another best class from image to image.
         bias = model.get_layer("logits").bias
-        bias.assign(bias - np.mean(model(images), axis=0))
+        bias.assign(bias - np.mean(model({"image": images}), axis=0))
         return {v.path: v.numpy() for v in model.weights}
 
     for step in (10, 20):
@@ -106,5 +101,5 @@ def image_run(tmp_path_factory):
         meta = checkpoint.Meta(step=step, examples=8 * step, best_step=10, best_score=0.5)
         checkpoint.write(workdir, arrays, meta)
     return types.SimpleNamespace(
-        workdir=workdir, data_dir=data_dir, experiment=experiment, spec=spec
+        workdir=workdir, data_dir=data_dir, experiment=experiment, bound=bound
     )

@@ -1,58 +1,59 @@
 """Pairs of texts that a tiny Transformer learns, and that model."""
 
-import dataclasses
-
 import numpy as np
+from memory_source import Memory
 from texts import WORDS
 
-from modelzoo.data.pair_config import PairData, Pairs
-from modelzoo.data.spec import PairSpec
-from modelzoo.data.tokenizers import Words
-from modelzoo.models.transformer import Transformer
+from modelzoo.data import Dataset, Text, TextTarget, Words
+from modelzoo.data.bound import BoundData
+from modelzoo.data.columns import Column
+from modelzoo.data.inputs.text import BoundText
+from modelzoo.data.targets.text_target import BoundTextTarget
+from modelzoo.models import Transformer
 
 LETTERS = {word: word[0] * 2 for word in WORDS}
 
+TINY = Transformer(
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+    hidden_dim=16,
+    intermediate_dim=32,
+    num_heads=2,
+    dropout=0.0,
+)
 
-@dataclasses.dataclass(frozen=True)
-class Phrases(PairData):
+
+def _columns(split, number, most):
     """Some words and, backwards, another for each; every third pair has a second reference."""
-
-    number: int = 40
-    most: int = 6
-
-    def _read(self, split):
-        rng = np.random.default_rng(len(split))
-        rows = [rng.choice(WORDS, rng.integers(1, self.most + 1)) for _ in range(self.number)]
-        targets = [" ".join(LETTERS[word] for word in reversed(row)) for row in rows]
-        return Pairs(
-            where="phrases",
-            ids=[f"{split}/{k}" for k in range(self.number)],
-            sources=[" ".join(row) for row in rows],
-            references=[
-                (text, f"{text} {text}") if k % 3 == 0 else (text,)
-                for k, text in enumerate(targets)
-            ],
-        )
+    rng = np.random.default_rng(len(split))
+    rows = [rng.choice(WORDS, rng.integers(1, most + 1)) for _ in range(number)]
+    targets = [" ".join(LETTERS[word] for word in reversed(row)) for row in rows]
+    references = [
+        [text, f"{text} {text}"] if k % 3 == 0 else [text] for k, text in enumerate(targets)
+    ]
+    return {
+        "source": Column("source", "text", [" ".join(row) for row in rows]),
+        "target": Column("target", "list", references),
+    }
 
 
-TINY = Transformer(encoder_layers=1, decoder_layers=1, dim=16, ffn_dim=32, heads=2, dropout=0.0)
-
-
-def data(**fields):
-    return Phrases(
-        **{
-            "tokenizer": Words(),
-            "lengths": (4, 8),
-            "validation_split": "validation",
-            "tokens_per_batch": 128,
-            **fields,
-        }
+def phrases(number=40, most=6, tokenizer=None, lengths=(4, 8), target=None, **fields):
+    """A data set of pairs; `fields` of `Dataset`."""
+    splits = ("train", "validation", "test")
+    return Dataset(
+        source=Memory(splits={split: _columns(split, number, most) for split in splits}),
+        inputs=Text(columns=("source",), tokenizer=tokenizer or Words(), lengths=lengths),
+        target=target or TextTarget(),
+        **fields,
     )
 
 
-def spec_of(lengths=(4, 8), shared=True):
+def pair_data(lengths=(4, 8), shared=True):
+    """Bound data of pairs over `WORDS`."""
+    config = Text(lengths=lengths, tokenizer=Words())
     source = Words().train([" ".join(WORDS)])
     target = source if shared else Words().train([" ".join(LETTERS.values())])
-    return PairSpec(
-        lengths=lengths, target_lengths=lengths, tokenizer=source, target_tokenizer=target
+    return BoundData(
+        {"": BoundText(config, source, True)},
+        BoundTextTarget(TextTarget(), target, lengths, shared),
     )

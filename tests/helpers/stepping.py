@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from bound_data import image_data
 
-from modelzoo.data.spec import ImageSpec
-from modelzoo.models.cnn import CNN
-from modelzoo.models.resnet import ResNet
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.fields.input_specs import only
+from modelzoo.models import CNN, ResNet
+from modelzoo.tasks import Classification
 from modelzoo.training.config import TrainConfig
 from modelzoo.training.loss_scale import LossScale
 from modelzoo.training.precision import dtype_policy
@@ -15,7 +15,8 @@ from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
 from modelzoo.transfer.freeze import freeze
 
-SPEC = ImageSpec(8, 8, 2, ("a", "b", "c"))
+SHAPE = (8, 8, 2)
+DATA = image_data(SHAPE, ("a", "b", "c"))
 BATCH = 16
 RESNET = ResNet(depth=8, width=4)
 # The least that has batch statistics, for what needs no more: a ResNet takes long to trace.
@@ -30,13 +31,16 @@ class Linear:
     def __init__(self, *dropout):
         self.dropout = dropout
 
-    def build(self, input_spec, num_outputs):
-        inputs = keras.Input(input_spec.shape[1:], name="image")
+    input_kinds = ("image",)
+
+    def build(self, inputs, num_outputs):
+        name, spec = only(inputs, "image")
+        inputs = keras.Input(spec.shape, name=name)
         x = keras.layers.Flatten(name="flat")(inputs)
         for number, rate in enumerate(self.dropout):
             x = keras.layers.Dropout(rate, name=f"drop{number}")(x)
         outputs = keras.layers.Dense(num_outputs, name="logits")(x)
-        return keras.Model(inputs, outputs)
+        return keras.Model({name: inputs}, outputs)
 
 
 def strategy_of(replicas):
@@ -51,17 +55,17 @@ def strategy_of(replicas):
 def batches_of(steps, dtype="float32"):
     rng = np.random.default_rng(3)
     return {
-        "image": rng.normal(size=[steps, BATCH, *SPEC.shape]).astype(dtype),
+        "image": rng.normal(size=[steps, BATCH, *SHAPE]).astype(dtype),
         "label": rng.integers(0, 3, [steps, BATCH]),
         "weight": rng.choice([0.0, 0.5, 1.0, 3.0], [steps, BATCH]).astype("float32"),
     }
 
 
-def make(model, optimizer, replicas=1, task=None, seed=5, strategy=None, **settings):
+def make(model, optimizer, replicas=1, task=None, seed=5, strategy=None, data=DATA, **settings):
     """A step and its state, freshly initialised."""
     strategy = strategy or strategy_of(replicas)
     settings = TrainConfig(batch_size=BATCH, **settings)
-    task = (task or ImageClassification()).bind(SPEC)
+    task = (task or Classification()).bind(data)
     keras.utils.set_random_seed(7)
     with strategy.scope(), dtype_policy(settings.precision):
         built = task.build_model(model)
@@ -73,7 +77,7 @@ def make(model, optimizer, replicas=1, task=None, seed=5, strategy=None, **setti
             loss_scale=LossScale.of(settings),
         )
     rate = lambda step: optimizer.learning_rate / (1.0 + tf.cast(step, tf.float32))  # noqa: E731
-    return TrainStep(task, state, settings, rate, strategy, seed), state
+    return TrainStep(task.objective, state, settings, rate, strategy, seed), state
 
 
 def feed(step, batches):

@@ -1,13 +1,19 @@
-"""Texts that a tiny net learns, and that net."""
+"""Texts that a tiny model learns, and that model."""
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 import numpy as np
+from bound_data import target_of
+from memory_source import Memory
 
-from modelzoo.data.spec import TextSpec
-from modelzoo.data.text_config import TextData, Texts
-from modelzoo.data.tokenizers import Words
+from modelzoo.data import ClassLabel, Dataset, Tags, Text, TokenLabels, Values, Words
+from modelzoo.data.bound import BoundData
+from modelzoo.data.columns import Column
+from modelzoo.data.inputs.text import BoundText
+from modelzoo.data.targets.token_labels import BoundTokenLabels
+from modelzoo.fields.input_specs import only_tokens
 
 WORDS = ("ant", "bee", "cät", "dog", "emu", "fox", "gnu", "hen")
 NAMES = {
@@ -16,59 +22,83 @@ NAMES = {
     "values": ("length", "bees"),
     "labels": ("long", "short"),
 }
+TARGETS = {
+    "class": lambda: ClassLabel(columns=("class",)),
+    "tags": lambda: Tags(columns=("ants", "bees", "cats")),
+    "values": lambda: Values(columns=("length", "bees")),
+    "labels": lambda: TokenLabels(columns=("labels",)),
+}
 # Empty, very long, emoji, right to left, one word that is unknown, and bytes that are not UTF-8.
 ODD = ["", "bee " * 3000, "🐜 ant 👩‍👩‍👧 bee", "שלום עולם ant", "zebra", b"ant \xff\xc3( bee"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Sentences(TextData):
+def _columns(split, number):
     """Some words in any order, and what is true of them."""
+    rng = np.random.default_rng(len(split))
+    rows = [rng.choice(WORDS, rng.integers(1, 14)).tolist() for _ in range(number)]
+    return {
+        "text": Column("text", "text", [" ".join(row) for row in rows]),
+        "class": Column(
+            "class", "class", np.array([len(row) > 6 for row in rows], np.int64), NAMES["class"]
+        ),
+        **{
+            name: Column(name, "text", [str(int(word in row)) for row in rows])
+            for name, word in zip(NAMES["tags"], WORDS[:3], strict=True)
+        },
+        "length": Column("length", "number", np.array([len(row) for row in rows], np.float32)),
+        "count": Column("bees", "number", np.array([row.count("bee") for row in rows], np.float32)),
+        "labels": Column(
+            "labels", "list", [["short" if w in WORDS[3:] else "long" for w in row] for row in rows]
+        ),
+    }
 
-    targets: str = "class"
-    number: int = 40
 
-    def _read(self, split):
-        rng = np.random.default_rng(len(split))
-        rows = [rng.choice(WORDS, rng.integers(1, 14)).tolist() for _ in range(self.number)]
-        return Texts(
-            where="sentences",
-            ids=[f"{split}/{k}" for k in range(self.number)],
-            texts=[" ".join(row) for row in rows],
-            labels={
-                "class": lambda: np.array([len(row) > 6 for row in rows], np.int64),
-                "tags": lambda: np.array([[w in row for w in WORDS[:3]] for row in rows], float),
-                "values": lambda: np.array([[len(row), row.count("bee")] for row in rows], float),
-                # Hens have no label.
-                "labels": lambda: [
-                    np.array([-1 if w == "hen" else w in WORDS[3:] for w in row], np.int64)
-                    for row in rows
-                ],
-            }[self.targets](),
-            class_names=NAMES[self.targets],
-            targets=self.targets,
-        )
+def sentences(kind="class", number=40, **fields):
+    """A data set of sentences with a target of that kind; `fields` of `Text` and `Dataset`."""
+    text = {
+        name: fields.pop(name) for name in ("tokenizer", "vocabulary", "lengths", "keep", "end")
+        if name in fields
+    }
+    target = TARGETS[kind]()
+    if kind == "values":
+        target = Values(columns=("length", "count"))
+    return Dataset(
+        source=Memory(splits={s: _columns(s, number) for s in ("train", "validation", "test")}),
+        inputs=Text(**{"tokenizer": Words(), **text}),
+        target=target,
+        **fields,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Bag:
     """The mean of the words' vectors, without the padding."""
 
-    def build(self, inputs, num_outputs, per_step=False):
-        tokens = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="tokens")
-        x = keras.layers.Embedding(inputs.vocab_size, 6, name="embedding")(tokens)
+    input_kinds: ClassVar[tuple[str, ...]] = ("tokens",)
+
+    def build(self, inputs, num_outputs, per_token=False):
+        name, spec = only_tokens(inputs)
+        tokens = keras.Input(spec.shape, dtype=spec.dtype, name=name)
+        mask = keras.Input((None,), dtype="bool", name=spec.mask)
+        x = keras.layers.Embedding(spec.vocab_size, 6, name="embedding")(tokens)
         x = keras.layers.Dense(6, activation="tanh", name="hidden")(x)
-        if not per_step:
-            real = keras.ops.cast(keras.ops.not_equal(tokens, 0), x.dtype)[..., None]
+        if not per_token:
+            real = keras.ops.cast(mask, x.dtype)[..., None]
             count = keras.ops.maximum(keras.ops.sum(real, axis=1), 1)
             x = keras.ops.sum(x * real, axis=1) / keras.ops.sqrt(count)
-        return keras.Model(tokens, keras.layers.Dense(num_outputs, name="logits")(x))
+        logits = keras.layers.Dense(num_outputs, name="logits")(x)
+        return keras.Model({name: tokens, spec.mask: mask}, logits)
 
 
-def spec_of(targets="class", lengths=(4, 8), keep="start", names=None):
-    return TextSpec(
-        class_names=names or NAMES[targets],
-        targets=targets,
-        lengths=lengths,
-        keep=keep,
-        tokenizer=Words().train([" ".join(WORDS)]),
-    )
+def text_data(kind="class", names=None, end=False, **fields):
+    """Bound data of texts over `WORDS`; `fields` of `Text`."""
+    config = Text(**{"lengths": (4, 8), "tokenizer": Words(), **fields})
+    text = BoundText(config, Words().train([" ".join(WORDS)]), end)
+    names = tuple(names or NAMES[kind])
+    if kind == "labels":
+        target = BoundTokenLabels(
+            config=TokenLabels(), names=names, source="inputs", lengths=config.lengths
+        )
+    else:
+        target = target_of(names, kind)
+    return BoundData({"": text}, target)
