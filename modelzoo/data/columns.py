@@ -69,6 +69,8 @@ class Column:
         values: the cells of all rows, in memory; None if only `Rows.read` gives them.
         names: class names, of the form "class".
         keys: the paths of files as the source writes them, of the form "file".
+        shape: of the form "bytes" with images, the shape that all have, with None for what differs;
+            None if the source does not know it.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Column:
     values: Sequence[Any] | np.ndarray | None = None
     names: tuple[str, ...] | None = None
     keys: Sequence[str] | None = None
+    shape: tuple[int | None, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +115,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def usable(self) -> np.ndarray:
+        """Which rows no input and no target found bad, bool `[n]`."""
+        usable = np.ones(len(self), bool)
+        for values in self.parsed.values():
+            if values is not None and not isinstance(values, np.ndarray):
+                usable &= np.array([not isinstance(value, BadExample) for value in values], bool)
+        return usable
+
     def values(self, column: Column, rows: np.ndarray | None = None) -> Sequence[Any]:
         """Cells of a column, of all rows or of some (int64 `[n]`), read in pieces if lazy."""
         if column.values is not None:
@@ -123,10 +135,10 @@ class Rows:
         if self.read is None:
             raise ValueError(f"column {column.name!r} has no values and its source reads none")
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
-        read = tf.function(lambda index: self.read(index)[column.name], autograph=False)
+        # In a graph, where columns that are not needed are not parsed.
+        dataset = tf.data.Dataset.from_tensor_slices(wanted).batch(_PIECE)
         found: list[Any] = []
-        for first in range(0, len(wanted), _PIECE):
-            piece = read(tf.constant(wanted[first : first + _PIECE], tf.int64))
+        for piece in dataset.map(lambda index: self.read(index)[column.name]):
             found += piece.to_list() if isinstance(piece, tf.RaggedTensor) else list(piece.numpy())
         return found
 

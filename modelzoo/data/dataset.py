@@ -277,7 +277,7 @@ class OpenData:
             parsed = self.data.target.parse(rows, TARGET, inputs)
             rows = dataclasses.replace(rows, parsed={**rows.parsed, TARGET: parsed})
         bad = list(rows.bad)
-        for row in np.flatnonzero(~_usable(rows)):
+        for row in np.flatnonzero(~rows.usable):
             reason = next(
                 str(values[row])
                 for values in rows.parsed.values()
@@ -290,7 +290,7 @@ class OpenData:
 
     def _examples(self, rows: Rows, text: str) -> View:
         """The examples of a slice: rows by hash, by stored position, or windows in time."""
-        source, usable = self.data.source, _usable(rows)
+        source, usable = self.data.source, rows.usable
         first_name, first = next(iter(self.data.named_inputs.items()))
         if source.sliced == "stored":
             part = np.arange(len(rows))[split_slice(text, len(rows))]
@@ -337,15 +337,6 @@ class OpenData:
         if groups is not None:
             groups = [groups[row] for row in view.last]
         return folds.parts(self.data.fold, len(view), classes, names, groups)
-
-
-def _usable(rows: Rows) -> np.ndarray:
-    """Which rows no input and no target found bad, bool `[n]`."""
-    usable = np.ones(len(rows), bool)
-    for values in rows.parsed.values():
-        if values is not None and not isinstance(values, np.ndarray):
-            usable &= np.array([not isinstance(value, BadExample) for value in values], bool)
-    return usable
 
 
 def _resolved(source: OpenSource, wanted: Wanted) -> Wanted:
