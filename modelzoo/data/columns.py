@@ -83,6 +83,8 @@ class Column:
         names: names of the classes, of the forms "class" and "list"; names of the numbers in a
             cell, of the forms "array" and "number"; None if the source has none.
         keys: the paths of files as the source writes them, of the form "file".
+        shape: of the form "bytes" with images, the shape that all have, with None for what differs;
+            None if the source does not know it.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Column:
     values: Sequence[Any] | np.ndarray | None = None
     names: tuple[str, ...] | None = None
     keys: Sequence[str] | None = None
+    shape: tuple[int | None, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +151,10 @@ class Rows:
         if self.read is None:
             raise ValueError(f"column {column.name!r} has no values and its source reads none")
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
-        read = tf.function(lambda index: self.read(index)[column.name], autograph=False)
+        # In a graph, where columns that are not needed are not parsed.
+        dataset = tf.data.Dataset.from_tensor_slices(wanted).batch(_PIECE)
         found: list[Any] = []
-        for first in range(0, len(wanted), _PIECE):
-            piece = read(tf.constant(wanted[first : first + _PIECE], tf.int64))
+        for piece in dataset.map(lambda index: self.read(index)[column.name]):
             found += piece.to_list() if isinstance(piece, tf.RaggedTensor) else list(piece.numpy())
         return found
 

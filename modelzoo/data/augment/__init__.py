@@ -1,6 +1,7 @@
-"""Augmentation of training images: pure functions of (image, seed), and of the partner in mixing.
+"""Augmentation of training images: pure functions of an image and its seed.
 
-What an image becomes does not depend on how a batch is split, nor on the number of replicas.
+MixUp and CutMix also read the image's partner. The result depends neither on how a batch is split
+nor on the number of replicas.
 """
 
 import dataclasses
@@ -14,30 +15,36 @@ import tensorflow as tf
 from modelzoo.data.augment import colour, erasing, hashing, mixing, rand_augment, resized_crop
 from modelzoo.data.augment.boxes import Range, check_ranges
 from modelzoo.data.augment.hashing import random_integers
-from modelzoo.data.spec import ImageSpec
+from modelzoo.data.inputs.decode import Shape
 
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Augmentation of training images: `crop_area` first, then the others in their order.
+    """Augmentation of training images.
+
+    The order is: resized crop, padded crop and flip, colours, RandAugment, erasing, mixing.
 
     Attributes:
-        crop_area: (least, most) share of the original image's area that a random part of it takes,
-            which is then resized, as (0.08, 1); None for the whole image.
-        crop_aspect: (least, most) width over height of that part.
         crop_padding: black pixels added on each side before a random crop back to the size.
-        flip: mirror every second image, drawn at random, left to right.
-        brightness, contrast, saturation: the most by which a random factor on each differs from 1.
-        hue: the most, up to 0.5, by which the hue turns either way, as a share of the circle.
-        rand_augment: operations of RandAugment on each image.
+        flip: mirror a random half of the images, left to right.
+        crop_area: (least, most) share of the original image's area that a random resized crop
+            takes, such as (0.08, 1); None for the whole image.
+        crop_aspect: (least, most) width over height of that crop.
+        brightness, contrast, saturation: the largest distance from 1 of a random factor on each.
+        hue: the largest random turn of the hue either way, up to 0.5, as a share of the circle.
+        rand_augment: number of RandAugment's operations on each image.
         rand_augment_magnitude: their strength, from 0 to 10.
-        erasing: probability with which a box of the image is erased.
+        erasing: probability of erasing a random box of the image.
         erasing_area: (least, most) share of the image's area that the box takes.
         erasing_aspect: (least, most) width over height of the box.
-        erasing_fill: what takes its place: the task's "mean", or "noise", a value for each pixel.
+        erasing_fill: what replaces the box: the input's "mean", or "noise", random values.
         mixup: alpha of MixUp, which draws shares from Beta(alpha, alpha); 0 for none.
         cutmix: alpha of CutMix; 0 for none.
-        cutmix_share: where there are both, the share of the examples that CutMix gets.
+        cutmix_share: with both MixUp and CutMix, the share of the examples that CutMix changes.
+
+    Example:
+        >>> Augment(crop_padding=4, flip=True, mixup=0.2).mixes
+        True
     """
 
     crop_padding: int = 0
@@ -89,28 +96,32 @@ class Augment:
         """Whether each image is mixed with its partner."""
         return self.mixup > 0 or self.cutmix > 0
 
-    def refused(self, channels: int) -> str | None:
-        """Why images of so many channels cannot be augmented so; begins with the field's name."""
+    def check_channels(self, channels: int) -> None:
+        """Raises ValueError, beginning with a field's name, for images of so many channels."""
         needs = {"saturation": (3,), "hue": (3,)}
         needs |= dict.fromkeys(("contrast", "brightness", "rand_augment"), (1, 3))
         for name, possible in needs.items():
             if getattr(self, name) and channels not in possible:
                 words = " or ".join(map(str, possible))
-                return f"{name} needs images of {words} channels, the data's have {channels}"
-        return None
+                raise ValueError(f"{name} needs images of {words} channels, got {channels}")
 
-    def crop(self, image: tf.Tensor, seed: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
-        """A random part of one original image where `crop_area` is set: see `resized_crop`."""
-        return resized_crop.crop(image, seed, spec, self.crop_area, self.crop_aspect)
+    def crop(self, image: tf.Tensor, seed: tf.Tensor, shape: Shape) -> tf.Tensor:
+        """Crops a random part of one original image; see `resized_crop.crop`."""
+        return resized_crop.crop(image, seed, shape, self.crop_area, self.crop_aspect)
 
     def __call__(
         self, images: tf.Tensor, seeds: tf.Tensor, fill: Sequence[int] | int = 0
     ) -> tf.Tensor:
-        """Augments images (uint8 `[n, height, width, channels]`) by seeds (int64 `[n, 2]`).
+        """Applies everything but `crop` and `mix`.
 
-        Everything but `crop` and `mix`. What an image becomes depends on its own pixels and seed
-        only, not on its neighbours. `fill`, a value or one for each channel, is what is erased or
-        moved in from outside the image by RandAugment.
+        Args:
+            images: uint8 `[n, height, width, channels]`.
+            seeds: int64 `[n, 2]`; a result depends on the image and its own seed only.
+            fill: one value, or one per channel, of erased boxes and of pixels that RandAugment
+                moves in from outside the image.
+
+        Returns:
+            uint8 `[n, height, width, channels]`.
         """
         fill = np.broadcast_to(np.asarray(fill, np.uint8), images.shape[-1:])
         images = self._crop_and_flip(images, seeds)
@@ -125,9 +136,11 @@ class Augment:
             images = erasing.erase(images, seeds, self.erasing, area, aspect, fill)
         return images
 
-    def mix(self, batch: dict[str, tf.Tensor], seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Mixes the rows of a batch with their partners: see `mixing.mix_rows`."""
-        return mixing.mix_rows(batch, seeds, self.mixup, self.cutmix, self.cutmix_share)
+    def mix(
+        self, images: tf.Tensor, weight: tf.Tensor, seeds: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Mixes the rows of a batch with their partners; see `mixing.mix_rows`."""
+        return mixing.mix_rows(images, weight, seeds, self.mixup, self.cutmix, self.cutmix_share)
 
     def _crop_and_flip(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         pad = self.crop_padding
@@ -145,7 +158,7 @@ class Augment:
             columns = columns + random_integers(seeds, hashing.CROP_COLUMNS, 2 * pad + 1)[:, None]
         full_height, full_width = height + 2 * pad, width + 2 * pad
         rows = rows + full_height * tf.range(count)[:, None]
-        # One gather of pixels from the flattened batch: crop and flip together.
+        # One gather of pixels from the flattened batch does both.
         pixels = rows[:, :, None] * full_width + columns[:, None, :]
         result = tf.gather(tf.reshape(images, [-1, channels]), pixels)
         return tf.ensure_shape(result, [None, height, width, channels])

@@ -1,4 +1,4 @@
-"""Random rectangles of an image, by area and aspect."""
+"""Random boxes of an image, by area and aspect."""
 
 import math
 
@@ -8,15 +8,15 @@ from modelzoo.data.augment.hashing import as_integers, as_uniform, random_words
 
 TRIES = 10
 STREAMS = 2 * TRIES + 2
-"""Streams of random numbers that `random_boxes` takes."""
+"""Number of random streams that `random_boxes` uses."""
 
 Range = tuple[float, float]
 
 
 def check_ranges(**fields: tuple[Range | None, float]) -> None:
-    """Raises ValueError naming the first field whose range is not `0 < low <= high <= bound`.
+    """Raises ValueError for the first field whose range is not `0 < low <= high <= bound`.
 
-    Each field is a pair of the range, None for none, and the bound.
+    A field is a pair of the range, or None, and the bound.
     """
     for name, (value, bound) in fields.items():
         if value is not None and not 0 < value[0] <= value[1] <= bound:
@@ -27,12 +27,21 @@ def check_ranges(**fields: tuple[Range | None, float]) -> None:
 def random_boxes(
     seeds: tf.Tensor, stream: int, height: tf.Tensor, width: tf.Tensor, area: Range, aspect: Range
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A box inside of an image for each seed (int64 `[n, 2]`), and whether one was found.
+    """Draws a box inside the image for each seed, by the first of ten draws that fits.
 
-    Its share of the image's area is uniform in `area`, the logarithm of width over height uniform
-    in `aspect`'s; the first of ten draws that fits is taken, its place is uniform. Returns (top,
-    left, height, width) as int32 `[n, 4]`, of an arbitrary box where none was found, and bool
-    `[n]`. Takes the random numbers of `STREAMS` streams from `stream` on.
+    A box's share of the image's area is uniform in `area`, the logarithm of its width over height
+    uniform in the range of `aspect`, its place uniform.
+
+    Args:
+        seeds: int64 `[n, 2]`.
+        stream: the first of the `STREAMS` random streams that it uses.
+        height, width: of the image, scalars.
+        area: (least, most) share of the image's area.
+        aspect: (least, most) width over height.
+
+    Returns:
+        (top, left, height, width), int32 `[n, 4]`, and whether any draw fits, bool `[n]`; the box
+        is arbitrary if none does.
     """
     words = random_words(seeds, list(range(stream, stream + STREAMS)))
     draws = as_uniform(words[:, : 2 * TRIES])
@@ -52,9 +61,9 @@ def random_boxes(
 
 
 def inside(boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Which pixels lie in boxes (top, left, height, width; int32 `[n, 4]`): bool `[n, H, W]`."""
+    """The pixels inside boxes (top, left, height, width; int32 `[n, 4]`): bool `[n, H, W]`."""
     rows, columns = tf.range(height)[None], tf.range(width)[None]
-    # Not `boxes[:, k, None]`: of a stack, graph optimisation loses the None.
+    # Not `boxes[:, k, None]`: graph optimisation loses the None of a stack.
     top, left, box_height, box_width = (edge[:, None] for edge in tf.unstack(boxes, axis=1))
     in_rows = (rows >= top) & (rows < top + box_height)
     in_columns = (columns >= left) & (columns < left + box_width)

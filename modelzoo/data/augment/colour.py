@@ -14,11 +14,16 @@ def jitter(
     saturation: float,
     hue: float,
 ) -> tf.Tensor:
-    """Changes colours of images (uint8 `[n, height, width, 1 or 3]`), in the order of the names.
+    """Changes brightness, contrast, saturation and hue of images, in this order.
 
-    The factor of each of the first three is uniform in `[max(0, 1 - strength), 1 + strength]` with
-    0 for black, mean grey and grey; the hue turns by a share of the circle that is uniform in
-    `[-hue, hue]`. What is 0 does not happen. The result is uint8 after each.
+    The factor of each of the first three is uniform in `[max(0, 1 - strength), 1 + strength]`; 0
+    means black, the mean grey and grey. The hue turns by a share of the circle that is uniform in
+    `[-hue, hue]`. A strength of 0 changes nothing. The result is uint8 after each change.
+
+    Args:
+        images: uint8 `[n, height, width, 1 or 3]`.
+        seeds: int64 `[n, 2]`.
+        brightness, contrast, saturation, hue: the strengths.
     """
     draws = random_uniform(seeds, hashing.COLOUR, 4)
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}

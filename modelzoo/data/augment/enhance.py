@@ -1,16 +1,15 @@
-"""Changes of pixel values by a degree for each image, each to the bit what PIL makes of it.
+"""Brightness, contrast, saturation, sharpness and hue of images, bit for bit as PIL changes them.
 
-Images are uint8 `[n, height, width, channels]` with 1 or 3 channels, factors float32 `[n]`; a
-factor of 1 changes nothing.
+Images are uint8 `[n, height, width, 1 or 3]`, factors float32 `[n]`; a factor of 1 changes nothing.
 """
 
 import tensorflow as tf
 
-from modelzoo.data.images import grey
+from modelzoo.data.inputs.decode import grey
 
 
 def blend(degenerate: tf.Tensor, images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """`degenerate + factor * (image - degenerate)`, clipped and cut off, as PIL's `Image.blend`."""
+    """`degenerate + factor * (image - degenerate)`, clipped and truncated as by `Image.blend`."""
     base = tf.cast(degenerate, tf.float32)
     factors = tf.reshape(factors, [-1, 1, 1, 1])
     result = base + factors * (tf.cast(images, tf.float32) - base)

@@ -16,10 +16,17 @@ def erase(
     aspect: Range,
     fill: np.ndarray | None,
 ) -> tf.Tensor:
-    """Erases a box of `random_boxes` in images (uint8 `[n, height, width, channels]`).
+    """Erases a box of `random_boxes` in each image with a probability.
 
-    Each with that probability; where ten draws fit nowhere nothing is erased. `fill` is uint8
-    `[channels]`, or None for a random value at each pixel and channel.
+    Nothing is erased in an image if none of ten draws fits.
+
+    Args:
+        images: uint8 `[n, height, width, channels]`.
+        seeds: int64 `[n, 2]`.
+        probability: of erasing a box.
+        area: (least, most) share of the image's area.
+        aspect: (least, most) width over height.
+        fill: uint8 `[channels]`; None for a random value at each pixel and channel.
     """
     height, width, channels = images.shape[1:]
     boxes, found = random_boxes(
@@ -29,7 +36,7 @@ def erase(
     mask = inside(boxes, height, width) & (found & chosen)[:, None, None]
     if fill is None:
         size = height * width * channels
-        # Eight values of each word; beyond the streams of all others.
+        # Eight values per word; the streams lie beyond all others.
         words = random_words(seeds, 2**32 + np.arange(-(-size // 8), dtype=np.int64))
         values = tf.reshape(tf.bitcast(words, tf.uint8), [tf.shape(words)[0], -1])[:, :size]
         values = tf.reshape(values, tf.shape(images))

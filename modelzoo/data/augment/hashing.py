@@ -1,4 +1,4 @@
-"""Random numbers as hashes of (seed, stream): the same wherever and in whatever batch."""
+"""Random numbers as hashes of (seed, stream), the same on any device and in any batch."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,7 +6,7 @@ import tensorflow as tf
 _INCREMENT = 0x9E3779B97F4A7C15
 _MULTIPLIERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
-# The first stream of each use; what was drawn from one stays as it is for good.
+# The first stream of each use. Do not change them: results would change.
 FLIP, CROP_ROWS, CROP_COLUMNS = 0, 1, 2
 RESIZED_CROP = 1000
 COLOUR = 2000
@@ -24,7 +24,7 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def mix_tensor(values: tf.Tensor) -> tf.Tensor:
-    """`mix` in TensorFlow ops, which all lower to XLA."""
+    """`mix` in TensorFlow ops, which all compile with XLA."""
 
     def constant(value: int) -> tf.Tensor:
         return tf.constant(value, tf.uint64)
@@ -48,8 +48,8 @@ def random_words(seeds: tf.Tensor, streams: tf.Tensor) -> tf.Tensor:
 def random_integers(seeds: tf.Tensor, stream: int, bound: int | tf.Tensor) -> tf.Tensor:
     """Integers in `[0, bound)` by hashing seeds (int64 `[n, 2]`) with the stream's number.
 
-    Returns int32 `[n]`. `bound`, one number or one for each seed, is at most 2**31; the bias is
-    below `bound / 2**32`.
+    Returns int32 `[n]`. `bound`, one number or one per seed, is at most 2**31; the bias is below
+    `bound / 2**32`.
     """
     return as_integers(random_words(seeds, [stream])[:, 0], bound)
 

@@ -1,7 +1,7 @@
 """MixUp (Zhang et al. 2018) and CutMix (Yun et al. 2019) of neighbours in the planned order.
 
-Rows 2k and 2k + 1 of the order are each other's partner, so that no way of splitting a batch into
-even parts changes what any row becomes. Each row has a share of its own, drawn from its own seed.
+Rows 2k and 2k + 1 of the order are partners, so that splitting a batch into even parts changes no
+result. Each row draws its own share from its own seed.
 """
 
 import functools
@@ -17,15 +17,15 @@ _QUANTILES = 4096
 
 
 def partners(values: tf.Tensor) -> tf.Tensor:
-    """Rows 2k and 2k + 1 of `[n, ...]` exchanged; n is even."""
+    """Swaps rows 2k and 2k + 1 of `[n, ...]`; n is even."""
     pairs = tf.reshape(values, [-1, 2, *values.shape[1:]])
     return tf.reshape(pairs[:, ::-1], [-1, *values.shape[1:]])
 
 
 def blend(values: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-    """`share * own + (1 - share) * partner` of floats `[n, ...]`, such as targets that are mixed.
+    """`share * own + (1 - share) * partner` of floats `[n, ...]`, such as targets.
 
-    `share` is `[n]` or of the rank of the values; 1 gives the row's own bits, 0 the partner's.
+    `share` is `[n]` or has the rank of the values; 1 keeps the row's own bits, 0 the partner's.
     """
     share = tf.cast(share, values.dtype)
     missing = len(values.shape) - len(share.shape)
@@ -34,22 +34,33 @@ def blend(values: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
 
 
 def mix_rows(
-    batch: dict[str, tf.Tensor], seeds: tf.Tensor, mixup: float, cutmix: float, cutmix_share: float
-) -> dict[str, tf.Tensor]:
-    """Mixes `image` (float `[n, height, width, channels]`) and `weight` (float32 `[n]`) by pairs.
+    images: tf.Tensor,
+    weight: tf.Tensor,
+    seeds: tf.Tensor,
+    mixup: float,
+    cutmix: float,
+    cutmix_share: float,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Mixes images and their weights by pairs.
 
-    The own share of a row is drawn from Beta(alpha, alpha), where `mixup` and `cutmix` are alphas
-    and 0 is never. MixUp adds the images in these shares; CutMix puts a box of the partner's
-    pixels, at its place there, over as large a part of the image, cut at the borders, and the
-    share is then that of the area. Where both are asked for, each row is cut with the chance
-    `cutmix_share`.
+    The share of a row itself is drawn from Beta(alpha, alpha). MixUp adds both images by their
+    shares. CutMix replaces a box by the partner's pixels at the same place; the box has as large a
+    part of the image as the partner's share, is clipped at the borders, and the share becomes that
+    of the remaining area. With both, CutMix changes each row with the probability `cutmix_share`.
 
-    Returns the batch with these changed and `mix` (float32 `[n]`) added, the part of the row's new
-    weight that belongs to its own target; the rest belongs to its partner's. An example's weight
-    so follows its target: `weight` is the mean of both by their shares.
+    Args:
+        images: float `[n, height, width, channels]`.
+        weight: float32 `[n]`.
+        seeds: int64 `[n, 2]`.
+        mixup, cutmix: alpha of each; 0 for none.
+        cutmix_share: probability of CutMix.
+
+    Returns:
+        The mixed images; the new weights, float32 `[n]`, each the mean of both by their shares, so
+        that an example's weight follows its target; and the part of a new weight that belongs to
+        the row's own target, float32 `[n]`. The rest belongs to its partner's.
     """
-    image, weight = batch["image"], batch["weight"]
-    height, width = image.shape[1:3]
+    height, width = images.shape[1:3]
     if mixup:
         share = _beta(seeds, hashing.MIXING, mixup)
         mask = share[:, None, None]
@@ -64,11 +75,10 @@ def mix_rows(
         else:
             share, mask = cut_share, kept
     other = partners(weight)
-    # The sum has the weight's own bits where both weigh the same.
+    # This sum keeps the bits of a weight that both have.
     mixed_weight = other + share * (weight - other)
     own = tf.minimum(tf.math.divide_no_nan(share * weight, mixed_weight), 1.0)
-    mixed = blend(image, mask[..., None])
-    return {**batch, "image": mixed, "weight": mixed_weight, "mix": own}
+    return blend(images, mask[..., None]), mixed_weight, own
 
 
 def _beta(seeds: tf.Tensor, stream: int, alpha: float) -> tf.Tensor:
@@ -79,7 +89,7 @@ def _beta(seeds: tf.Tensor, stream: int, alpha: float) -> tf.Tensor:
 
 @functools.cache
 def _beta_quantiles(alpha: float) -> np.ndarray:
-    """The middles of equally likely parts of Beta(alpha, alpha), ascending."""
+    """Medians of equally likely parts of Beta(alpha, alpha), ascending."""
     from scipy.special import betaincinv  # Late: few runs need it.
 
     middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
@@ -89,7 +99,7 @@ def _beta_quantiles(alpha: float) -> np.ndarray:
 def _cut_boxes(seeds: tf.Tensor, share: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Boxes (top, left, height, width) of about `1 - share` of the area: int32 `[n, 4]`.
 
-    They have the image's proportions before those whose centre is near a border are cut.
+    They have the image's proportions before they are clipped at its borders.
     """
     side = tf.sqrt(1.0 - share)
     edges = []

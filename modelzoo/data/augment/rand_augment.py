@@ -1,10 +1,10 @@
 """RandAugment (Cubuk et al. 2020): a few of 14 operations on each image, drawn at random.
 
-Each operation is to the bit what PIL makes of the image, at one magnitude M from 0 to 10, which
-scales the ranges of AutoAugment: factors of color, contrast, brightness and sharpness 1 +- 0.9
-M/10; rotations of +-30 M/10 degrees; shears of +-0.3 M/10 about the upper left; translations of
-+-150/331 M/10 of the size; posterize to 8 - 4 M/10 bits; solarize from 256 (1 - M/10) on. Signs
-are drawn too. What comes in from outside the image is filled; the nearest pixel is taken.
+The results are bit for bit those of PIL. One magnitude M from 0 to 10 scales the ranges of
+AutoAugment: factors of color, contrast, brightness and sharpness 1 +- 0.9 M/10; rotations of +-30
+M/10 degrees; shears of +-0.3 M/10 about the upper left; translations of +-150/331 M/10 of the size;
+posterize to 8 - 4 M/10 bits; solarize from 256 (1 - M/10) on. Signs are random. Geometric
+operations take the nearest pixel and fill what comes from outside the image.
 """
 
 import functools
@@ -33,7 +33,7 @@ OPERATIONS = (
     "translate_y",
 )
 _FIRST_AFFINE = OPERATIONS.index("rotate")
-# PIL moves images by numbers of 16 bits before the point and 16 after it.
+# PIL transforms images in fixed point: 16 bits before the point and 16 after it.
 _ONE = 2**16
 
 
@@ -42,7 +42,7 @@ def draw(
 ) -> tf.Tensor:
     """Applies `count` operations to each image (uint8 `[n, height, width, 1 or 3]`) by its seed.
 
-    Each of them is any of the 14 with the same chance. `fill` is uint8 `[channels]`.
+    All 14 have the same probability each time. `fill` is uint8 `[channels]`.
     """
     for layer in range(count):
         stream = hashing.RAND_AUGMENT + 2 * layer
@@ -59,10 +59,14 @@ def apply(
     magnitude: float,
     fill: np.ndarray,
 ) -> tf.Tensor:
-    """Applies to each image the operation of that number in `OPERATIONS`.
+    """Applies one operation to each image.
 
-    `images` is uint8 `[n, height, width, 1 or 3]`; `operations` int32 `[n]`; `negative` int32
-    `[n]`, 1 where the operation goes the other way (factors below 1, turns to the right).
+    Args:
+        images: uint8 `[n, height, width, 1 or 3]`.
+        operations: places in `OPERATIONS`, int32 `[n]`.
+        negative: int32 `[n]`, 1 for a factor below 1, a turn to the right and so on.
+        magnitude: from 0 to 10.
+        fill: uint8 `[channels]`.
     """
     share = magnitude / 10
 
@@ -84,7 +88,7 @@ def apply(
         functools.partial(enhanced, enhance.brightness),
         functools.partial(enhanced, enhance.sharpness),
     ]
-    # Each image is computed once, by its own operation: the rows of one operation together.
+    # Group the rows by operation, so that each image is computed once.
     rows = tf.range(tf.shape(images)[0])
     chosen = tf.minimum(operations, _FIRST_AFFINE)
     parts = tf.dynamic_partition(rows, chosen, len(groups) + 1)
@@ -117,7 +121,7 @@ def _equalize(images: tf.Tensor) -> tf.Tensor:
     height, width, channels = images.shape[1:]
     values = tf.cast(tf.transpose(images, [0, 3, 1, 2]), tf.int32)
     values = tf.reshape(values, [-1, height * width])
-    # A row of counts for each image's channel.
+    # One row of counts per channel of an image.
     counts = tf.math.bincount(values, minlength=256, maxlength=256, axis=-1)
     top = tf.reduce_max(values, axis=-1, keepdims=True)
     of_top = tf.gather(counts, top, batch_dims=1)
@@ -133,9 +137,9 @@ def _equalize(images: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _matrices(height: int, width: int, share: float) -> np.ndarray:
-    """Where pixels come from, for each geometric operation and both signs, in PIL's fixed point.
+    """Matrices of the geometric operations with both signs, in PIL's fixed point: int64 `[10, 6]`.
 
-    int64 `[10, 6]`: a source's column is (m0 * x + m1 * y + m2) >> 16, its row likewise.
+    The pixel at x, y comes from the column (m0 * x + m1 * y + m2) >> 16, and the row likewise.
     """
     found = []
     for operation in OPERATIONS[_FIRST_AFFINE:]:
@@ -155,14 +159,14 @@ def _matrices(height: int, width: int, share: float) -> np.ndarray:
                 c = int(150 / 331 * amount * width)
             elif operation == "translate_y":
                 f = int(150 / 331 * amount * height)
-            # From the middle of a pixel.
+            # From the centre of a pixel.
             row = (a, b, c + (a + b) / 2, d, e, f + (d + e) / 2)
             found.append([math.floor(value * _ONE + 0.5) for value in row])
     return np.array(found, np.int64)
 
 
 def _affine(images: tf.Tensor, matrices: tf.Tensor, fill: np.ndarray) -> tf.Tensor:
-    """Moves images by matrices (int64 `[n, 6]`), as `Image.transform` with AFFINE."""
+    """Transforms images by matrices (int64 `[n, 6]`), as `Image.transform` with AFFINE."""
     height, width, channels = images.shape[1:]
     x = tf.range(width, dtype=tf.int64)[None, None]
     y = tf.range(height, dtype=tf.int64)[None, :, None]

@@ -1,16 +1,25 @@
 """Encoded images to pixels: the one decoder of training, evaluation and serving."""
 
 import struct
+from typing import Literal
 
 import tensorflow as tf
 
-from modelzoo.data.spec import ImageSpec
-
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
-"""File names that are taken for images, whatever their case."""
+"""Suffixes of image files, in any case."""
 
-PALETTE = "is a BMP with a palette of colours"
-"""Why such an image is refused."""
+Shape = tuple[int, int, int]
+"""Height, width and channels."""
+
+Resize = Literal["crop", "stretch"]
+"""How an image is brought to a size.
+
+"crop": its shorter side is scaled to the size and its centre taken. "stretch": both sides are
+scaled, which changes the proportions.
+"""
+
+PALETTE = "is a BMP with a colour palette"
+"""The reason for refusing such an image."""
 
 _GREYS = bytes(value for grey in range(256) for value in (grey, grey, grey, 0))
 
@@ -19,7 +28,11 @@ _LUMA = (19595, 38470, 7471)
 
 
 def grey(image: tf.Tensor) -> tf.Tensor:
-    """The luma of uint8 `[..., 3]`, as PIL's mode "L", or grey as it is: uint8 `[..., 1]`."""
+    """The luma of an RGB image (uint8 `[..., 3]`), as PIL's mode "L"; a grey one is unchanged.
+
+    Returns:
+        uint8 `[..., 1]`.
+    """
     if image.shape[-1] == 1:
         return image
     weighted = tf.reduce_sum(tf.cast(image, tf.int32) * _LUMA, -1, keepdims=True)
@@ -27,9 +40,9 @@ def grey(image: tf.Tensor) -> tf.Tensor:
 
 
 def convert_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
-    """Brings uint8 `[..., any 1 to 4]` (grey, grey+alpha, RGB, RGBA) to `channels`, uint8.
+    """Converts between grey, grey with alpha, RGB and RGBA: uint8 `[..., 1 to 4]`.
 
-    Alpha is dropped, not composited; where asked for and absent, it is opaque.
+    Alpha is dropped, not composited; alpha that is added is opaque.
     """
     count = tf.shape(image)[-1]
 
@@ -48,9 +61,13 @@ def convert_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes one PNG, JPEG, GIF (its first frame) or BMP as it is: uint8 `[height, width, own]`.
+    """Decodes one PNG, JPEG, GIF (its first frame) or BMP, whatever its size and channels.
 
-    Raises tf.errors.InvalidArgumentError for anything else, a truncated file included.
+    Returns:
+        uint8 `[height, width, channels]`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: it is no such image, or truncated.
     """
     bmp = tf.strings.substr(encoded, 0, 2) == b"BM"
     right = tf.cond(bmp, lambda: _has_no_palette(encoded), lambda: True)
@@ -60,22 +77,23 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _has_no_palette(bmp: tf.Tensor) -> tf.Tensor:
-    """Whether a BMP has no palette but one of greys: of another, TensorFlow gives the indices."""
+    """Whether a BMP has no colour palette, of which TensorFlow would return the indices."""
     header_size = tf.io.decode_raw(tf.strings.substr(bmp, 14, 4), tf.int32)[0]
     palette = tf.strings.substr(bmp, 14 + header_size, len(_GREYS))
     return (tf.strings.substr(bmp, 28, 2) != b"\x08\x00") | (palette == _GREYS)
 
 
-def resize(image: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
-    """Brings uint8 `[any, any, channels]` to the spec's size as `spec.resize` says, in uint8.
+def resize(image: tf.Tensor, shape: Shape, how: Resize) -> tf.Tensor:
+    """Resizes uint8 `[any, any, channels]` to a shape, in uint8.
 
-    Bilinear with antialiasing, rounded; an image of that size already is not touched.
+    Bilinear with antialiasing, rounded; an image of that size is unchanged.
     """
+    height, width, _ = shape
     size = tf.shape(image)[:2]
-    target = tf.constant([spec.height, spec.width])
+    target = tf.constant([height, width])
 
     def resized() -> tf.Tensor:
-        if spec.resize == "stretch":
+        if how == "stretch":
             scaled_size = target
         else:
             scale = tf.reduce_max(tf.cast(target, tf.float64) / tf.cast(size, tf.float64))
@@ -83,45 +101,41 @@ def resize(image: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
             scaled_size = tf.maximum(scaled, target)
         scaled = tf.image.resize(image, scaled_size, method="bilinear", antialias=True)
         top, left = tf.unstack((scaled_size - target) // 2)
-        scaled = scaled[top : top + spec.height, left : left + spec.width]
+        scaled = scaled[top : top + height, left : left + width]
         return tf.cast(tf.round(tf.clip_by_value(scaled, 0.0, 255.0)), tf.uint8)
 
     image = tf.cond(tf.reduce_all(size == target), lambda: image, resized)
-    return tf.ensure_shape(image, spec.shape)
+    return tf.ensure_shape(image, shape)
 
 
-class ImageDecoder:
-    """Turns encoded images into the pixels that a spec asks for."""
-
-    def __init__(self, spec: ImageSpec):
-        self.spec = spec
-
-    def fit(self, image: tf.Tensor) -> tf.Tensor:
-        """Converts and resizes uint8 `[any, any, any]`: uint8 `[height, width, channels]`."""
-        return resize(convert_channels(image, self.spec.channels), self.spec)
-
-    def __call__(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Decodes one scalar string: uint8 `[height, width, channels]`.
-
-        Raises tf.errors.InvalidArgumentError for what is no whole image.
-        """
-        return self.fit(decode(encoded))
-
-    def decode_batch(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Decodes strings `[n]`, n >= 0: uint8 `[n, height, width, channels]`."""
-        signature = tf.TensorSpec(self.spec.shape, tf.uint8)
-        return tf.map_fn(self, encoded, fn_output_signature=signature)
+def to_shape(image: tf.Tensor, shape: Shape, how: Resize) -> tf.Tensor:
+    """Converts and resizes uint8 `[any, any, any]` to a shape."""
+    return resize(convert_channels(image, shape[2]), shape, how)
 
 
-def read_header(data: bytes) -> tuple[int, int, int]:
-    """Height, width and channels, as `decode` would find them, from the start of a file.
+def decode_batch(encoded: tf.Tensor, shape: Shape, how: Resize) -> tf.Tensor:
+    """Decodes strings `[n]`, n >= 0: uint8 `[n, height, width, channels]`.
 
-    Raises ValueError where the bytes are no PNG, JPEG, GIF or BMP, or end too early to tell.
+    Raises:
+        tf.errors.InvalidArgumentError: one of them is no image, or truncated.
+    """
+    return tf.map_fn(
+        lambda one: to_shape(decode(one), shape, how),
+        encoded,
+        fn_output_signature=tf.TensorSpec(shape, tf.uint8),
+    )
+
+
+def read_header(data: bytes) -> Shape:
+    """The shape that `decode` would return, from the first bytes of a file.
+
+    Raises:
+        ValueError: the bytes are no PNG, JPEG, GIF or BMP, or end within the header.
     """
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             width, height, _, color = struct.unpack_from(">IIBB", data, 16)
-            # Of the colour types only a palette gains a channel by declaring transparency.
+            # Transparency adds a channel to a palette only.
             before, found, _ = data.partition(b"IDAT")
             if color == 3 and not found:
                 raise IndexError
@@ -142,13 +156,13 @@ def read_header(data: bytes) -> tuple[int, int, int]:
     raise ValueError("is no PNG, JPEG, GIF or BMP" if data else "is empty")
 
 
-def _jpeg_header(data: bytes) -> tuple[int, int, int]:
+def _jpeg_header(data: bytes) -> Shape:
     position = 2
     while True:
         marker, length = struct.unpack_from(">HH", data, position)
-        # Start of frame, of any coding; c4, c8 and cc are tables.
+        # A start of frame of any coding; c4, c8 and cc are tables.
         if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
             height, width, channels = struct.unpack_from(">HHB", data, position + 5)
             return height, width, min(channels, 3)
-        # Any number of fill bytes may stand before a marker.
+        # Any number of fill bytes may come before a marker.
         position += 1 if marker == 0xFFFF else 2 + length

@@ -10,6 +10,7 @@ import numpy as np
 
 from modelzoo.data.columns import Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Field, Input, Store
+from modelzoo.fields.errors import UserError
 from modelzoo.fields.input_specs import InputSpec
 
 
@@ -83,6 +84,14 @@ class BoundTarget(abc.ABC):
             UserError: it is of another kind, or has names that this one does not know.
         """
         raise NotImplementedError
+
+    def check_kind(self, other: "BoundTarget") -> None:
+        """Raises UserError if the other target is of another kind."""
+        if type(other) is not type(self):
+            raise UserError(
+                f"the model learned {self.config.kind}, but the data has {other.config.kind}: "
+                "choose other data or another run"
+            )
 
     @abc.abstractmethod
     def label_to_json(self, label: Any) -> Any:

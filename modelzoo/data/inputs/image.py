@@ -1,0 +1,237 @@
+"""Images as inputs: decoded, resized, augmented and normalised."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.augment import Augment
+from modelzoo.data.columns import BadExample, Form, Tensors, View
+from modelzoo.data.inputs.decode import SUFFIXES, Resize, Shape, decode, decode_batch, to_shape
+from modelzoo.data.inputs.image_store import Expected, open_images, stored_shape
+from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.targets.target import Target
+from modelzoo.fields.errors import UserError
+from modelzoo.fields.input_specs import ArraySpec, InputSpec
+
+Views = Literal["one", "flip", "flip_shift"]
+"""The views of an image whose outputs are averaged at inference.
+
+"one": the image. "flip": it and its mirror image. "flip_shift": these, and both shifted by one
+pixel up and left, and down and right, with reflected borders. As in airbench (Jordan 2024), the
+shifted views have half of the weight.
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Image(Input):
+    """PNG, JPEG, GIF and BMP images, or arrays of pixels.
+
+    Attributes:
+        columns: the column of the images; () for the source's default, "path" in a table.
+        size: (height, width) of what a model sees; None for the data's own size, which must then
+            be the same for all images.
+        channels: 1 (grey), 2 (grey with alpha), 3 (RGB) or 4 (RGBA), to which all images are
+            converted; None for the data's own.
+        resize: "crop" scales the shorter side to the size and takes the centre; "stretch" changes
+            the proportions.
+        augment: random changes of training images.
+        mean, std: one number per channel, for pixels in [0, 1]; the model sees
+            (pixel - mean) / std. None is 0.5, which gives [-1, 1].
+        test_views: the views of each image whose outputs are averaged in evaluation, prediction
+            and export, never in training; see `Views`.
+
+    Example:
+        >>> Image(size=(224, 224), channels=3, augment=Augment(flip=True)).kind
+        'image'
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    resize: Resize = "crop"
+    augment: Augment = dataclasses.field(default_factory=Augment)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    test_views: Views = "one"
+
+    kind: ClassVar[str] = "image"
+    forms: ClassVar[tuple[Form, ...]] = ("array", "bytes", "file")
+    default_column: ClassVar[str] = "path"
+    noun: ClassVar[str] = "images"
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
+    file_argument: ClassVar[str] = "IMAGE_OR_FOLDER"
+    adjustable: ClassVar[tuple[str, ...]] = ("test_views",)
+
+    def __post_init__(self):
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ValueError(f"size must be two positive integers (H, W), got {self.size!r}")
+        if self.channels not in (None, 1, 2, 3, 4):
+            raise ValueError(f"channels must be None, 1, 2, 3 or 4, got {self.channels!r}")
+        if self.resize not in ("crop", "stretch"):
+            raise ValueError(f"resize must be 'crop' or 'stretch', got {self.resize!r}")
+        if self.std is not None and not min(self.std, default=0) > 0:
+            raise ValueError(f"std must be numbers > 0, got {self.std}")
+
+    def fit(self, train: View, key: str, target: Target | None) -> "BoundImage":
+        """Learns the size and the channels that the config leaves open."""
+        shape: Shape = (*(self.size or (0, 0)), self.channels or 0)
+        if 0 in shape:
+            height, width, channels = stored_shape(train, key)
+            shape = (*(self.size or (height, width)), self.channels or channels)
+        try:
+            return BoundImage(self, shape)
+        except ValueError as error:
+            raise UserError(f"config.data.{key}.{error}") from None
+
+    def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundImage":
+        return BoundImage(self, (learned["height"], learned["width"], learned["channels"]))
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundImage(BoundInput):
+    """`Image` on given data.
+
+    Raw tensors: `image` (uint8 `[n, height, width, channels]`) or `encoded` (string `[n]`, images
+    of any size). The model's: `image`, float32 `[n, height, width, channels]`.
+
+    Attributes:
+        config: the input's config.
+        shape: height, width and channels of what the model sees.
+
+    Raises:
+        ValueError: a field does not fit the shape; the message begins with its name.
+    """
+
+    config: Image
+    shape: Shape
+
+    def __post_init__(self):
+        config, (height, width, channels) = self.config, self.shape
+        for name in ("mean", "std"):
+            value = getattr(config, name)
+            if value is not None and len(value) != channels:
+                raise ValueError(
+                    f"{name} must have one number for each of the {channels} channels, got "
+                    f"{len(value)}"
+                )
+        try:
+            config.augment.check_channels(channels)
+        except ValueError as error:
+            raise ValueError(f"augment.{error}") from None
+        if config.test_views == "flip_shift" and min(height, width) < 2:
+            raise ValueError(
+                f"test_views=flip_shift needs images of at least 2x2, got {height}x{width}"
+            )
+
+    @functools.cached_property
+    def _normalisation(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scale and offset of pixels, float32, and the mean pixel, uint8: `[channels]` each."""
+        mean, std = (
+            np.full(self.shape[2], 0.5) if values is None else np.array(values)
+            for values in (self.config.mean, self.config.std)
+        )
+        scale = (1.0 / (255.0 * std)).astype(np.float32)
+        offset = (-mean / std).astype(np.float32)
+        return scale, offset, np.clip(np.round(255 * mean), 0, 255).astype(np.uint8)
+
+    def model_specs(self) -> dict[str, InputSpec]:
+        """`image`."""
+        return {"image": ArraySpec("image", self.shape)}
+
+    def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> Store:
+        config = self.config
+        same_size, same_channels = config.size is None, config.channels is None
+        expected = Expected(self.shape, config.resize, same_size, same_channels, key)
+        return open_images(view, expected, on_bad, whole)
+
+    def features(
+        self,
+        raw: Tensors,
+        training: bool,
+        seeds: tf.Tensor | None = None,
+        weight: tf.Tensor | None = None,
+    ) -> tuple[Tensors, Change | None]:
+        """Decodes if needed, augments and mixes in training, and normalises."""
+        config = self.config
+        if "image" in raw:
+            image = raw["image"]
+        else:
+            image = decode_batch(raw["encoded"], self.shape, config.resize)
+        scale, offset, fill = self._normalisation
+        if training:
+            image = config.augment(image, seeds, fill)
+        image = tf.cast(image, tf.float32) * scale + offset
+        if not (training and config.augment.mixes):
+            return {"image": image}, None
+        image, weight, share = config.augment.mix(image, weight, seeds)
+        return {"image": image}, Change(mix_share=share, weight=weight)
+
+    def by_example(self, names: Sequence[str], training: bool) -> bool:
+        return "encoded" in names or (training and self.wants_whole)
+
+    def example(self, raw: Tensors, training: bool, seed: tf.Tensor | None = None) -> Tensors:
+        """Decodes one image; in training crops it, if the config says so."""
+        image = decode(raw["encoded"]) if "encoded" in raw else raw["image"]
+        if training and self.wants_whole:
+            return {"image": self.config.augment.crop(image, seed, self.shape)}
+        return {"image": to_shape(image, self.shape, self.config.resize)}
+
+    def views(self, tensors: Tensors) -> list[tuple[float, Tensors]]:
+        return [
+            (share, {**tensors, "image": image})
+            for share, image in views_of(tensors["image"], self.config.test_views)
+        ]
+
+    def serving(self) -> dict[str, tuple[str, tf.TensorSpec]]:
+        """`serving_default` takes `images`, uint8; `image_bytes` takes `encoded`, of any size.
+
+        An image that cannot be decoded fails a request as an invalid argument.
+        """
+        images = tf.TensorSpec([None, *self.shape], tf.uint8, name="images")
+        encoded = tf.TensorSpec([None], tf.string, name="encoded")
+        return {"serving_default": ("image", images), "image_bytes": ("encoded", encoded)}
+
+    def from_files(self, paths: Sequence[str | Path]) -> Iterator[tuple[str, bytes | BadExample]]:
+        """Names and contents of image files, for `encoded`."""
+        for path in map(str, paths):
+            try:
+                yield path, Path(path).read_bytes()
+            except OSError as error:
+                yield path, BadExample(error.strerror)
+
+    def describe(self) -> str:
+        """Such as "images 8x8x1"."""
+        return f"images {'x'.join(map(str, self.shape))}"
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        return dict(zip(("height", "width", "channels"), self.shape, strict=True))
+
+    @property
+    def pairs_examples(self) -> bool:
+        return self.config.augment.mixes
+
+    @property
+    def wants_whole(self) -> bool:
+        return self.config.augment.crop_area is not None
+
+
+def views_of(images: tf.Tensor, views: Views) -> list[tuple[float, tf.Tensor]]:
+    """Shares, which add up to 1, and views of images `[n, height, width, channels]`."""
+    if views == "one":
+        return [(1.0, images)]
+    groups = [(1.0, [images])]
+    if views == "flip_shift":
+        # Not by tf.pad, which refuses an empty batch.
+        padded = tf.concat([images[:, 1:2], images, images[:, -2:-1]], axis=1)
+        padded = tf.concat([padded[:, :, 1:2], padded, padded[:, :, -2:-1]], axis=2)
+        groups = [(0.5, [images]), (0.5, [padded[:, :-2, :-2], padded[:, 2:, 2:]])]
+    return [
+        (share / (2 * len(shown)), view)
+        for share, shown in groups
+        for image in shown
+        for view in (image, image[:, :, ::-1])
+    ]

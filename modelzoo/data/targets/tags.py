@@ -1,0 +1,143 @@
+"""Any number of tags for each example."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.columns import BadExample, Column, Form, Rows, Tensors, View, Wanted
+from modelzoo.data.inputs.input import BoundInput, Input
+from modelzoo.data.targets.names import checked, places
+from modelzoo.data.targets.target import Target
+from modelzoo.data.targets.vectors import BoundVector, number_names, parse_numbers
+from modelzoo.fields.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tags(Target):
+    """Any number of tags for each example.
+
+    Attributes:
+        columns: one column that holds all tags of an example: lists, texts with a separator, or
+            arrays of 0 and 1; or one column of 0 or 1 for each tag, named by the tag. () for the
+            source's default, "label" in a table.
+        separator: the text between the tags of one column, such as ";"; None for other columns.
+
+    Example:
+        >>> Tags(columns=("genres",), separator=";").separator
+        ';'
+    """
+
+    separator: str | None = None
+
+    kind: ClassVar[str] = "tags"
+    forms: ClassVar[tuple[Form, ...]] = ("list", "array", "text", "number")
+    default_column: ClassVar[str] = "label"
+    noun: ClassVar[str] = "tags"
+    many: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if self.separator is None:
+            return
+        if not self.separator:
+            raise ValueError("separator must be None or the text between tags, got ''")
+        if len(self.columns) > 1:
+            raise ValueError(
+                f"separator must be None with a column for each tag, got {self.separator!r}"
+            )
+
+    def wanted(self, key: str) -> Wanted:
+        wanted = super().wanted(key)
+        if self.separator is not None:
+            return dataclasses.replace(wanted, forms=("text",), many=False)
+        if len(self.columns) > 1:
+            return dataclasses.replace(wanted, forms=("text", "number"))
+        return wanted
+
+    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
+        """The names of each row's tags, or 0 or 1 for each tag; None if read with a batch."""
+        columns = rows.columns[key]
+        if any(column.values is None for column in columns):
+            return None
+        if self._in_one(columns):
+            return [self._split(cell, columns[0]) for cell in rows.values(columns[0])]
+        if columns[0].form != "text":
+            return parse_numbers(rows, key, lambda n: (n == 0) | (n == 1), "0 or 1")
+        return [_flags(cells, columns) for cells in zip(*map(rows.values, columns), strict=True)]
+
+    def _in_one(self, columns: Sequence[Column]) -> bool:
+        """Whether one column holds the names of all tags."""
+        return self.separator is not None or columns[0].form == "list"
+
+    def _split(self, cell: Any, column: Column) -> tuple[str, ...]:
+        cells = cell.split(self.separator) if self.separator is not None else cell
+        if column.names is not None:
+            return tuple(column.names[number] for number in cells)
+        return tuple(tag for one in cells if (tag := str(one).strip()))
+
+    def fit(
+        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
+    ) -> "BoundTags":
+        rows, columns = train.rows, train.rows.columns[key]
+        if columns[0].names is not None:
+            names = columns[0].names
+        elif self._in_one(columns):
+            tags = (one.parsed[key][row] for one in used for row in np.flatnonzero(one.usable))
+            names = tuple(sorted(set().union(*tags)))
+        else:
+            names = number_names(rows, columns)
+        if not names:
+            raise UserError(f"{rows.where} has no tag in the column {columns[0].name}")
+        return BoundTags(self, checked(names, rows.where))
+
+    def load(
+        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
+    ) -> "BoundTags":
+        return BoundTags(self, tuple(learned["names"]))
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundTags(BoundVector):
+    """`Tags` on given data: `label` is float32 `[n, tags]`, 1 for the tags of an example, else 0."""
+
+    config: Tags
+    names: tuple[str, ...]
+
+    noun = "tags"
+
+    def _labels(self, view: View, columns: Sequence[Column], parsed: list[Any]) -> np.ndarray:
+        if not isinstance(parsed[0], tuple):
+            return super()._labels(view, columns, parsed)
+        given = sorted(set().union(*parsed))
+        numbers = dict(zip(given, places(given, self.names, self.noun), strict=True))
+        labels = np.zeros((len(parsed), len(self.names)), np.float32)
+        for label, tags in zip(labels, parsed, strict=True):
+            label[[numbers[tag] for tag in tags]] = 1
+        return labels
+
+    def _reader(self, rows: Rows, columns: Sequence[Column]) -> Callable[[Tensors], tf.Tensor]:
+        column = columns[0]
+        if column.form != "list":
+            return super()._reader(rows, columns)
+        given = column.names
+        return lambda raw: self._reordered(_present(raw[column.name], len(given)), given)
+
+    def label_to_json(self, label: Any) -> list[str]:
+        return [self.names[number] for number in np.flatnonzero(label)]
+
+
+def _flags(cells: Sequence[str], columns: Sequence[Column]) -> np.ndarray | BadExample:
+    for cell, column in zip(cells, columns, strict=True):
+        if cell not in ("0", "1"):
+            return BadExample(f"has {cell!r} in the column {column.name}, not 0 or 1")
+    return np.array([cell == "1" for cell in cells], np.float32)
+
+
+def _present(numbers: tf.RaggedTensor, count: int) -> tf.Tensor:
+    """1 for each number below `count` in a row, else 0: float32 `[n, count]`."""
+    places = tf.stack([numbers.value_rowids(), numbers.flat_values], axis=-1)
+    zeros = tf.zeros([numbers.nrows(), count], tf.float32)
+    return tf.tensor_scatter_nd_max(zeros, places, tf.ones_like(places[:, 0], tf.float32))

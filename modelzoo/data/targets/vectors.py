@@ -1,0 +1,96 @@
+"""What tags and values have in common: a label of one number per name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.augment import mixing
+from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View
+from modelzoo.data.inputs.input import Change, Store
+from modelzoo.data.targets.label_store import LabelStore, read_all
+from modelzoo.data.targets.names import reordered
+from modelzoo.data.targets.target import BoundTarget
+
+
+class BoundVector(BoundTarget):
+    """A target whose `label` is float32 `[n, names]`; MixUp and CutMix blend it."""
+
+    def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
+        columns, parsed = view.rows.columns[key], view.rows.parsed.get(key)
+        if parsed is not None:
+            return LabelStore(self._labels(view, columns, [parsed[row] for row in view.target]))
+        read = self._reader(view.rows, columns)
+        return LabelStore(read=read) if lazy else LabelStore(read_all(view, read))
+
+    def _labels(self, view: View, columns: Sequence[Column], parsed: list[Any]) -> np.ndarray:
+        """Labels of examples whose cells are numbers, `[n, names]`."""
+        return self._reordered(np.stack(parsed), number_names(view.rows, columns)).numpy()
+
+    def _reader(self, rows: Rows, columns: Sequence[Column]) -> Callable[[Tensors], tf.Tensor]:
+        """Makes labels of lazy columns that are numbers."""
+        given = number_names(rows, columns)
+
+        def read(raw: Tensors) -> tf.Tensor:
+            cells = [tf.cast(raw[column.name], tf.float32) for column in columns]
+            cells = [cell if len(cell.shape) == 2 else cell[:, None] for cell in cells]
+            return self._reordered(tf.ensure_shape(tf.concat(cells, 1), [None, len(given)]), given)
+
+        return read
+
+    def _reordered(self, labels: tf.Tensor, given: Sequence[str]) -> tf.Tensor:
+        """Labels `[n, given]` in the order of the names."""
+        if tuple(given) == self.names:
+            return tf.convert_to_tensor(labels)
+        return reordered(labels, given, self.names, self.noun)
+
+    def features(self, raw: Tensors, change: Change | None) -> Tensors:
+        label = raw["label"]
+        return {"label": label if change is None else mixing.blend(label, change.mix_share)}
+
+    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
+        self.check_kind(other)
+        reordered(tf.zeros([0, len(other.names)]), other.names, self.names, self.noun)
+        return lambda raw: {**raw, "label": self._reordered(raw["label"], other.names)}
+
+
+def number_names(rows: Rows, columns: Sequence[Column]) -> tuple[str, ...]:
+    """Names of the numbers in columns: the source's, or else those of the columns."""
+    column = columns[0]
+    if len(columns) > 1 or column.form != "array":
+        return tuple(column.name for column in columns)
+    if column.names is not None:
+        return column.names
+    shape = np.shape(rows.values(column, np.arange(1)))[1:]
+    width = int(np.prod(shape))
+    return (column.name,) if width == 1 else tuple(f"{column.name}/{k}" for k in range(width))
+
+
+def parse_numbers(
+    rows: Rows, key: str, usable: Callable[[np.ndarray], np.ndarray], wanted: str
+) -> np.ndarray | list[Any] | None:
+    """The numbers of each row, float32 `[numbers]`, or a BadExample; None if they are lazy.
+
+    Args:
+        rows: the rows.
+        key: of the target.
+        usable: which numbers, float64 `[n, numbers]`, can be used.
+        wanted: what they must be, for a message.
+    """
+    columns = rows.columns[key]
+    if any(column.values is None for column in columns):
+        return None
+    cells = [np.asarray(column.values, np.float64).reshape(len(rows), -1) for column in columns]
+    numbers = np.concatenate(cells, axis=1)
+    good = usable(numbers)
+    with np.errstate(over="ignore"):
+        narrow = numbers.astype(np.float32)
+    if good.all():
+        return narrow
+    names = number_names(rows, columns)
+    parsed: list[Any] = list(narrow)
+    for row in np.flatnonzero(~good.all(axis=1)):
+        place = int(good[row].argmin())
+        parsed[row] = BadExample(f"has {numbers[row, place]:g} in {names[place]}, not {wanted}")
+    return parsed
