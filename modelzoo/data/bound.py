@@ -206,7 +206,8 @@ class BoundData:
         }
         target = None
         if data.target is not None and learned[TARGET] is not None:
-            target = data.target.load(learned[TARGET], folder / TARGET, inputs)
+            keyed = {input_key(name): bound for name, bound in inputs.items()}
+            target = data.target.load(learned[TARGET], folder / TARGET, keyed)
         return cls(inputs, target)
 
 

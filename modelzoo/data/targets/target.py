@@ -22,6 +22,8 @@ class Target(Field):
     """Name of the kind in messages, such as "a class"."""
     input_kinds: ClassVar[tuple[str, ...] | None] = None
     """Kinds of inputs that it points into; None for any."""
+    ends_texts: ClassVar[bool] = False
+    """Whether texts that a model reads end with an end token, unless their input decides."""
 
     def check(self, inputs: Mapping[str, Input]) -> None:
         """Raises FieldError or ValueError if the target does not fit the inputs."""
@@ -32,6 +34,10 @@ class Target(Field):
 
         `rows.parsed` has what the inputs, by key, made of their cells.
         """
+
+    def shared_texts(self, train: View) -> dict[str, Sequence[str]]:
+        """By the target's key, its training texts if it shares the vocabulary of the input."""
+        return {}
 
     def stratify(
         self, view: View, used: Sequence[Rows], key: str

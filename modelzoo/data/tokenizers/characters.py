@@ -8,15 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.tokenizers.tokenizer import (
-    SPECIAL,
-    UNKNOWN,
-    Lookup,
-    Tokenizer,
-    TokenizerConfig,
-    chunks,
-    frequent,
-)
+from modelzoo.data.tokenizers.tokenizer import Tokenizer, TokenizerConfig, chunks, frequent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,12 +16,23 @@ class Characters(TokenizerConfig):
     """Each Unicode code point is a token.
 
     Attributes:
-        size: most ids of the vocabulary, padding and unknown among them; None for no limit.
-        min_count: how often a character has to occur to get an id.
+        size: largest size of the vocabulary, with the special tokens; None for no limit.
+        min_count: how often a character must occur to get an id.
+
+    Example:
+        >>> Characters().train(["banana"]).vocabulary
+        ('<pad>', '<unk>', 'a', 'n', 'b')
     """
 
     size: int | None = None
     min_count: int = 1
+
+    @property
+    def separator(self) -> str:
+        return ""
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
 
     def codes(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Code points int32 `[n, None]` of texts `[n]`."""
@@ -40,8 +43,9 @@ class Characters(TokenizerConfig):
         for chunk in chunks(texts):
             found = np.unique(self.codes(chunk).flat_values, return_counts=True)
             counts.update(dict(zip(*(part.tolist() for part in found), strict=True)))
-        for code in self.stand_ins:
-            del counts[ord(code)]
+        for token in (*self.stand_ins, *self.named):
+            if len(token) == 1:
+                del counts[ord(token)]
         kept = frequent(counts, self)
         return CharacterTokenizer(self, self.first + tuple(map(chr, kept)))
 
@@ -56,13 +60,17 @@ class CharacterTokenizer(Tokenizer):
 
     def __init__(self, config: Characters, vocabulary: tuple[str, ...]):
         super().__init__(config, vocabulary)
-        self._lookup = Lookup(np.array(list(map(ord, self.split_tokens[len(SPECIAL) :])), np.int32))
+        wrong = next((t for t in self.split_tokens if len(t) != 1 and t not in config.named), None)
+        if wrong is not None:
+            raise ValueError(f"has the token {wrong!r}, which is not one character")
+        codes = [ord(t) if len(t) == 1 else -1 for t in self.split_tokens]
+        self._lookup = self._lookup_of(codes, np.int32)
 
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return tf.ragged.map_flat_values(self._lookup, self.config.codes(texts))
 
     def _text(self, ids: list[int]) -> str:
-        return "".join("\ufffd" if k == UNKNOWN else self.vocabulary[k] for k in ids)
+        return "".join("\ufffd" if k == self.unknown_id else self.vocabulary[k] for k in ids)
 
     def _cleaned(self, joined: tf.Tensor) -> tf.Tensor:
         return joined

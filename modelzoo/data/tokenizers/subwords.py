@@ -9,7 +9,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from modelzoo.data.tokenizers.tokenizer import SPECIAL, Tokenizer, TokenizerConfig, chunks, extra
+from modelzoo.data.tokenizers.tokenizer import Tokenizer, TokenizerConfig, chunks, extra
 from modelzoo.data.tokenizers.words import split_punctuation, split_space
 from modelzoo.fields.errors import UserError
 
@@ -20,18 +20,23 @@ _BYTE = re.compile("<0x([0-9A-F]{2})>")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Subwords(TokenizerConfig):
-    """Pieces of words are tokens, so that nothing but rare characters is unknown.
+    """Pieces of words are tokens, so that only rare characters are unknown.
 
     Attributes:
-        kind: "bpe" (Sennrich et al., 2016) and "unigram" (Kudo, 2018) split what stands between
-            spaces. "wordpiece" (as in BERT, Devlin et al., 2019) splits words and punctuation, by
-            the longest piece first; its pieces are learned as those of "bpe".
-        size: most ids of the vocabulary, padding and unknown among them; small data gives fewer.
+        kind: "bpe" (Sennrich et al., 2016) and "unigram" (Kudo, 2018) split at spaces, then words
+            into pieces. "wordpiece" (as in BERT, Devlin et al., 2019) splits words and punctuation,
+            each into the longest pieces from its start; its pieces are learned as those of "bpe".
+        size: largest size of the vocabulary, with the special tokens; small data gives fewer.
         normalize: as in `TokenizerConfig`.
-        character_coverage: share of all characters that are to have an id; those without are the
-            rarest.
+        character_coverage: share of all characters that get an id; the rarest get none.
         byte_fallback: whether a character without an id becomes its bytes, 256 ids of the
-            vocabulary, in place of the one unknown; not for "wordpiece".
+            vocabulary, in place of the unknown token; not for "wordpiece".
+
+    Example:
+        >>> config = Subwords(kind="wordpiece", unknown="[UNK]", pad="[PAD]")
+        >>> tokenizer = config.load(("[UNK]", "un", "##able", "[PAD]"), folder=None)
+        >>> tokenizer.ids(tf.constant(["unable un"])).to_list()
+        [[1, 2, 1]]
     """
 
     kind: Literal["bpe", "unigram", "wordpiece"] = "bpe"
@@ -50,14 +55,14 @@ class Subwords(TokenizerConfig):
             raise ValueError("byte_fallback must be false for kind='wordpiece', got True")
 
     def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Words `[n, None]` of texts `[n]`, which pieces never cross."""
+        """Words `[n, None]` of texts `[n]`; no piece is longer than a word."""
         texts = self.normalised(texts)
         if self.kind == "wordpiece":
             return split_punctuation(self.spaced(texts))
         return split_space(texts)
 
     def train(self, texts: Iterable[str | bytes]) -> "Tokenizer":
-        extra("tensorflow_text")  # Told before the training.
+        extra("tensorflow_text")  # An error should come before the training.
         model = _learn(self, texts)
         read = extra("sentencepiece").SentencePieceProcessor(model_proto=model)
         learned = [read.id_to_piece(k) for k in range(len(self.first), read.vocab_size())]
@@ -73,9 +78,28 @@ class Subwords(TokenizerConfig):
             return WordPiece(self, vocabulary)
         return SentencePiece(self, vocabulary, (folder / MODEL).read_bytes())
 
+    def read(self, path: str | Path) -> "Tokenizer":
+        """As in `TokenizerConfig`; of the kinds "bpe" and "unigram" a model of SentencePiece."""
+        if self.kind == "wordpiece":
+            return super().read(path)
+        sentencepiece = extra("sentencepiece")
+        try:
+            model = Path(path).read_bytes()
+            pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+            vocabulary = tuple(pieces.id_to_piece(k) for k in range(pieces.vocab_size()))
+            if self.special:
+                raise ValueError(f"special must be (), as it has its own, got {self.special}")
+            if vocabulary[pieces.unk_id()] != self.unknown:
+                raise ValueError(f"set unknown to {vocabulary[pieces.unk_id()]!r}, its name there")
+            return SentencePiece(self, vocabulary, model)
+        except OSError as error:
+            raise UserError(f"cannot read the vocabulary {path}: {error.strerror}") from None
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"the vocabulary {path}: {' '.join(str(error).split())}") from None
+
 
 class _Pieces(Tokenizer):
-    """Splits each word once, however often it occurs."""
+    """Splits each different word once."""
 
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         words = self.config.words(texts)
@@ -88,7 +112,7 @@ class _Pieces(Tokenizer):
 
 
 class SentencePiece(_Pieces):
-    """Pieces by a model of SentencePiece, in its own format."""
+    """Pieces of a SentencePiece model, kept in its own format."""
 
     _space = ""
 
@@ -98,8 +122,8 @@ class SentencePiece(_Pieces):
         extra("tensorflow_text")
 
     def _reader(self):
-        # Made anew where it is used, the model is a part of each graph. Shared, it would be a
-        # resource that a SavedModel must track and that `tf.random.set_seed` destroys.
+        # Created anew for each graph, the model is a part of it. Shared, it would be a resource
+        # that a SavedModel must track and that `tf.random.set_seed` destroys.
         return extra("tensorflow_text").SentencepieceTokenizer(self.model)
 
     def _split(self, words: tf.Tensor) -> tf.RaggedTensor:
@@ -120,7 +144,7 @@ class SentencePiece(_Pieces):
         return token.replace(_SPACE, " ")
 
     def _cleaned(self, joined: tf.Tensor) -> tf.Tensor:
-        # Bytes may stand in any order, so that they are no text.
+        # Bytes can come in any order, which may not be UTF-8.
         return super()._cleaned(tf.strings.unicode_transcode(joined, "UTF-8", "UTF-8"))
 
     def save(self, folder: str | Path) -> None:
@@ -129,7 +153,7 @@ class SentencePiece(_Pieces):
 
 
 class WordPiece(_Pieces):
-    """The longest piece that a word begins with, then the longest of the rest, ..."""
+    """Splits a word into the longest pieces from its start."""
 
     def __init__(self, config: Subwords, vocabulary: tuple[str, ...]):
         super().__init__(config, vocabulary)
@@ -139,7 +163,7 @@ class WordPiece(_Pieces):
                 list(self.split_tokens),
                 suffix_indicator=_INNER,
                 token_out_type=tf.int32,
-                unknown_token=SPECIAL[1],
+                unknown_token=config.unknown,
                 no_pretokenization=True,
             )
             .tokenize
@@ -153,13 +177,18 @@ class WordPiece(_Pieces):
 
 
 def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
-    """A model of SentencePiece on words as `config` splits them."""
+    """Trains a SentencePiece model on words as `config` splits them."""
 
     def lines():
         for chunk in chunks(texts):
             yield from tf.strings.reduce_join(config.words(chunk), -1, separator=" ").numpy()
 
-    model = io.BytesIO()
+    model, named = io.BytesIO(), {"pad_id": -1}
+    if config.pad is not None:
+        named = {"pad_id": config.first.index(config.pad), "pad_piece": config.pad}
+    controls = [token for token in config.named if token not in (config.pad, config.unknown)]
+    if controls:
+        named["control_symbols"] = controls
     try:
         extra("sentencepiece").SentencePieceTrainer.train(
             sentence_iterator=lines(),
@@ -167,38 +196,37 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
             model_type="unigram" if config.kind == "unigram" else "bpe",
             vocab_size=config.size,
             hard_vocab_limit=False,
-            pad_id=0,
-            unk_id=1,
+            unk_id=config.first.index(config.unknown),
             bos_id=-1,
             eos_id=-1,
-            pad_piece=SPECIAL[0],
-            unk_piece=SPECIAL[1],
+            unk_piece=config.unknown,
+            **named,
             user_defined_symbols=list(config.stand_ins),
-            # What it reads is normalised. Without a rule each reader of the model logs a line.
+            # Its input is normalised. Without a rule each reader of the model logs a line.
             normalization_rule_name="nfkc" if config.normalize == "nfkc" else "identity",
             character_coverage=config.character_coverage,
             byte_fallback=config.byte_fallback,
             max_sentence_length=2**30,
-            num_threads=4,  # Fixed: sums are split by it.
+            num_threads=4,  # Fixed: sums depend on it.
             minloglevel=2,
         )
     except RuntimeError as error:
-        # It says: place in its source [condition] reason.
+        # The message is: place in its source [condition] reason.
         reason = str(error).rpartition("]")[2].strip()
         if "required_chars" in reason:
             reason = "single characters need more: raise it, or lower character_coverage"
-        raise _failed(config, reason or "the texts hold nothing") from None
+        raise _failed(config, reason or "the texts are empty") from None
     return model.getvalue()
 
 
 def _word_pieces(config: Subwords, learned: Sequence[str]) -> list[str]:
-    """The pieces of WordPiece that SentencePiece's, the most useful first, make."""
+    """SentencePiece's pieces, the most useful first, as those of WordPiece."""
     found = [
         piece.removeprefix(_SPACE) if piece.startswith(_SPACE) else _INNER + piece
         for piece in learned
         if piece != _SPACE
     ]
-    # Without each of its characters a word would be unknown.
+    # A word with a character that is no piece would be unknown.
     single = sorted({c for piece in found for c in piece.removeprefix(_INNER)})
     least = len(config.first) + 2 * len(single)
     if least > config.size:
@@ -209,6 +237,5 @@ def _word_pieces(config: Subwords, learned: Sequence[str]) -> list[str]:
 
 def _failed(config: Subwords, reason: str) -> UserError:
     return UserError(
-        f"no {config.kind} pieces can be learned with config.data.tokenizer.size={config.size}: "
-        + " ".join(reason.split())
+        f"cannot train {config.kind} pieces with size={config.size}: {' '.join(reason.split())}"
     )

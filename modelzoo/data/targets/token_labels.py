@@ -1,0 +1,219 @@
+"""One class for each token of a text."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from modelzoo.data.bound import INPUT, input_key
+from modelzoo.data.columns import BadExample, Rows, Tensors, View
+from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.inputs.text import cell_text, item_text, text_names
+from modelzoo.data.inputs.token_store import TokenStore
+from modelzoo.data.targets.target import BoundTarget, Target
+from modelzoo.fields.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenLabels(Target):
+    """One class for each token of a text, such as the part of speech of each word.
+
+    A cell holds the names of the classes, separated by spaces or as a list. The text must have as
+    many tokens, so its tokenizer is `Characters` or `Words(split="whitespace")`.
+
+    Attributes:
+        of: name of the input whose tokens have labels; None for the only input of texts.
+
+    Example:
+        >>> TokenLabels(of="sentence", columns=("tags",)).default_column
+        'label'
+    """
+
+    kind = "one class per token"
+    input_kinds = ("tokens",)
+    forms = ("list", "text")
+    default_column = "label"
+    noun = "labels"
+
+    of: str | None = None
+
+    def check(self, inputs: Mapping[str, Input]) -> None:
+        texts = text_names(inputs)
+        if self.of is None and len(texts) != 1:
+            raise ValueError(f"target.of must be one of {', '.join(texts)}, got none")
+        name = texts[0] if self.of is None else self.of
+        if name not in texts:
+            raise ValueError(
+                f"target.of must be an input of texts, {', '.join(filter(None, texts)) or 'none'}"
+                f"{' for the only one' * (texts == [''])}, got {name!r}"
+            )
+        key, text = input_key(name), inputs[name]
+        if text.tokenizer.count_tokens("") is None:
+            raise ValueError(
+                f"{key}.tokenizer must be Characters() or Words(split='whitespace') with one label "
+                f"per token, got {text.tokenizer}"
+            )
+        if len(text.columns) > 1:
+            raise ValueError(
+                f"{key}.columns must name one column with one label per token, got {text.columns}"
+            )
+
+    def _key(self, inputs: Mapping[str, Input]) -> str:
+        """The key of the input whose tokens have labels."""
+        return text_names(inputs)[0] if self.of is None else input_key(self.of)
+
+    def parse(
+        self, rows: Rows, key: str, inputs: Mapping[str, Input]
+    ) -> Sequence[tuple[str | None, ...] | BadExample]:
+        """The names of the labels of each row, None for a token without one, or a BadExample."""
+        source = self._key(inputs)
+        tokenizer, texts = inputs[source].tokenizer, rows.parsed[source]
+        column = rows.columns[key][0]
+        return [
+            _labels(cell, column.names, text, tokenizer.count_tokens)
+            for cell, text in zip(rows.values(column), texts, strict=True)
+        ]
+
+    def fit(
+        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
+    ) -> "BoundTokenLabels":
+        column = train.column(key)
+        names = column.names or tuple(sorted({n for rows in used for n in _names(rows, key)}))
+        if not names:
+            raise UserError(f"{train.rows.where} has no label in the column {column.name}")
+        return self._bound(names, inputs)
+
+    def load(
+        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
+    ) -> "BoundTokenLabels":
+        return self._bound(tuple(learned["names"]), inputs)
+
+    def _bound(
+        self, names: tuple[str, ...], inputs: Mapping[str, BoundInput]
+    ) -> "BoundTokenLabels":
+        source = self._key({key: one.config for key, one in inputs.items()})
+        return BoundTokenLabels(
+            config=self, names=names, source=source, lengths=inputs[source].widths
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BoundTokenLabels(BoundTarget):
+    """`TokenLabels` with the names of the classes.
+
+    Raw tensors and those of a batch: `label` (int64 `[n, width]`, -1 for none) and `label_mask`
+    (bool).
+
+    Attributes:
+        config: the config.
+        names: names of the classes.
+        source: key of the input whose tokens have labels.
+        lengths: the lengths of that input.
+    """
+
+    config: TokenLabels
+    names: tuple[str, ...]
+    source: str
+    lengths: tuple[int, ...]
+
+    noun = "classes"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return self.lengths
+
+    @property
+    def mask_name(self) -> str:
+        """The name of the input's padding mask in a batch."""
+        name = self.source.removeprefix(INPUT).removeprefix(".")
+        return f"{name}/padding_mask" if name else "padding_mask"
+
+    def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
+        parsed, numbers = view.rows.parsed[key], {name: k for k, name in enumerate(self.names)}
+        labels = [[numbers.get(name, -1) for name in parsed[row]] for row in view.target]
+        return _LabelStore(labels, inputs[self.source])
+
+    def features(self, raw: Tensors, change: Change | None) -> Tensors:
+        return dict(raw)
+
+    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
+        if not isinstance(other, BoundTokenLabels):
+            raise UserError(
+                f"the model learned {self.config.kind}, but the data has {other.config.kind}"
+            )
+        unknown = [name for name in other.names if name not in self.names]
+        if unknown:
+            raise UserError(
+                f"the data has {len(unknown)} classes that the model does not know, the first "
+                f"{unknown[0]!r}: it knows {', '.join(self.names[:10])}"
+                f"{', ...' if self.names[10:] else ''}"
+            )
+        table = np.array([self.names.index(name) for name in other.names], np.int64)
+
+        def aligned(batch: Tensors) -> Tensors:
+            label = batch["label"]
+            found = tf.gather(tf.constant(table), tf.maximum(label, 0))
+            return {**batch, "label": tf.where(label < 0, label, found)}
+
+        return aligned
+
+    def label_to_json(self, label: np.ndarray) -> list[str | None]:
+        """The names of the tokens' classes, up to the last token that has one."""
+        return [self.names[k - 1] if k else None for k in np.trim_zeros(label + 1, "b")]
+
+
+class _LabelStore(Store):
+    """Labels of tokens, truncated as these are."""
+
+    def __init__(self, labels: Sequence[Sequence[int]], tokens: TokenStore):
+        given, counts = np.array([len(row) for row in labels], np.int64), tokens.counts
+        self.lengths = tokens.lengths
+        self.good = given == counts
+        self.reasons = {
+            int(k): f"has {counts[k]} tokens and {given[k]} labels; its tokenizer must make one "
+            "token per label"
+            for k in np.flatnonzero(~self.good)
+        }
+        self._tokens = tokens
+        rows = [
+            row if fits else [-1] * n
+            for row, fits, n in zip(labels, self.good, counts, strict=True)
+        ]
+        flat = np.concatenate([np.zeros(0, np.int64), *map(np.int64, rows)]).astype(np.int64)
+        self._labels = tokens.truncated(flat, -1, -1)
+
+    def read(
+        self, examples: tf.Tensor, raw: Tensors, width: tf.Tensor | int | None
+    ) -> dict[str, tf.Tensor]:
+        label, _ = self._tokens.pick(self._labels, examples, width, -1)
+        return {"label": label, "label_mask": label >= 0}
+
+
+def _labels(
+    cell: Any,
+    names: tuple[str, ...] | None,
+    text: str | BadExample,
+    count_tokens: Callable[[str], int],
+) -> tuple[str | None, ...] | BadExample:
+    """The labels of a cell; with `names` it holds their numbers, of which -1 is none."""
+    try:
+        if names is not None:
+            found = tuple(None if number < 0 else names[number] for number in cell)
+        elif isinstance(cell, list | tuple):
+            found = tuple(map(item_text, cell))
+        else:
+            found = tuple(cell_text(cell).split())
+    except BadExample as bad:
+        return bad
+    if not isinstance(text, BadExample) and (count := count_tokens(text)) != len(found):
+        return BadExample(f"has {count} tokens and {len(found)} labels")
+    return found
+
+
+def _names(rows: Rows, key: str) -> set[str]:
+    """The names of the labels of the rows that are used."""
+    parsed = rows.parsed[key]
+    return {name for row in np.flatnonzero(rows.usable) for name in parsed[row]} - {None}
