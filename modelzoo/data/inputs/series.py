@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.sources.tabular import Line, TableFormat, is_json, number_of, text_of
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.errors import UserError
@@ -79,7 +80,7 @@ class Series(Input):
         """The numbers of each row: a tuple of floats, or an array."""
         columns = rows.columns[key]
         if all(column.form == "number" for column in columns):
-            # Python's floats: a slice hashes what they are written as.
+            # As Python's floats, for a slice hashes their repr.
             cells = [np.asarray(rows.values(column), np.float64).tolist() for column in columns]
             return list(zip(*cells, strict=True))
         if len(columns) > 1:
@@ -220,29 +221,45 @@ class BoundSeries(BoundInput):
         If a row of the training data is an example, each row is one, named "FILE:LINE". Otherwise
         the last `length` rows are one, named as the file.
         """
-        for path in paths:
+        for path in map(str, paths):
             try:
-                yield from self._from_file(str(path))
-            except BadExample as error:
-                yield str(path), error
+                with open(path):
+                    pass
+                yield from self._from_file(path)
+            except OSError as error:
+                yield path, BadExample(error.strerror)
+            except UserError as error:
+                yield path, BadExample(str(error))
 
     def _from_file(self, path: str) -> Iterator[tuple[str, Any]]:
-        rows = list(read_numbers(path, self.columns))
-        shape = self._shape
-        if self.config.layout != _ROWS and len(self.columns) == shape[0] * shape[1]:
-            for line, values in rows:
-                if isinstance(values, BadExample):
-                    yield path, BadExample(f"line {line} {values}")
-                else:
-                    yield f"{path}:{line}", np.array(values, np.float32).reshape(shape)
+        needed = dict.fromkeys(self.columns, "the model")
+        rows = [
+            (line.number, self._numbers(line))
+            for line in TableFormat(is_json(path)).lines(path, needed)
+        ]
+        is_example = len(self.columns) == np.prod(self._shape)
+        if self.config.layout != _ROWS and is_example:
+            for number, found in rows:
+                bad = isinstance(found, BadExample)
+                yield (path, found) if bad else (f"{path}:{number}", found.reshape(self._shape))
             return
+        rows = [found for _, found in rows][-self.length :]
         if len(rows) < self.length:
-            raise BadExample(f"has {len(rows)} rows, the model needs {self.length}")
-        rows = rows[-self.length :]
-        for line, values in rows:
-            if isinstance(values, BadExample):
-                raise BadExample(f"line {line} {values}")
-        yield path, np.array([values for _, values in rows], np.float32)
+            yield path, BadExample(f"has {len(rows)} rows, the model needs {self.length}")
+            return
+        bad = next((found for found in rows if isinstance(found, BadExample)), None)
+        yield path, np.stack(rows) if bad is None else bad
+
+    def _numbers(self, line: Line) -> np.ndarray | BadExample:
+        """The numbers in the columns of a line, float32."""
+        try:
+            if line.reason:
+                raise BadExample(line.reason)
+            cells = line.cells
+            numbers = [number_of(text_of(cells, name), name) for name in self.columns]
+        except BadExample as error:
+            return BadExample(f"line {line.number} {error}")
+        return np.array(numbers, np.float32)
 
 
 class SeriesStore(Store):
@@ -287,7 +304,3 @@ def _windows(view: View, length: int) -> np.ndarray:
     """The rows of each window, int64 `[n, length]`: the last ones of its group up to `last`."""
     order, _ = _by_group(view.rows)
     return order[np.argsort(order)[view.last][:, None] + np.arange(1 - length, 1)]
-
-
-def read_numbers(path, columns):
-    raise NotImplementedError

@@ -368,6 +368,20 @@ def test_each_row_of_a_file_is_a_series_if_a_row_is_an_example(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "name, text",
+    [
+        ("s.csv", "time, load, heat\n0, 100, 15\n1, 110, 16\n"),
+        ("s.tsv", "time\tload\theat\n0\t100\t15\n1\t110\t16\n"),
+        ("s.jsonl", '{"load": 100, "heat": 15}\n{"load": 110, "heat": 16}\n'),
+    ],
+)
+def test_files_are_read_as_those_of_training(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    ((_, found),) = read(bound_of(2, ("load", "heat")), tmp_path / name)
+    assert found.tolist() == [[100, 15], [110, 16]]
+
+
+@pytest.mark.parametrize(
     "content, message",
     [
         (b"a,b\n1,2\n", "no column 'c'"),
