@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.spec import Spec, Targets
+from modelzoo.fields import compat
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks import names
 from modelzoo.tasks.task import Tensors
 
 _CONFIGS = {
@@ -136,7 +136,7 @@ class BoundTask:
                 f"it as {type(self.config).__name__} needs: choose another model in the config file"
             )
         options = {"per_step": True} if self.per_step else {}
-        with names.counted_from_zero():
+        with compat.fresh_layer_names():
             return model_config.build(self.model_inputs(), self.num_outputs, **options)
 
     def logits(self, model: keras.Model, fed: tf.Tensor, training: bool = False) -> tf.Tensor:
