@@ -8,11 +8,10 @@ from typing import Literal
 
 import tensorflow as tf
 
+from modelzoo.fields import compat
 from modelzoo.fields.errors import FieldError, UserError
 
 _DEVICES = re.compile(r"(cpu|gpu|tpu):([1-9][0-9]*)")
-
-_KEYS_APART = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +81,7 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
     names = [f"{kind}:{k}" for k in range(number)]
     if number == 1 and config.strategy != "mirrored":
         return tf.distribute.OneDeviceStrategy(names[0])
-    # TensorFlow knows a collective by numbers that start anew with each strategy, and keeps what it
-    # learned of them for the whole process: a second model or number of devices would not fit.
-    tf.distribute.MirroredStrategy._collective_key_base += _KEYS_APART
+    compat.separate_collectives()
     return tf.distribute.MirroredStrategy(names)
 
 

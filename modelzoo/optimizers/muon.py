@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from modelzoo.fields import compat
 from modelzoo.fields.checks import check_at_least, check_decay, check_patterns, check_positive
 from modelzoo.optimizers.optimizer import Optimizer
 
@@ -93,7 +94,7 @@ class OrthogonalMomentum(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Updates one variable and its slots."""
-        config, index = self.config, self._get_variable_index(variable)
+        config, index = self.config, compat.variable_index(self, variable)
         momentum, velocity = self._momentums[index], self._velocities[index]
         rate = ops.cast(learning_rate, variable.dtype)
         if velocity is None:

@@ -1,4 +1,4 @@
-"""Keras's update rules run as pure functions of their state."""
+"""Keras's update rules as pure functions of their state."""
 
 import collections
 from collections.abc import Sequence
@@ -6,45 +6,31 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from modelzoo.fields import compat
 from modelzoo.optimizers.optimizer import Optimizer
-
-
-class _Pure(keras.optimizers.Optimizer):
-    """Stands behind a rule's own class, before what TensorFlow's base class does instead.
-
-    Assignments go through the Keras variable, where a StatelessScope records them, and nothing is
-    reduced over replicas.
-    """
-
-    def assign(self, variable, value):
-        variable.assign(value)
-
-    def assign_add(self, variable, value):
-        variable.assign_add(value)
-
-    def assign_sub(self, variable, value):
-        variable.assign_sub(value)
-
-    def _var_key(self, variable):
-        return id(variable)
-
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        # What Nadam does once a step comes before; each variable has a rate of its own.
-        for parts in zip(grads, trainable_variables, learning_rate, strict=True):
-            self.update_step(*parts)
 
 
 class PureOptimizer:
     """A Keras optimizer as a pure function of its state.
 
-    Keras's TensorFlow optimizers assign to `tf.Variable`s and reduce gradients on their own, which
-    can be neither undone where a gradient is not finite, nor compiled on several replicas. Here
-    `update_step` runs on tensors inside a `keras.StatelessScope`; who calls decides what to assign.
-    Build it inside `strategy.scope()`. Raises UserError where the config's multipliers do not fit
-    the variables.
+    Keras's TensorFlow optimizers assign to `tf.Variable`s and reduce gradients themselves. Such an
+    update cannot be discarded if a gradient is not finite, nor be compiled on several replicas.
+    Here `update_step` runs on tensors inside a `keras.StatelessScope`, and the caller decides what
+    to assign. Build it inside `strategy.scope()`. Raises UserError if the config's multipliers do
+    not fit the variables.
 
-    targets, variables, names: the variables, the slots and the slots' names in a checkpoint.
+    targets: the variables to update.
+    variables, names: the optimizer's own variables (slots), and their names in a checkpoint.
     rates, decays: each target's factor of the learning rate and its weight decay.
+
+    Example:
+        >>> from modelzoo.optimizers import SGD
+        >>> weight = keras.Variable([1.0, 2.0])
+        >>> optimizer = PureOptimizer(SGD(), [weight])
+        >>> slots = [tf.convert_to_tensor(v) for v in optimizer.variables]
+        >>> (new,), _ = optimizer.update([weight.value], slots, [tf.constant([1.0, 1.0])], 0.5)
+        >>> new.numpy().tolist(), weight.numpy().tolist()
+        ([0.5, 1.5], [1.0, 2.0])
     """
 
     def __init__(self, config: Optimizer, variables: Sequence[keras.Variable]):
@@ -52,16 +38,15 @@ class PureOptimizer:
         paths = [v.path for v in self.targets]
         self.rates, self.decays = config.rates(paths), config.decays(paths)
         rule = config.build()
-        pure = type(type(rule).__name__, (type(rule), _Pure), {})
-        object.__setattr__(rule, "__class__", pure)
+        compat.make_pure(rule)
         rule.build(self.targets)
         self._keras = rule
-        # Slots, without the variable of Keras's own learning rate, which nothing reads here.
+        # Without the variable of Keras's own learning rate, which nothing reads here.
         self.variables = [v for v in rule.variables if not v.path.endswith("learning_rate")]
         self.names = self._names()
 
     def restart(self) -> None:
-        """Begins anew the slots that begin as the weights, once these are set from elsewhere."""
+        """Resets the slots that start at the weights, after new weights were loaded."""
         if hasattr(self._keras, "restart"):
             self._keras.restart()
 
@@ -72,7 +57,7 @@ class PureOptimizer:
         gradients: Sequence[tf.Tensor],
         learning_rate: tf.Tensor,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Values and slots after one update; lists in the order of `targets` and `variables`."""
+        """Returns values and slots after one update, in the order of `targets` and `variables`."""
         own = {rate: learning_rate * rate for rate in dict.fromkeys(self.rates)}
         rates = [own[rate] for rate in self.rates]
         values = [
@@ -80,10 +65,11 @@ class PureOptimizer:
             for value, rate, decay in zip(values, rates, self.decays, strict=True)
         ]
         state = zip(self.targets + self.variables, [*values, *slots], strict=True)
-        # A rule need not leave a variable as it is at a rate of 0: Ftrl divides by the rate.
+        # A rate of 0 need not keep a variable unchanged: Ftrl divides by the rate.
         moved = [k for k, rate in enumerate(self.rates) if rate]
         with keras.StatelessScope(state) as scope:
-            self._keras._backend_update_step(
+            compat.update_step(
+                self._keras,
                 [gradients[k] for k in moved],
                 [self.targets[k] for k in moved],
                 [rates[k] for k in moved],
@@ -95,7 +81,7 @@ class PureOptimizer:
         )
 
     def _names(self) -> list[str]:
-        """Keras's own path for each slot; by attribute and target where that is none of its own."""
+        """Returns Keras's path of each slot; attribute and target if that path is not unique."""
         rule = self._keras
         held = {}
         for attribute, value in vars(rule).items():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from modelzoo.fields import compat
 from modelzoo.fields.checks import check_decay, check_positive
 from modelzoo.fields.errors import FieldError
 from modelzoo.optimizers.optimizer import Optimizer
@@ -61,12 +62,12 @@ class ScheduleFree(keras.optimizers.Optimizer):
 
     def restart(self) -> None:
         """Sets z to the weights."""
-        for z, variable in zip(self._momentums, self._trainable_variables, strict=True):
+        for z, variable in zip(self._momentums, compat.optimized_variables(self), strict=True):
             z.assign(variable.value)
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Updates one variable and its slots."""
-        index = self._get_variable_index(variable)
+        index = compat.variable_index(self, variable)
         z, velocity = self._momentums[index], self._velocities[index]
         beta_1, beta_2 = self.config.beta_1, self.config.beta_2
         step = ops.cast(self.iterations + 1, variable.dtype)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks.layer_names import counted_from_zero
+from modelzoo.fields.compat import LAYER_NAMES_HERE
 
 Tensors = dict[str, tf.Tensor]
 

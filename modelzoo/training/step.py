@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.fields import compat
 from modelzoo.fields.errors import UserError
 from modelzoo.tasks.task import Objective, Tensors
 from modelzoo.training.clip import clip, global_norm
@@ -286,5 +287,5 @@ def _synchronizes(model: keras.Model) -> bool:
     """Whether a layer shares statistics between replicas."""
     return any(
         getattr(layer, "synchronized", False) and layer.trainable
-        for layer in model._flatten_layers()
+        for layer in compat.all_layers(model)
     )

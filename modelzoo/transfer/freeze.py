@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
+from modelzoo.fields import compat
 from modelzoo.fields.errors import UserError
 
 
@@ -29,7 +30,7 @@ def freeze(model: keras.Model, patterns: Sequence[str]) -> list[keras.Variable]:
         raise UserError(
             f"config.train.freeze={','.join(patterns)} leaves nothing to train: freeze less"
         )
-    for layer in model._flatten_layers(include_self=False):
+    for layer in compat.all_layers(model):
         if layer.weights and all(id(v) in apart for v in layer.weights):
             layer.trainable = False
     for variable in frozen:

@@ -4,14 +4,12 @@ import io
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import modelzoo
 from modelzoo import config
 from modelzoo.data.npz import NpzImages
 from modelzoo.data.spec import ImageSpec
 from modelzoo.optimizers import AdamW
-from modelzoo.tasks import names
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
 from modelzoo.training.config import TrainConfig
@@ -47,35 +45,6 @@ def test_every_build_has_the_same_paths():
     task = ImageClassification().bind(ImageSpec(4, 4, 1, ("a", "b")))
     built = [task.build_model(Unnamed()) for _ in range(2)]
     assert [[v.path for v in model.weights] for model in built] == [PATHS, PATHS]
-
-
-def test_the_count_goes_on_afterwards_even_after_an_error():
-    first = keras.layers.Dense(1).name
-    with pytest.raises(KeyError), names.counted_from_zero():
-        assert [keras.layers.Dense(1).name for _ in range(2)] == ["dense", "dense_1"]
-        raise KeyError
-    number = int(first.partition("_")[2] or 0)
-    assert keras.layers.Dense(1).name == f"dense_{number + 1}"
-
-
-def test_policy_strategy_and_seed_stay():
-    keras.config.set_dtype_policy("float64")
-    strategy = tf.distribute.MirroredStrategy(
-        ["cpu:0", "cpu:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
-    )
-    keras.utils.set_random_seed(1)
-    with strategy.scope():
-        with names.counted_from_zero():
-            inside = keras.layers.Dense(3)
-            inside.build([None, 2])
-        outside = keras.layers.Dense(3)
-        outside.build([None, 2])
-    for layer in (inside, outside):
-        assert layer.kernel.dtype == "float64"
-        assert len(strategy.experimental_local_results(layer.kernel.value)) == 2
-    # The stream of random numbers is not begun again.
-    assert not np.allclose(inside.kernel, outside.kernel)
-    assert keras.config.dtype_policy().name == "float64"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
