@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.target import Target
+from modelzoo.fields.compat import fresh_layer_names
 from modelzoo.fields.errors import UserError
-from modelzoo.fields.compat import LAYER_NAMES_HERE
 
 Tensors = dict[str, tf.Tensor]
 
@@ -213,7 +213,7 @@ class Task:
                     "outputs for each token: choose another model"
                 )
             options["per_token"] = True
-        with counted_from_zero():
+        with fresh_layer_names():
             model = model_config.build(specs, self.objective.num_outputs, **options)
         self.objective.check_model(model)
         return model

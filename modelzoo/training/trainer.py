@@ -330,7 +330,8 @@ class Trainer:
         except (MemoryError, tf.errors.ResourceExhaustedError):
             raise UserError(
                 f"out of memory after step {self.meta.step}: lower "
-                f"{size_key(self.experiment.train)} or config.eval.batch_size (now {max(self.eval_sizes.values())}), or raise "
+                f"{size_key(self.experiment.train)} or config.eval.batch_size (now "
+                f"{max(self.eval_sizes.values())}), or raise "
                 f"config.train.accumulate; {self._kept()}"
             ) from None
 
