@@ -1,0 +1,173 @@
+"""Files in folders, one folder per class."""
+
+import dataclasses
+import os
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from modelzoo.data.columns import Column, Form, Rows, Wanted
+from modelzoo.data.sources.source import OpenSource, Source
+from modelzoo.fields.errors import UserError
+
+_FORMS: dict[str, Form] = {"file": "file", "class": "class"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassFolders(Source):
+    """Files under `SPLIT/CLASS/` or only `CLASS/`, such as images or texts.
+
+    The columns are "file" and "class". Files are those whose suffix the input reads, such as .png
+    or .txt, in any case; others, hidden files and files beside the class folders are ignored.
+
+    Without split folders everything is the split "train", to be sliced: "train[:80%]" and
+    "train[80%:]". A slice is a random part, the same each time: a range of hashes of the file's
+    path or, for texts, of the text. "train[:80%]" has about 80 % of the files, and no file moves
+    between slices when others are added or removed; numbers, as in "train[:500]", count files.
+
+    Attributes:
+        path: the folder.
+        classes: the folders that are classes, such as ("neg", "pos"); None for all that the splits
+            in use have. The classes are sorted.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from modelzoo.data.sources.class_folders import ClassFolders
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        ...     (folder / name).mkdir(parents=True)
+        >>> ClassFolders(str(folder)).open().split_names
+        ('test', 'train')
+    """
+
+    path: str
+    classes: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        if self.classes is not None and not self.classes:
+            raise ValueError("classes must be None or the names of folders, got ()")
+
+    def open(self) -> "OpenClassFolders":
+        """Opens the source: lists the folders of the splits."""
+        return OpenClassFolders(self)
+
+
+class OpenClassFolders(OpenSource):
+    """Opened class folders; files are listed by `read`, and read by the input."""
+
+    def __init__(self, config: ClassFolders):
+        self._root = os.path.expanduser(config.path)
+        self._classes = config.classes
+        self._folders = _split_folders(self._root)
+
+    @property
+    def where(self) -> str:
+        """The folder in messages."""
+        return f"folder {self._root}"
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """Names of the folders that hold class folders, sorted; or "train"."""
+        return tuple(self._folders)
+
+    def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
+        """The file for a field that reads files, else the class."""
+        return ("file" if "file" in wanted.forms else "class",)
+
+    def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
+        """Lists splits, see `OpenSource.read`."""
+        for one in wanted:
+            for name in one.columns:
+                if name not in _FORMS:
+                    raise UserError(
+                        f"{self.where} has no column {name!r} for {one.field}; its columns are "
+                        f"{', '.join(_FORMS)}"
+                    )
+                self.form_of(one, name, [_FORMS[name]])
+        files = [one for one in wanted if "file" in one.columns]
+        suffixes = {one.suffixes for one in files}
+        if len(suffixes) != 1:
+            kinds = " and ".join(one.noun for one in files) or "no files"
+            raise UserError(f"{self.where} can be read as one kind of files, got {kinds}")
+        classes = self._classes
+        if classes is None:
+            classes = set().union(*(_subfolders(self._folders[split]) for split in splits))
+        names = tuple(sorted(classes))
+        return {split: self._rows(wanted, split, names, files[0]) for split in splits}
+
+    def _rows(
+        self, wanted: Sequence[Wanted], split: str, classes: Sequence[str], files: Wanted
+    ) -> Rows:
+        paths, labels = self._list(split, classes, files)
+        absolute = os.path.abspath(self._root)
+        columns = {
+            "file": Column(
+                "file", "file", [os.path.join(absolute, path) for path in paths], keys=paths
+            ),
+            "class": Column("class", "class", labels, names=tuple(classes)),
+        }
+        return Rows(
+            split=split,
+            where=self.where,
+            ids=paths,
+            place=lambda row: os.path.join(self._root, paths[row]),
+            columns={one.key: tuple(columns[name] for name in one.columns) for one in wanted},
+        )
+
+    def _list(
+        self, split: str, classes: Sequence[str], wanted: Wanted
+    ) -> tuple[list[str], np.ndarray]:
+        """Files of a split, relative to the root, and their classes, int64 `[n]`.
+
+        Raises:
+            UserError: a class has no files.
+        """
+        folder = self._folders[split]
+        prefix = "" if folder == self._root else os.path.basename(folder) + "/"
+        files, labels = [], []
+        for label, name in enumerate(classes):
+            path, found = os.path.join(folder, name), []
+            if os.path.isdir(path):
+                with os.scandir(path) as entries:
+                    found = [
+                        f"{prefix}{name}/{entry.name}"
+                        for entry in entries
+                        if entry.name[0] != "." and entry.name.lower().endswith(wanted.suffixes)
+                        if not entry.is_dir()
+                    ]
+            if not found:
+                raise UserError(
+                    f"the class folder {path} is missing or has no {wanted.noun} "
+                    f"({', '.join(wanted.suffixes)}); every split needs {wanted.noun} of every "
+                    "class"
+                )
+            files += found
+            labels += [label] * len(found)
+        return files, np.array(labels, np.int64)
+
+
+def _subfolders(folder: str) -> dict[str, str]:
+    """Name to path of the folders in a folder, without hidden ones, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            folders = {
+                entry.name: entry.path
+                for entry in entries
+                if entry.is_dir() and not entry.name.startswith((".", "__"))
+            }
+            return dict(sorted(folders.items()))
+    except OSError as error:
+        raise UserError(
+            f"cannot open the folder {folder}: {error.strerror}; check config.data.source.path"
+        ) from None
+
+
+def _split_folders(root: str) -> dict[str, str]:
+    """Split name to folder: each folder that contains folders, or else the root as "train"."""
+    children = _subfolders(root)
+    if not children:
+        raise UserError(
+            f"{root} contains no folders; put the files into CLASS/ or SPLIT/CLASS/ there"
+        )
+    splits = {name: path for name, path in children.items() if _subfolders(path)}
+    return splits or {"train": root}
