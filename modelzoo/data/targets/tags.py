@@ -101,7 +101,7 @@ class Tags(Target):
 
 @dataclasses.dataclass(frozen=True)
 class BoundTags(BoundVector):
-    """`Tags` on given data: `label` is float32 `[n, tags]`, 1 for the tags of an example, else 0."""
+    """`Tags` on given data: `label` is float32 `[n, tags]`, 1 for the tags of an example."""
 
     config: Tags
     names: tuple[str, ...]

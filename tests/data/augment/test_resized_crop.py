@@ -7,9 +7,8 @@ from PIL import Image
 
 from modelzoo.data.augment import hashing, resized_crop
 from modelzoo.data.augment.boxes import random_boxes
-from modelzoo.data.spec import ImageSpec
 
-SPEC = ImageSpec(12, 16, 3, ("a", "b"))
+SHAPE = (12, 16, 3)
 
 
 def photo(height, width, channels=3):
@@ -31,7 +30,7 @@ def test_a_box_is_cut_from_the_original_and_resized(height, width, channels):
     seen = set()
     for number in range(12):
         seed = tf.constant([8, number], tf.int64)
-        got = resized_crop.crop(tf.constant(pixels(image)), seed, SPEC, area, aspect)
+        got = resized_crop.crop(tf.constant(pixels(image)), seed, SHAPE, area, aspect)
         boxes, found = random_boxes(
             seed[None],
             hashing.RESIZED_CROP,
@@ -60,7 +59,7 @@ def test_the_centre_is_taken_where_no_draw_fits(height, width, box):
     image = photo(height, width)
     top, left, rows, columns = box
     got = resized_crop.crop(
-        tf.constant(pixels(image)), tf.constant([1, 1], tf.int64), SPEC, (1.0, 1.0), (0.5, 2.0)
+        tf.constant(pixels(image)), tf.constant([1, 1], tf.int64), SHAPE, (1.0, 1.0), (0.5, 2.0)
     )
     part = image.crop((left, top, left + columns, top + rows))
     expected = np.asarray(part.resize((16, 12), Image.Resampling.BILINEAR), int)
@@ -70,6 +69,6 @@ def test_the_centre_is_taken_where_no_draw_fits(height, width, box):
 def test_a_whole_image_of_the_size_is_not_touched():
     image = pixels(photo(12, 16))
     got = resized_crop.crop(
-        tf.constant(image), tf.constant([1, 1], tf.int64), SPEC, (1.0, 1.0), (4 / 3, 4 / 3)
+        tf.constant(image), tf.constant([1, 1], tf.int64), SHAPE, (1.0, 1.0), (4 / 3, 4 / 3)
     )
     np.testing.assert_array_equal(got, image)

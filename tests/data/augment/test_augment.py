@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from modelzoo.data.augment import Augment
-from modelzoo.data.spec import ImageSpec
 
 
 def batch(count=64, shape=(5, 7, 3)):
@@ -90,15 +89,18 @@ STRONG = {"rand_augment": 2, "erasing": 1.0, "mixup": 1.0, "cutmix": 1.0, "crop_
 def both(augment, **fields):
     """What comes of one call with a config, and with other values of some of its fields."""
     if augment.mixes:
-        batch = {"image": tf.constant(SQUARE / 255.0, tf.float32), "weight": tf.ones(64)}
+        images = tf.constant(SQUARE / 255.0, tf.float32)
         return [
-            one.mix(batch, SEEDS)["image"].numpy() for one in (augment, replace(augment, **fields))
+            one.mix(images, tf.ones(64), SEEDS)[0].numpy()
+            for one in (augment, replace(augment, **fields))
         ]
     if augment.crop_area:
-        spec = ImageSpec(8, 8, 3, ("a",))
         return [
             np.stack(
-                [one.crop(tf.constant(SQUARE[k]), tf.constant(SEEDS[k]), spec) for k in range(8)]
+                [
+                    one.crop(tf.constant(SQUARE[k]), tf.constant(SEEDS[k]), (8, 8, 3))
+                    for k in range(8)
+                ]
             )
             for one in (augment, replace(augment, **fields))
         ]
@@ -183,13 +185,13 @@ def test_everything_at_once_is_deterministic_under_op_determinism():
     np.testing.assert_array_equal(parts, augment(tf.constant(SQUARE), SEEDS))
 
 
-def test_channels_that_cannot_be_augmented_are_told_by_field():
-    assert Augment(**STRONG).refused(3) is None
-    assert Augment(flip=True, erasing=1.0).refused(4) is None
-    assert Augment(hue=0.1).refused(1).startswith("hue needs images of 3 channels")
-    assert Augment(saturation=0.1).refused(1).startswith("saturation needs")
-    assert Augment(rand_augment=1, brightness=0.1).refused(1) is None
-    assert Augment(rand_augment=1).refused(4).startswith("rand_augment needs images of 1 or 3")
+def test_augmentations_that_do_not_fit_the_channels_are_refused():
+    Augment(**STRONG).check_channels(3)
+    Augment(flip=True, erasing=1.0).check_channels(4)
+    Augment(rand_augment=1, brightness=0.1).check_channels(1)
+    for field, value, channels in [("hue", 0.1, 1), ("saturation", 0.1, 1), ("rand_augment", 1, 4)]:
+        with pytest.raises(ValueError, match=f"^{field} needs images of .*3 channels, got"):
+            Augment(**{field: value}).check_channels(channels)
 
 
 @pytest.mark.parametrize(

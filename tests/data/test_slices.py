@@ -1,7 +1,7 @@
 import pytest
 import tensorflow_datasets as tfds
 
-from modelzoo.data.splits import split_name, split_slice
+from modelzoo.data.slices import split_name, split_slice
 from modelzoo.fields.errors import UserError
 
 
