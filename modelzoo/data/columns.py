@@ -83,6 +83,8 @@ class Column:
         names: names of the classes, of the forms "class" and "list"; names of the numbers in a
             cell, of the forms "array" and "number"; None if the source has none.
         keys: the paths of files as the source writes them, of the form "file".
+        shape: of the form "bytes" with images, the shape that all have, with None for what differs;
+            None if the source does not know it.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Column:
     values: Sequence[Any] | np.ndarray | None = None
     names: tuple[str, ...] | None = None
     keys: Sequence[str] | None = None
+    shape: tuple[int | None, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
