@@ -3,12 +3,9 @@
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from modelzoo.data.tokenizers import Tokenizer
 
 Targets = Literal["class", "tags", "values", "labels", "text"]
 """What is learned of each example: one class, tags, numbers, a class a token, or another text."""
@@ -79,73 +76,6 @@ class ImageSpec(Spec):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextSpec(Spec):
-    """How texts become tokens of few lengths.
-
-    `lengths`, ascending, are the static lengths that texts are padded to, with token 0; of a text
-    longer than the last, `keep` says what stays: its "start", its "end", or half from both "ends".
-    """
-
-    kind = "text"
-
-    class_names: tuple[str, ...]
-    targets: Targets = "class"
-    lengths: tuple[int, ...]
-    keep: Literal["start", "end", "ends"] = "start"
-    tokenizer: "Tokenizer"
-
-    def save_assets(self, folder: str | Path) -> None:
-        """Writes the tokenizer."""
-        self.tokenizer.save(Path(folder) / "tokenizer")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PairSpec(Spec):
-    """How pairs of a source text and a target text become tokens of few lengths.
-
-    Every source ends with the token `source_end`, every target with `target_end`, which also stands
-    before its first token where a decoder reads it. Both count in the lengths: `lengths[k]` and
-    `target_lengths[k]`, ascending, are what the sides of a pair are padded to, with token 0. A text
-    longer than the last is cut at its end. `target_tokenizer` is `tokenizer` itself where both
-    sides share one vocabulary.
-    """
-
-    kind = "pair"
-
-    class_names: tuple[str, ...] = ()
-    targets: Targets = "text"
-    lengths: tuple[int, ...]
-    target_lengths: tuple[int, ...]
-    tokenizer: "Tokenizer"
-    target_tokenizer: "Tokenizer"
-
-    @property
-    def shared(self) -> bool:
-        """Whether both sides share one vocabulary."""
-        return self.target_tokenizer is self.tokenizer
-
-    @property
-    def source_end(self) -> int:
-        """The id after the last of the source's vocabulary."""
-        return self.tokenizer.vocab_size
-
-    @property
-    def target_end(self) -> int:
-        """The id after the last of the target's vocabulary."""
-        return self.target_tokenizer.vocab_size
-
-    def to_dict(self) -> dict[str, Any]:
-        """The kind, the fields but the tokenizers, and `shared`."""
-        return {**super().to_dict(), "shared": self.shared}
-
-    def save_assets(self, folder: str | Path) -> None:
-        """Writes the tokenizer, or both."""
-        self.tokenizer.save(Path(folder) / "tokenizer")
-        if not self.shared:
-            self.target_tokenizer.save(Path(folder) / "target_tokenizer")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SeriesSpec(Spec):
     """Steps of a numeric series that a model sees, and the scale of its features.
 
@@ -171,14 +101,6 @@ def load(values: dict[str, Any], folder: str | Path) -> Spec:
     """
     if not isinstance(values, dict):
         raise TypeError(f"must be an object, got {values!r}")
-    kinds = {cls.kind: cls for cls in (ImageSpec, TextSpec, PairSpec, SeriesSpec)}
+    kinds = {cls.kind: cls for cls in (ImageSpec, SeriesSpec)}
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
-    cls = kinds[values.get("kind", "image")]
-    if cls in (TextSpec, PairSpec):
-        from modelzoo.data import tokenizers
-
-        fields["tokenizer"] = tokenizers.load(Path(folder) / "tokenizer")
-    if cls is PairSpec:
-        other = None if fields.pop("shared") else tokenizers.load(Path(folder) / "target_tokenizer")
-        fields["target_tokenizer"] = other or fields["tokenizer"]
-    return cls(**fields)
+    return kinds[values.get("kind", "image")](**fields)
