@@ -1,17 +1,16 @@
 """Which batch sizes a config asks for on a number of replicas, and what it cannot ask for."""
 
-from typing import Any
-
 from modelzoo.data.batches import batch_sizes
 from modelzoo.data.source import Source
 from modelzoo.fields.errors import UserError
 from modelzoo.training.config import BATCH_SIZE
+from modelzoo.training.parts import ExperimentParts
 
 Sizes = dict[int, int]
 """Rows of a batch by length."""
 
 
-def sizes_of(experiment: Any, source: Source, replicas: int) -> tuple[Sizes, Sizes]:
+def sizes_of(experiment: ExperimentParts, source: Source, replicas: int) -> tuple[Sizes, Sizes]:
     """Sizes of the training batches and of those of evaluation.
 
     source: the training split. Raises UserError where they cannot be, or cannot be cut into equal
@@ -48,7 +47,7 @@ def sizes_of(experiment: Any, source: Source, replicas: int) -> tuple[Sizes, Siz
     return sizes, dict.fromkeys(sizes, evaluation.batch_size)
 
 
-def size_key(experiment: Any) -> str:
+def size_key(experiment: ExperimentParts) -> str:
     """The field that decides how large a batch is, and its value, for a message."""
     tokens = getattr(experiment.data, "tokens_per_batch", None)
     if tokens is not None:
