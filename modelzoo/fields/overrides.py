@@ -98,13 +98,16 @@ def apply(config: Any, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], key
         inner = next((k for k in texts if k.startswith(dotted + ".")), None)
         if inner:
             raise UserError(f"{key}.{dotted} and {key}.{inner} are both given: leave one out")
-    return _apply(config, texts, key, functools.partial(leaf_keys, config, key))
+    all_keys = functools.partial(leaf_keys, config, key)
+    return _apply(config, type(config), texts, key, all_keys)
 
 
-def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> Any:
-    """A dataclass, or a dict of dataclasses, with fields replaced."""
-    members = _members(config)
-    kinds = field_kinds(type(config)) if field_types.is_config(config) else {}
+def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> Any:
+    """A dataclass, or a dict of dataclasses annotated `kind`, with fields replaced."""
+    members, named = _members(config), isinstance(config, dict)
+    kinds = (
+        dict.fromkeys(members, field_types.item_kind(kind)) if named else field_kinds(type(config))
+    )
     inner: dict[str, dict[str, Any]] = {}
     changes = {}
     for dotted, text in texts.items():
@@ -125,28 +128,29 @@ def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> 
         if rest:
             inner.setdefault(name, {})[rest] = text
         else:
-            changes[name] = _parse(text, kinds.get(name, Any), value, full)
+            changes[name] = _parse(text, kinds[name], value, full)
     for name, rest in inner.items():
-        changes[name] = _apply(members[name], rest, f"{key}.{name}", all_keys)
-    if not kinds:
-        return {**members, **changes}
+        changes[name] = _apply(members[name], kinds[name], rest, f"{key}.{name}", all_keys)
+    if named:
+        return {**config, **changes}
     return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
 
 
 def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
+    """The new value of a field; `current` is the present one."""
     fields = _members(current)
-    if fields is None or field_types.is_config(text):
-        return _checked(_fit(text, kind, key), key)
     try:
-        # A model, say, may be any dataclass, and no text can be one.
-        return _checked(_fit(text, int if kind is Any else kind, key), key)
+        if fields is None or kind is not Any or field_types.is_config(text):
+            return _checked(_fit(text, kind, key), key)
     except UserError:
-        held = type(current).__name__ if field_types.is_config(current) else ", ".join(fields)
-        keys = ", ".join(f"{key}.{name}" for name in fields)
-        raise UserError(
-            f"{key} is {held} and cannot be {text!r}: choose another in the config file, or set "
-            f"its fields ({keys})"
-        ) from None
+        if fields is None or field_types.is_config(text):
+            raise
+    held = type(current).__name__ if field_types.is_config(current) else ", ".join(fields)
+    keys = ", ".join(f"{key}.{name}" for name in fields)
+    raise UserError(
+        f"{key} is {held} and cannot be {text!r}: choose another in the config file, or set its "
+        f"fields ({keys})"
+    )
 
 
 def _fit(value: Any, kind: Any, key: str) -> Any:
