@@ -42,6 +42,12 @@ def _members(kind: Any) -> list[Any]:
     )
 
 
+def item_kind(kind: Any) -> Any:
+    """Returns the kind of the values of a dict annotation; Any if it has none."""
+    dicts = (member for member in _members(kind) if typing.get_origin(member) is dict)
+    return next((typing.get_args(member)[1] for member in dicts), Any)
+
+
 def _items(kind: Any, number: int) -> list[Any]:
     """Returns the kinds of `number` items of a tuple annotation; ValueError for a wrong number."""
     arguments = typing.get_args(kind)

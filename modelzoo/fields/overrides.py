@@ -31,13 +31,20 @@ def nearest(key: str, keys: Iterable[str]) -> str:
     return max(keys, key=likeness, default="")
 
 
+def _members(value: Any) -> dict[str, Any] | None:
+    """The fields of a dataclass or the items of a dict of dataclasses; None if it is neither."""
+    if field_types.is_config(value):
+        return {name: getattr(value, name) for name in field_kinds(type(value))}
+    named = isinstance(value, dict) and value and all(map(field_types.is_config, value.values()))
+    return dict(value) if named else None
+
+
 def leaf_keys(config: Any, prefix: str) -> list[str]:
-    """Dotted keys of all fields that hold no dataclass."""
-    found = []
-    for name in field_kinds(type(config)):
-        value, key = getattr(config, name), f"{prefix}.{name}"
-        found += leaf_keys(value, key) if field_types.is_config(value) else [key]
-    return found
+    """Dotted keys of all fields that hold no dataclass and no dict of dataclasses."""
+    members = _members(config)
+    if members is None:
+        return [prefix]
+    return [key for name, value in members.items() for key in leaf_keys(value, f"{prefix}.{name}")]
 
 
 def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
@@ -67,8 +74,15 @@ def check(config: Any, key: str) -> Any:
             fitted = field_types.fit(value, kind)
         except ValueError:
             raise wrong_value(f"{key}.{name}", kind, value) from None
-        changes[name] = check(fitted, f"{key}.{name}") if field_types.is_config(fitted) else fitted
+        changes[name] = _checked(fitted, f"{key}.{name}")
     return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
+
+
+def _checked(value: Any, key: str) -> Any:
+    if field_types.is_config(value):
+        return check(value, key)
+    named = _members(value)
+    return value if named is None else {k: check(v, f"{key}.{k}") for k, v in named.items()}
 
 
 def apply(config: Any, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], key: str) -> Any:
@@ -84,24 +98,29 @@ def apply(config: Any, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], key
         inner = next((k for k in texts if k.startswith(dotted + ".")), None)
         if inner:
             raise UserError(f"{key}.{dotted} and {key}.{inner} are both given: leave one out")
-    return _apply(config, texts, key, functools.partial(leaf_keys, config, key))
+    all_keys = functools.partial(leaf_keys, config, key)
+    return _apply(config, type(config), texts, key, all_keys)
 
 
-def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> Any:
-    kinds = field_kinds(type(config))
+def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> Any:
+    """A dataclass, or a dict of dataclasses annotated `kind`, with fields replaced."""
+    members, named = _members(config), isinstance(config, dict)
+    kinds = (
+        dict.fromkeys(members, field_types.item_kind(kind)) if named else field_kinds(type(config))
+    )
     inner: dict[str, dict[str, Any]] = {}
     changes = {}
     for dotted, text in texts.items():
         name, _, rest = dotted.partition(".")
         full = f"{key}.{name}"
-        if name not in kinds:
+        if name not in members:
             unknown = f"{key}.{dotted}"
             raise UserError(
                 f"unknown key {unknown}, nearest is {nearest(unknown, all_keys())}; "
-                f"{key} has {', '.join(kinds) or 'no fields'}"
+                f"{key} has {', '.join(members) or 'no fields'}"
             )
-        value = getattr(config, name)
-        if rest and not field_types.is_config(value):
+        value = members[name]
+        if rest and _members(value) is None:
             raise UserError(
                 f"unknown key {full}.{rest}: {full} has no fields, it holds {value!r}; "
                 "what it holds is chosen in the config file"
@@ -111,20 +130,27 @@ def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> 
         else:
             changes[name] = _parse(text, kinds[name], value, full)
     for name, rest in inner.items():
-        changes[name] = _apply(getattr(config, name), rest, f"{key}.{name}", all_keys)
+        changes[name] = _apply(members[name], kinds[name], rest, f"{key}.{name}", all_keys)
+    if named:
+        return {**config, **changes}
     return construct(type(config), key, lambda: dataclasses.replace(config, **changes))
 
 
 def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
-    if field_types.is_config(text):
-        return check(_fit(text, kind, key), key)
-    if field_types.is_config(current) and (kind is Any or field_types.is_config_kind(kind)):
-        fields = ", ".join(f"{key}.{name}" for name in field_kinds(type(current)))
-        raise UserError(
-            f"{key} is {type(current).__name__} and cannot be {text!r}: choose another in the "
-            f"config file, or set its fields ({fields})"
-        )
-    return _fit(text, kind, key)
+    """The new value of a field; `current` is the present one."""
+    fields = _members(current)
+    try:
+        if fields is None or kind is not Any or field_types.is_config(text):
+            return _checked(_fit(text, kind, key), key)
+    except UserError:
+        if fields is None or field_types.is_config(text):
+            raise
+    held = type(current).__name__ if field_types.is_config(current) else ", ".join(fields)
+    keys = ", ".join(f"{key}.{name}" for name in fields)
+    raise UserError(
+        f"{key} is {held} and cannot be {text!r}: choose another in the config file, or set its "
+        f"fields ({keys})"
+    )
 
 
 def _fit(value: Any, kind: Any, key: str) -> Any:
