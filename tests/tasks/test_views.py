@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from modelzoo.data.spec import ImageSpec
+from modelzoo.tasks.image_classification import ImageClassification
+
 from modelzoo.fields.errors import UserError
 from modelzoo.tasks import views
-from modelzoo.tasks.image_classification import ImageClassification
 
 SPEC = ImageSpec(4, 6, 3, ("ant", "bee", "cat"))
 

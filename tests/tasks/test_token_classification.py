@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 import tensorflow as tf
+from modelzoo.tasks.text import SequenceLabelling
 from texts import Bag, spec_of
 
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks.text import SequenceLabelling
 
 NAMES = ("noun", "verb", "other")
 SPEC = spec_of("labels", names=NAMES)
