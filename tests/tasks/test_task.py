@@ -95,10 +95,25 @@ def test_models_of_another_kind_of_input_are_refused(model, data, message):
 
 
 def test_models_of_another_number_of_inputs_are_refused():
-    with pytest.raises(ValueError, match="^inputs must be .*decoder/tokens"):
-        TextToText().bind(pair_data()).build_model(LSTM())
-    with pytest.raises(ValueError, match="^inputs must be tokens for an encoder, tokens for a dec"):
+    message = "^config.model is LSTM: inputs must be .* tokens and its mask, got .*decoder/tokens"
+    with pytest.raises(UserError, match=message):
+        TextToText().bind(pair_data()).build_model(LSTM(embedding_dim=4))
+    message = "^config.model is Transformer: inputs must be .* tokens for a decoder"
+    with pytest.raises(UserError, match=message):
         Classification().bind(texts.text_data()).build_model(TINY)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        (LSTM(), texts.text_data(), "embedding_dim must be a number for tokens, got None"),
+        (CNN(filters=(4, 4)), image_data((3, 3, 1), "ab"), "filters must be fewer, or padding "),
+    ],
+    ids=["LSTM", "CNN"],
+)
+def test_fields_of_a_model_that_do_not_fit_the_data_are_refused_by_key(model, data, message):
+    with pytest.raises(UserError, match=f"^config.model.{message}"):
+        Classification().bind(data).build_model(model)
 
 
 def test_token_labels_need_a_model_with_outputs_for_each_token():
