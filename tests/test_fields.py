@@ -88,7 +88,7 @@ def field_keys(classes: set[type]) -> set[str]:
         keys |= {
             f"{cls.__name__}.{name}"
             for name, kind in kinds.items()
-            if name in own and kind is not Any and not dataclasses.is_dataclass(kind)
+            if name in own and kind is not Any and not values.is_config_kind(kind)
         }
     return keys
 

@@ -10,6 +10,7 @@ from modelzoo.fields.errors import FieldError
 from modelzoo.optimizers.optimizer import Optimizer
 from modelzoo.serving.saved_model import ExportConfig
 from modelzoo.training.config import EvalConfig, TrainConfig
+from modelzoo.training.parts import DataConfig, ModelConfig, TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Experiment:
     seed: seed of initial weights, order, augmentation and dropout; from 0 to 2**31 - 1.
     """
 
-    model: Any
-    task: Any
-    data: Any
+    model: ModelConfig
+    task: TaskConfig
+    data: DataConfig
     optimizer: Optimizer
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)

@@ -1,5 +1,6 @@
-"""What the annotation of a config field admits: read from text, checked as a value, in words."""
+"""What the annotation of a config field admits: parsing text, checking values, describing it."""
 
+import abc
 import ast
 import dataclasses
 import math
@@ -8,7 +9,7 @@ import types
 import typing
 from typing import Any, Literal, Union
 
-# In a union the first kind that fits wins, so text, which everything fits, comes last.
+# In a union the first member that fits is used, so text, which everything fits, comes last.
 _PRIORITY = (type(None), Literal, bool, int, float, tuple, dict, str)
 _ANYTHING = Union[None, bool, int, float, tuple, dict, str]  # noqa: UP007
 _WORDS = {
@@ -20,8 +21,18 @@ _WORDS = {
 }
 
 
+def is_config(value: Any) -> bool:
+    """Whether the value is a dataclass instance, with fields of its own."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def is_config_kind(kind: Any) -> bool:
+    """Whether an annotation admits configs only: a dataclass, a protocol or an abstract class."""
+    return dataclasses.is_dataclass(kind) or isinstance(kind, abc.ABCMeta)
+
+
 def _members(kind: Any) -> list[Any]:
-    """The alternatives of a union, most particular first; another kind alone."""
+    """Returns the members of a union, most specific first; of another kind the kind alone."""
     if typing.get_origin(kind) not in (Union, types.UnionType):
         return [kind]
     rank = {member: k for k, member in enumerate(_PRIORITY)}
@@ -32,7 +43,7 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _items(kind: Any, number: int) -> list[Any]:
-    """The kinds of the `number` items of a tuple annotation; ValueError where it has others."""
+    """Returns the kinds of `number` items of a tuple annotation; ValueError for a wrong number."""
     arguments = typing.get_args(kind)
     if not arguments:
         return [Any] * number
@@ -43,15 +54,10 @@ def _items(kind: Any, number: int) -> list[Any]:
     return list(arguments)
 
 
-def is_config(value: Any) -> bool:
-    """Whether the value is a dataclass instance, which has fields of its own."""
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
-
-
 def fit(value: Any, kind: Any) -> Any:
-    """The value as `kind` wants it (lists become tuples, 1 becomes 1.0 for a float).
+    """Converts a value to `kind`: lists to tuples, 1 to 1.0 for a float.
 
-    Raises ValueError where it does not fit.
+    Raises ValueError if it does not fit, and TypeError if no config field may be annotated so.
     """
     for member in _members(kind):
         try:
@@ -85,20 +91,18 @@ def _fit_one(value: Any, kind: Any) -> Any:
         if isinstance(value, dict):
             of_key, of_value = typing.get_args(kind) or (str, Any)
             return {_fit_key(k, of_key): fit(v, of_value) for k, v in value.items()}
-    elif dataclasses.is_dataclass(origin):
-        if isinstance(value, origin):
+    elif is_config_kind(origin):
+        if is_config(value) and isinstance(value, origin):
             return value
-    elif is_config(value):
-        return value
     elif origin is Any:
-        return fit(value, _ANYTHING)
+        return value if is_config(value) else fit(value, _ANYTHING)
     else:
         raise TypeError(f"a config field cannot be annotated {kind}")
     raise ValueError
 
 
 def _fit_key(key: Any, kind: Any) -> Any:
-    """A key of a dict; JSON has made text of it where it was a number."""
+    """Converts a key of a dict, of which JSON makes text."""
     try:
         return fit(key, kind)
     except ValueError:
@@ -108,7 +112,7 @@ def _fit_key(key: Any, kind: Any) -> Any:
 
 
 def parse(text: str, kind: Any) -> Any:
-    """Reads a value of `kind` from a command line's text; ValueError where it is none."""
+    """Parses a value of `kind` from the text of a command line; ValueError if it is none."""
     for member in _members(_ANYTHING if kind is Any else kind):
         try:
             return _parse_one(text, member)
@@ -158,11 +162,8 @@ def _as_tuple(value: Any) -> tuple:
 
 
 def _split(text: str, kind: Any) -> tuple:
-    """A tuple of bare words, `bias,gamma` or `(none, 3)`, or of pairs, `logits=1,.*=0.1`.
-
-    A single word needs a kind.
-    """
-    if kind is tuple:
+    """Parses a tuple of bare words, `bias,gamma` or `(none, 3)`, or pairs, `logits=1,.*=0.1`."""
+    if kind is tuple:  # Bare words need a kind.
         raise ValueError
     if text[:1] + text[-1:] in ("()", "[]"):
         text = text[1:-1]
@@ -173,7 +174,7 @@ def _split(text: str, kind: Any) -> tuple:
         words = []
     kinds = _items(kind, len(words))
     return tuple(
-        _pair(word, k) if _is_pair(k) else parse(word, k)
+        _parse_pair(word, k) if _is_pair(k) else parse(word, k)
         for word, k in zip(words, kinds, strict=True)
     )
 
@@ -184,8 +185,8 @@ def _is_pair(kind: Any) -> bool:
     return typing.get_origin(kind) is tuple and len(arguments) == 2 and arguments[1] is not Ellipsis
 
 
-def _pair(text: str, kind: Any) -> tuple:
-    """Two values with an equals sign, the last one, between them."""
+def _parse_pair(text: str, kind: Any) -> tuple:
+    """Parses two values separated by the last equals sign."""
     first, sign, second = text.rpartition("=")
     if not sign:
         raise ValueError
@@ -195,7 +196,7 @@ def _pair(text: str, kind: Any) -> tuple:
 
 
 def describe(kind: Any) -> str:
-    """The kind in words, such as `a whole number or none`."""
+    """Returns the kind in words, such as `a whole number or none`."""
     members = _members(kind)
     members.sort(key=lambda member: member is type(None))
     return " or ".join(_describe_one(member) for member in members)
@@ -219,6 +220,6 @@ def _describe_one(kind: Any) -> str:
     if origin is dict:
         pair = " to ".join(describe(argument) for argument in arguments)
         return "a dict in Python's notation" + (f" ({pair})" if pair else "")
-    if dataclasses.is_dataclass(origin):
+    if is_config_kind(origin):
         return origin.__name__
     return _WORDS.get(origin, "a literal or a dataclass")

@@ -118,7 +118,7 @@ def _apply(config: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> 
 def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
     if field_types.is_config(text):
         return check(_fit(text, kind, key), key)
-    if field_types.is_config(current) and (kind is Any or dataclasses.is_dataclass(kind)):
+    if field_types.is_config(current) and (kind is Any or field_types.is_config_kind(kind)):
         fields = ", ".join(f"{key}.{name}" for name in field_kinds(type(current)))
         raise UserError(
             f"{key} is {type(current).__name__} and cannot be {text!r}: choose another in the "

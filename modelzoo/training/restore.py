@@ -3,17 +3,17 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from modelzoo.fields.errors import UserError
 from modelzoo.training import averaging, checkpoint
+from modelzoo.training.parts import ExperimentParts
 from modelzoo.training.state import TrainState
 from modelzoo.transfer.word_vectors import initialise_embeddings
 
 
 def restore(
     state: TrainState,
-    experiment: Any,
+    experiment: ExperimentParts,
     workdir: Path,
     data: str,
     other_data: bool = False,

@@ -24,6 +24,7 @@ from modelzoo.training.batching import size_key, sizes_of
 from modelzoo.training.config import EvalConfig, TrainConfig
 from modelzoo.training.evaluation import Evaluator, ModelRunner
 from modelzoo.training.loss_scale import LossScale
+from modelzoo.training.parts import ExperimentParts
 from modelzoo.training.plan import Plan
 from modelzoo.training.precision import deterministic, dtype_policy, inference_precision
 from modelzoo.training.progress import Progress
@@ -40,12 +41,15 @@ from modelzoo.transfer.freeze import freeze
 class Trainer:
     """One run: an experiment's parts on a strategy, in a folder.
 
-    experiment: the parts by name: model, task, data, optimizer, train, eval, seed.
     Raises UserError where parts do not fit each other.
     """
 
     def __init__(
-        self, experiment: Any, workdir: Path, strategy: tf.distribute.Strategy, progress: Progress
+        self,
+        experiment: ExperimentParts,
+        workdir: Path,
+        strategy: tf.distribute.Strategy,
+        progress: Progress,
     ):
         self.experiment = experiment
         self.settings: TrainConfig = experiment.train

@@ -17,14 +17,22 @@ from modelzoo.optimizers import SGD, Adam
 from modelzoo.schedules import Cosine
 
 
+class Part:
+    """Has what a model, a task and data must have."""
+
+    def build(self): ...
+    def bind(self): ...
+    def open(self): ...
+
+
 @dataclasses.dataclass(frozen=True)
-class Block:
+class Block(Part):
     width: int = 8
     act: Literal["relu", "gelu"] = "relu"
 
 
 @dataclasses.dataclass(frozen=True)
-class Net:
+class Net(Part):
     filters: tuple[int, ...] = (32, 64)
     size: tuple[int, int] | None = None
     pairs: tuple[tuple[int, float], ...] = ()
@@ -44,13 +52,13 @@ class Net:
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class Data(Part):
     data_dir: str | None = None
     length: Duration = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class NoTask:
+class NoTask(Part):
     """A task without fields."""
 
 
@@ -225,6 +233,9 @@ def test_values_override_as_they_are_and_text_as_on_the_command_line():
         ("train", Block(2), "config.train must be TrainConfig, got Block"),
         ("seed", Block(2), "config.seed must be a whole number, got Block"),
         ("train.batchsize", 3, "nearest is config.train.batch_size"),
+        ("model", Cosine(), "config.model must be ModelConfig, got Cosine"),
+        ("optimizer", Net(), "config.optimizer must be Optimizer, got Net"),
+        ("optimizer.schedule", SGD(), "config.optimizer.schedule must be Schedule, got SGD"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_key(key, value, message):
@@ -355,6 +366,9 @@ from modelzoo.optimizers import SGD
 class Own:
     width: "int" = WIDTH
     sizes: tuple[int, ...] = (1,)
+    def build(self): ...
+    def bind(self): ...
+    def open(self): ...
 
 def get_config():
     return Experiment(model=Own(sizes=[1, 2]), task=Own(), data=Own(), optimizer=SGD())
@@ -404,6 +418,7 @@ def test_a_class_of_the_file_or_beside_it_is_found_again(write, tmp_path):
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets/wide.py").write_text(
         "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Wide:\n    width: int = 7\n"
+        "    def bind(self): ...\n"
     )
     path = write(text.replace("task=Own()", "task=Wide()"))
     saved = saved_of(config.load(path))
@@ -449,7 +464,7 @@ def test_files_of_one_name_do_not_mix_and_may_move(write, tmp_path):
         (GOOD.replace("model=Own(sizes=[1, 2])", "model=3"), "model must be a dataclass, got 3"),
         (
             GOOD.replace("optimizer=SGD()", "optimizer=SGD(-1.0)"),
-            "line 16: learning_rate must be above 0, got -1.0",
+            "line 19: learning_rate must be above 0, got -1.0",
         ),
         (GOOD.replace("width: ", "width: int = 'a'  # "), "config.model.width must be a whole num"),
     ],

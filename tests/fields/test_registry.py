@@ -19,6 +19,9 @@ from modelzoo.schedules import Cosine
 class Own:
     """A class of a user's."""
 
+    def bind(self): ...
+    def open(self): ...
+
 
 @pytest.mark.parametrize(
     ("cls", "name"),

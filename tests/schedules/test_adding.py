@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modelzoo import Experiment, UserError, config
-from modelzoo.models.cnn import CNN
-from modelzoo.optimizers import SGD
+from modelzoo import UserError, config, configs
 
 SCHEDULE = '''
 import dataclasses
@@ -37,7 +35,7 @@ def test_a_schedule_in_its_own_file(tmp_path, monkeypatch):
     (tmp_path / "squared_schedule.py").write_text(SCHEDULE)
     monkeypatch.syspath_prepend(tmp_path)
     squared = importlib.import_module("squared_schedule").Squared(warmup=2, final=0.5)
-    experiment = Experiment(model=CNN(), task=CNN(), data=CNN(), optimizer=SGD(0.5, squared))
+    experiment = configs.get("digits_cnn", {"optimizer.schedule": squared})
     assert config.from_dict(json.loads(json.dumps(config.to_dict(experiment)))) == experiment
     changed = config.override(experiment, {"optimizer.schedule.final": 0.0})
     factor = changed.optimizer.schedule.bind(12, int)
