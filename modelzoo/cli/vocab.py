@@ -1,4 +1,4 @@
-"""Trains a tokenizer on a config's training texts and writes it to a folder."""
+"""Train a vocabulary on the training texts of a config and write it to a folder."""
 
 import dataclasses
 import os
@@ -15,7 +15,8 @@ from modelzoo.cli.main import run
 from modelzoo.fields.errors import UserError
 
 if TYPE_CHECKING:
-    from modelzoo.data.source import Source
+    from modelzoo.data.dataset import Dataset
+    from modelzoo.data.inputs.text import VocabularyField
     from modelzoo.data.tokenizers import Tokenizer
 
 FLAGS = shared.Flags()
@@ -24,63 +25,84 @@ shared.overrides(
     FLAGS,
     """\
 Any field of the config by --config.KEY=VALUE, such as
-  --config.data.tokenizer.size=20000
-  --config.data.tokenizer.lower=false
+  --config.data.inputs.tokenizer.size=20000
+  --config.data.inputs.tokenizer.lower=false
   --config.data.train_split="train[:90%]\"""",
 )
 shared.path(
     FLAGS,
     "output",
-    "Folder to write to, for --config.data.vocabulary; it must not exist, or be empty.",
+    "Folder to write to, for --config.data.inputs.vocabulary; it must not exist, or be empty.",
     required=True,
 )
-flags.DEFINE_enum(
-    "side",
+flags.DEFINE_string(
+    "field",
     None,
-    ["source", "target"],
-    "The side of pairs to train on; without it both, for one vocabulary that they share.",
+    "Train the vocabulary of this field of config.data: inputs, inputs.NAME or target. A target "
+    "without a tokenizer shares the vocabulary of the input, which is trained on both. Needed only "
+    "with several vocabularies.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("samples", 3, "Texts to show as tokens.", lower_bound=0, flag_values=FLAGS)
 
 _SAMPLE_TOKENS = 20
-_FIELDS = {"source": "vocabulary", "target": "target_vocabulary"}
 
 
 def main(argv: Sequence[str]) -> None:
     """Trains; prints the size, the share of the tokens that it covers, lengths and samples."""
     del argv
     from modelzoo import config
-    from modelzoo.data.pair_config import PairData
-    from modelzoo.data.text_config import TextData
+    from modelzoo.data.split import example_names
 
-    data, side = config.load(FLAGS.config, shared.config_overrides(FLAGS)).data, FLAGS.side
-    if not isinstance(data, TextData | PairData):
-        raise UserError(f"config.data is {type(data).__name__}, which has no texts to train on")
+    data = config.load(FLAGS.config, shared.config_overrides(FLAGS)).data
+    fields = _vocabulary_fields(data)
+    key = _chosen(fields)
     folder = Path(FLAGS.output)
     _check(folder)
-    if isinstance(data, PairData):
-        if side is None and data.target_tokenizer is not None:
-            raise UserError(
-                "config.data.target_tokenizer is of a vocabulary that is not shared: choose one "
-                "by --side=source or --side=target"
-            )
-        names, texts = data.train_texts(side)
-        tokenizer = data.tokenizer_of(side).train(texts)
-    elif side is not None:
-        raise UserError(f"--side={side} is of pairs of texts, config.data is {type(data).__name__}")
-    else:
-        source = dataclasses.replace(data, vocabulary=None).open("train")
-        names, texts, tokenizer = source.ids, _texts(source), source.spec.tokenizer
+    field = dataclasses.replace(fields[key], vocabulary=None)
+    if field.tokenizer is None:
+        source = next(one for one in fields.values() if one.tokenizer is not None)
+        field = dataclasses.replace(field, tokenizer=source.tokenizer)
+    train = data.open().view("train")
+    tokenizer = field.make_tokenizer(train, key, data.target)
+    by_key = field.vocabulary_texts(train, key, data.target)
+    ids = example_names(train.rows)
+    names = [ids[row] for row in train.last]
+    if len(by_key) > 1:
+        names = [f"{name} {side}" for name in names for side in by_key]
+    texts = [text for example in zip(*by_key.values(), strict=True) for text in example]
     _write(tokenizer, folder)
     print(report(tokenizer, names, texts, folder, FLAGS.samples))
-    print(f"\nuse it: --config.data.{_FIELDS[side or 'source']}={folder}")
-    if side is not None:
-        (other,) = _FIELDS.keys() - {side}
+    print(f"\nuse it: --config.data.{key}.vocabulary={folder}")
+    if len(fields) > 1 and len(by_key) == 1:
+        others = " or ".join(other for other in fields if other != key)
         print(
-            f"it is of one side: the other is --side={other}, used as --config.data."
-            f'{_FIELDS[other]}, and config.model.share_embeddings is "target" or "none" then'
+            f"the other vocabulary: --field={others}; with two, config.model.share_embeddings must "
+            'be "target" or "none"'
         )
+
+
+def _vocabulary_fields(data: "Dataset") -> "dict[str, VocabularyField]":
+    """The fields of the data that have a vocabulary, by their place in the config."""
+    from modelzoo.data.bound import TARGET, input_key
+    from modelzoo.data.inputs.text import VocabularyField
+
+    fields = {input_key(name): one for name, one in data.named_inputs.items()}
+    fields[TARGET] = data.target
+    return {key: one for key, one in fields.items() if isinstance(one, VocabularyField)}
+
+
+def _chosen(fields: "dict[str, VocabularyField]") -> str:
+    """The field whose vocabulary is trained."""
+    if not fields:
+        raise UserError("config.data has no texts to train a vocabulary on")
+    needed = [key for key, one in fields.items() if (one.tokenizer, one.vocabulary) != (None, None)]
+    if FLAGS.field is None and len(needed) == 1:
+        return needed[0]
+    if FLAGS.field not in fields:
+        got = "none" if FLAGS.field is None else FLAGS.field
+        raise UserError(f"--field must be {' or '.join(fields)}, got {got}")
+    return FLAGS.field
 
 
 def _check(folder: Path) -> None:
@@ -101,14 +123,6 @@ def _write(tokenizer: "Tokenizer", folder: Path) -> None:
         raise UserError(f"cannot write --output={folder}: {error.strerror}") from None
 
 
-def _texts(source: "Source") -> Sequence[bytes]:
-    """The texts of a split, whole."""
-    import tensorflow as tf
-
-    rows = tf.range(source.num_examples, dtype=tf.int64)
-    return source.gather(rows, 1)["text"].numpy().tolist()
-
-
 def report(
     tokenizer: "Tokenizer",
     names: Sequence[str],
@@ -116,19 +130,17 @@ def report(
     folder: Path,
     samples: int,
 ) -> str:
-    """What a person wants to know of a tokenizer and the texts that it was trained on."""
+    """Describes a tokenizer and the texts that it was trained on, for people."""
     import numpy as np
-
-    from modelzoo.data.tokenizers.tokenizer import UNKNOWN
 
     ids, bounds = tokenizer.encode(texts)
     lengths = np.diff(bounds)
     middle, most = np.percentile(lengths, (50, 95), method="higher")
+    known = np.mean(ids != tokenizer.unknown_id)
     lines = [
         f"{tokenizer.describe()} in {folder}",
-        f"{len(ids):,} tokens in {len(lengths):,} texts, {np.mean(ids != UNKNOWN):.2%} of them in "
-        "the vocabulary",
-        f"tokens of a text: median {middle:,}, 95 % have at most {most:,}, the longest "
+        f"{len(ids):,} tokens in {len(lengths):,} texts, {known:.2%} of them in the vocabulary",
+        f"tokens per text: median {middle:,}, 95 % have at most {most:,}, the longest "
         f"{lengths.max():,}",
         "",
     ]
@@ -141,7 +153,7 @@ def report(
 
 
 def _visible(token: str) -> str:
-    """A token of one line: what cannot be seen is escaped."""
+    """A token on one line, with invisible characters escaped."""
     return token if token.isprintable() else ascii(token)[1:-1]
 
 

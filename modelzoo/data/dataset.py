@@ -155,7 +155,7 @@ class OpenData:
         """What the data knows; learned from the training split unless given."""
         if self._given is not None:
             return self._given
-        train = self._view("train")
+        train = self.view("train")
         inputs = {
             name: config.fit(train, input_key(name), self.data.target)
             for name, config in self.data.named_inputs.items()
@@ -181,7 +181,7 @@ class OpenData:
         Raises:
             UserError: it is missing, empty or has a bad example.
         """
-        bound, view = self.bound, self._view(name)
+        bound, view = self.bound, self.view(name)
         on_bad, key_of = self.data.on_bad, input_key
         whole = name == "train" and bound.wants_whole
         stores: dict[str, Store] = {
@@ -243,8 +243,8 @@ class OpenData:
             )
         return text
 
-    def _view(self, name: str) -> View:
-        """The examples of a split, of a fold its part."""
+    def view(self, name: str) -> View:
+        """The examples of a split by its role or text, before inputs and target are opened."""
         text = self._text(name)
         base = split_name(text)
         if base not in self._source.split_names:

@@ -55,6 +55,10 @@ class MaskSpec:
     shape: ClassVar[tuple[int | None, ...]] = (None,)
 
 
+class UnsupportedInputsError(ValueError):
+    """A model does not read these inputs."""
+
+
 InputSpec = ArraySpec | TokenSpec | MaskSpec
 Inputs = Mapping[str, InputSpec]
 """Specs by the names of the input tensors."""
@@ -85,11 +89,11 @@ def only(inputs: Inputs, *kinds: str) -> tuple[str, ArraySpec]:
         kinds: the kinds that the model supports, such as "image".
 
     Raises:
-        ValueError: if there is more than one input, or its kind is another.
+        UnsupportedInputsError: if there is more than one input, or its kind is another.
     """
     found = [(n, s) for n, s in inputs.items() if isinstance(s, ArraySpec) and s.kind in kinds]
     if len(found) != 1 or len(inputs) != 1:
-        raise ValueError(
+        raise UnsupportedInputsError(
             f"inputs must be one of kind {' or '.join(kinds)}, got {describe(inputs)}: choose "
             "another model or other data"
         )
@@ -100,7 +104,7 @@ def only_tokens(inputs: Inputs) -> tuple[str, TokenSpec]:
     """The name and spec of the one token input, for a model that reads it and its mask.
 
     Raises:
-        ValueError: if there are other inputs than these two.
+        UnsupportedInputsError: if there are other inputs than these two.
     """
     ((name, spec),) = _tokens(inputs, [False], "one of kind tokens and its mask")
     return name, spec
@@ -110,7 +114,7 @@ def source_and_target(inputs: Inputs) -> tuple[tuple[str, TokenSpec], tuple[str,
     """The names and specs of the tokens that the encoder and the decoder read, each with a mask.
 
     Raises:
-        ValueError: if there are other inputs than these two and their masks.
+        UnsupportedInputsError: if there are other inputs than these two and their masks.
     """
     source, target = _tokens(
         inputs, [False, True], "tokens for an encoder, tokens for a decoder and their masks"
@@ -126,7 +130,7 @@ def _tokens(inputs: Inputs, decoder: list[bool], wanted: str) -> Iterable[tuple[
     fits = [spec.decoder for _, spec in found] == decoder
     fits &= all(isinstance(inputs.get(mask), MaskSpec) for mask in masks)
     if not fits or set(inputs) != {name for name, _ in found} | set(masks):
-        raise ValueError(
+        raise UnsupportedInputsError(
             f"inputs must be {wanted}, got {describe(inputs)}: choose another model or other data"
         )
     return found

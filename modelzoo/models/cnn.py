@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
@@ -148,8 +149,9 @@ class CNN:
             size -= self.convolutions * (self.kernel_size - 1) if self.padding == "valid" else 0
             size //= 2 if self.pool_last or number < len(self.filters) else 1
             if size < 1:
-                raise ValueError(
-                    f'filters must be fewer, or padding "same", for images of {height}x{width}: '
+                raise FieldError(
+                    "filters",
+                    f'must be fewer, or padding "same", for images of {height}x{width}: '
                     f"no pixel is left after convolution {number * self.convolutions}, "
-                    f"got {self.filters}"
+                    f"got {self.filters}",
                 )

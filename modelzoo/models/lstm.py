@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, TokenSpec, only, only_tokens
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
@@ -123,7 +124,7 @@ class LSTM:
         if any(isinstance(spec, TokenSpec) for spec in inputs.values()):
             name, tokens = only_tokens(inputs)
             if self.embedding_dim is None:
-                raise ValueError("embedding_dim must be a number for tokens, got None")
+                raise FieldError("embedding_dim", "must be a number for tokens, got None")
             limit = self.embedding_init_range
             x = layers.Embedding(
                 tokens.vocab_size,
@@ -134,8 +135,8 @@ class LSTM:
             return self._drop(x, "embedding_dropout"), tensors[tokens.mask]
         name, spec = only(inputs, "series", "image")
         if self.embedding_dim is not None:
-            raise ValueError(
-                f"embedding_dim must be None for inputs without tokens, got {self.embedding_dim}"
+            raise FieldError(
+                "embedding_dim", f"must be None for inputs without tokens, got {self.embedding_dim}"
             )
         if spec.kind == "series":
             return tensors[name], None

@@ -13,7 +13,8 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.compat import fresh_layer_names
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
+from modelzoo.fields.input_specs import UnsupportedInputsError
 
 Tensors = dict[str, tf.Tensor]
 
@@ -194,7 +195,8 @@ class Task:
         Every build of one config gives the same variable paths: checkpoints are keyed by them.
 
         Raises:
-            UserError: the model takes other inputs, or has no outputs per token.
+            UserError: the model takes other inputs, has no outputs per token, or has a field that
+                does not fit the data.
         """
         name, task = type(model_config).__name__, type(self.config).__name__
         specs = self.data.model_specs()
@@ -213,8 +215,13 @@ class Task:
                     "outputs for each token: choose another model"
                 )
             options["per_token"] = True
-        with fresh_layer_names():
-            model = model_config.build(specs, self.objective.num_outputs, **options)
+        try:
+            with fresh_layer_names():
+                model = model_config.build(specs, self.objective.num_outputs, **options)
+        except FieldError as error:
+            raise UserError(f"config.model.{error}") from None
+        except UnsupportedInputsError as error:
+            raise UserError(f"config.model is {name}: {error}") from None
         self.objective.check_model(model)
         return model
 

@@ -12,7 +12,7 @@ from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.text_target import BoundTextTarget, TextTarget
 from modelzoo.decoding.config import Decoding
 from modelzoo.decoding.search import search
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.fields.input_specs import TokenSpec
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
@@ -93,7 +93,7 @@ class TextToTextObjective(Objective):
         given = {name: tf.cast(value, specs[name].dtype) for name, value in shortest.items()}
         try:
             model.start(given, beams=1, capacity=self.capacity)
-        except ValueError as error:
+        except FieldError as error:
             raise UserError(
                 f"config.task.decoding.max_length is {self.capacity - 1}: config.model.{error}"
             ) from None

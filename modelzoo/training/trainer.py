@@ -135,7 +135,7 @@ class Trainer:
             )
         with self.strategy.scope():
             with dtype_policy(settings.precision):
-                self.model = self._build_model()
+                self.model = self.task.build_model(self.experiment.model)
                 self.parameters = _count(self.model.trainable_variables)
                 self.state = TrainState(
                     self.model,
@@ -149,7 +149,7 @@ class Trainer:
                 inference_model = self.model
             else:
                 with dtype_policy(precision):
-                    inference_model = self._build_model()
+                    inference_model = self.task.build_model(self.experiment.model)
         self.trainable_parameters = _count(self.state.trainable)
         self.train_step = TrainStep(
             self.task.objective, self.state, settings, self.learning_rate, self.strategy, seed
@@ -165,17 +165,6 @@ class Trainer:
             self._explain_memory,
         )
         self.evaluate.check_metric()
-
-    def _build_model(self) -> keras.Model:
-        """The model; a field that does not fit the data is told by its key."""
-        config = self.experiment.model
-        try:
-            return self.task.build_model(config)
-        except ValueError as error:
-            # The models name the field first; anything else is no mistake of the config.
-            if str(error).split(" ")[0] not in vars(config):
-                raise
-            raise UserError(f"config.model.{error}") from None
 
     def restore(self, other_data: bool = False) -> None:
         """Sets the state and the position in the data; see `modelzoo.training.restore`."""

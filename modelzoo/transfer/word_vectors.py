@@ -11,15 +11,22 @@ import numpy as np
 from modelzoo.fields.errors import UserError
 
 EMBEDDINGS = "embedding/embeddings"
-"""Path of the variable of a model of tokens that has a row for each of the vocabulary."""
+"""Path of the variable that has a row for each token of the vocabulary."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 def initialise_embeddings(model: keras.Model, path: str, vocabulary: Sequence[str]) -> int:
-    """Sets the rows of the words that the file has a vector for; returns how many they are.
+    """Sets the rows of the words that a file has vectors for, and returns their number.
 
-    The other rows keep their values. Raises UserError where the model has no embeddings or they
-    have other dimensions, and as `read`.
+    The other rows keep their values.
+
+    Args:
+        model: has the variable `EMBEDDINGS`.
+        path: of the file, see `read`.
+        vocabulary: the token of each row.
+
+    Raises:
+        UserError: the model has no word embeddings, or `read` raises it.
     """
     variable = next((v for v in model.weights if v.path == EMBEDDINGS), None)
     if variable is None:
@@ -35,13 +42,23 @@ def initialise_embeddings(model: keras.Model, path: str, vocabulary: Sequence[st
 
 
 def read(path: str, words: Sequence[str], dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors of some words: their numbers, int64 `[found]`, and values, `[found, dim]`.
+    """Reads the vectors of some words.
 
-    The file has a line for each word, it and `dim` numbers parted by single spaces; word2vec's
-    first line, of two numbers, may stand before them. It may be packed by gzip. Only the vectors
-    of `words` are kept in memory; of a word that stands there twice the first. Raises UserError
-    where the file cannot be read, a line is malformed, the vectors have other dimensions or none
-    is of `words`.
+    Each line of the file is a word and `dim` numbers, separated by single spaces. The first line
+    may have two numbers, as word2vec writes it. The file may be compressed by gzip. Memory holds
+    only the vectors of `words`, and the first one of a word that occurs twice.
+
+    Args:
+        path: of the file.
+        words: the words whose vectors are wanted.
+        dim: dimensions of the vectors.
+
+    Returns:
+        Places in `words`, int64 `[found]`, and vectors, float32 `[found, dim]`.
+
+    Raises:
+        UserError: the file cannot be read, a line is malformed, the vectors have other dimensions,
+            or no vector is one of `words`.
     """
     wanted = {word.encode(): number for number, word in enumerate(words)}
     found = {}
@@ -54,7 +71,7 @@ def read(path: str, words: Sequence[str], dim: int) -> tuple[np.ndarray, np.ndar
                 continue
             _check_dimensions(path, count, dim)
         if count != dim:
-            # A name may have spaces.
+            # A word may contain spaces.
             if count > dim and not _finite(line.split(b" ")[-dim - 1]):
                 continue
             raise UserError(f"{path}, line {number}: {count} numbers after the word, not {dim}")
@@ -68,12 +85,12 @@ def read(path: str, words: Sequence[str], dim: int) -> tuple[np.ndarray, np.ndar
             vector = np.array(np.nan)
         if not (abs(vector) <= _LARGEST).all():
             bad = next(value.decode("utf-8", "replace") for value in values if not _finite(value))
-            raise UserError(f"{path}, line {number}: {bad!r} is no finite number of float32")
+            raise UserError(f"{path}, line {number}: {bad!r} is not a finite float32 number")
         found[place] = vector.astype(np.float32)
     if not found:
         raise UserError(
-            f"{path} has a vector for none of the {len(wanted)} words of the vocabulary: are these "
-            "lower-cased and split as there (config.data.tokenizer)?"
+            f"{path} has a vector for none of the {len(wanted)} words of the vocabulary: check "
+            "that config.data.inputs.tokenizer lowers and splits words as the file does"
         )
     return np.array(list(found)), np.stack(list(found.values()))
 
@@ -81,7 +98,7 @@ def read(path: str, words: Sequence[str], dim: int) -> tuple[np.ndarray, np.ndar
 def _check_dimensions(path: str, theirs: int, dim: int) -> None:
     if theirs < 2:
         raise UserError(
-            f"{path}, line 1: no vector; the text formats of GloVe and word2vec are read"
+            f"{path}, line 1: no vector; the file must be in the text format of GloVe or word2vec"
         )
     if theirs != dim:
         raise UserError(
@@ -103,7 +120,7 @@ def _lines(path: str) -> Iterator[bytes]:
         with open(os.path.expanduser(path), "rb") as raw:
             begin = raw.peek(2)[:2]
             if begin == b"PK":
-                raise UserError(f"config.train.init_embeddings={path} is a zip archive: unpack it")
+                raise UserError(f"config.train.init_embeddings={path} is a zip archive: extract it")
             with gzip.open(raw) if begin == b"\x1f\x8b" else raw as file:
                 empty = True
                 for line in file:

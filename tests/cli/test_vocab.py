@@ -4,35 +4,41 @@ import pytest
 
 from modelzoo.cli import main
 from modelzoo.data import tokenizers
-from modelzoo.data.pair_files import PairFiles
-from modelzoo.data.text_table import TextTable
-from modelzoo.data.tokenizers import Characters, Words
 
 CONFIG = """
 from modelzoo import Experiment
-from modelzoo.data.text_table import TextTable
-from modelzoo.data.tokenizers import Characters, Subwords, Words
-from modelzoo.models.cnn import CNN
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.data.dataset import Dataset
+from modelzoo.data.inputs.text import Text
+from modelzoo.data.sources.table import Table
+from modelzoo.data.targets.text_target import TextTarget
+from modelzoo.data.tokenizers import Characters, Words
+from modelzoo.models import CNN
 from modelzoo.optimizers import SGD
+from modelzoo.tasks import TextToText
 
 
 def get_config():
-    data = TextTable("{split}.csv", tokenizer=TOKENIZER, vocabulary="not there", lengths=(2,))
-    return Experiment(model=CNN(), task=ImageClassification(), data=data, optimizer=SGD())
+    data = Dataset(source=Table("{split}.csv"), inputs=INPUTS, target=TARGET)
+    return Experiment(model=CNN(), task=TextToText(), data=data, optimizer=SGD())
 """
+
+
+def write_config(name, inputs, target=None):
+    text = CONFIG.replace("INPUTS", inputs).replace("TARGET", str(target))
+    with open(name, "w") as file:
+        file.write(text)
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder with a config and its data, which is the working directory."""
-    (tmp_path / "words.py").write_text(CONFIG.replace("TOKENIZER", "Words()"))
-    (tmp_path / "letters.py").write_text(CONFIG.replace("TOKENIZER", "Characters()"))
+    """A folder with configs and their data, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    write_config("words.py", 'Text(tokenizer=Words(), vocabulary="not there", lengths=(2,))')
+    write_config("letters.py", "Text(tokenizer=Characters(), lengths=(2,))")
     texts = ["One fish two fish", "red fish BLUE\u200efish", "fish " * 30]
     lines = [f"{text},{k % 2}" for k, text in enumerate(texts)]
     (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines]))
     (tmp_path / "test.csv").write_text("text,label\nunseen,0")
-    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -41,21 +47,22 @@ def run(capfd, words):
     return code, *capfd.readouterr()
 
 
-@pytest.mark.field("TextData.vocabulary")
+@pytest.mark.field("VocabularyField.vocabulary")
 def test_the_training_texts_make_the_vocabulary(place, capfd):
     code, out, err = run(
         capfd,
-        "vocab --config=words.py --output=new/vocab --config.data.tokenizer.size=5 --samples=9",
+        "vocab --config=words.py --output=new/vocab --samples=9 "
+        "--config.data.inputs.tokenizer.size=5",
     )
     assert (code, err) == (0, "")
     trained = tokenizers.load("new/vocab")
     assert trained.vocabulary == ("<pad>", "<unk>", "fish", "bluefish", "one")
     lines = out.splitlines()
-    # 4, 3 and 30 words, of which "two" and "red" have no id; cut to no length.
+    # 4, 3 and 30 words, of which "two" and "red" have no id; lengths do not truncate them.
     assert lines[:3] == [
         "5 words in new/vocab",
         "37 tokens in 3 texts, 94.59% of them in the vocabulary",
-        "tokens of a text: median 4, 95 % have at most 30, the longest 30",
+        "tokens per text: median 4, 95 % have at most 30, the longest 30",
     ]
     samples = dict(line.split(": ") for line in lines[4:-2])
     assert samples == {
@@ -63,14 +70,12 @@ def test_the_training_texts_make_the_vocabulary(place, capfd):
         "train.csv:3": "<unk> | fish | bluefish",
         "train.csv:4": " | ".join(["fish"] * 20) + " ...",
     }
-    assert lines[-1] == "use it: --config.data.vocabulary=new/vocab"
-    data = TextTable("{split}.csv", tokenizer=Characters(), vocabulary="new/vocab")
-    assert data.open("test").spec.tokenizer == trained
+    assert lines[-1] == "use it: --config.data.inputs.vocabulary=new/vocab"
     assert not [path for path in (place / "new").iterdir() if path.name != "vocab"]
 
 
-@pytest.mark.field("TextData.tokenizer")
-def test_an_empty_folder_is_taken_and_what_cannot_be_seen_is_escaped(place, capfd):
+@pytest.mark.field("Text.tokenizer")
+def test_an_empty_folder_is_filled_and_invisible_characters_are_escaped(place, capfd):
     (place / "empty").mkdir()
     words = "vocab --config=letters.py --output=empty --samples=3 --config.data.train_split"
     code, out, err = run(capfd, f"{words}=train")
@@ -87,76 +92,65 @@ def test_an_empty_folder_is_taken_and_what_cannot_be_seen_is_escaped(place, capf
     assert (place / "empty/tokenizer.json").read_bytes() == before
 
 
-PAIRS = """
-from modelzoo import Experiment
-from modelzoo.data.pair_files import PairFiles
-from modelzoo.data.tokenizers import Characters, Words
-from modelzoo.models.cnn import CNN
-from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.optimizers import SGD
-
-
-def get_config():
-    data = PairFiles(
-        "{split}.en",
-        "{split}.de",
-        tokenizer=Words(),
-        target_tokenizer=TARGET,
-        vocabulary="not there",
-        on_long_pair="skip",
-        lengths=(2,),
-    )
-    return Experiment(model=CNN(), task=ImageClassification(), data=data, optimizer=SGD())
-"""
-
-
 @pytest.fixture
 def pairs(tmp_path, monkeypatch):
-    (tmp_path / "shared.py").write_text(PAIRS.replace("TARGET", "None"))
-    (tmp_path / "apart.py").write_text(PAIRS.replace("TARGET", "Characters()"))
-    (tmp_path / "train.en").write_text("a house by the sea\na tree\n")
-    (tmp_path / "train.de").write_text("ein Haus am Meer\nein Baum\n")
     monkeypatch.chdir(tmp_path)
+    text = 'Text(columns=("en",), tokenizer=Words(), vocabulary="not there", lengths=(2,))'
+    write_config("shared.py", text, 'TextTarget(columns=("de",))')
+    own = 'TextTarget(columns=("de",), tokenizer=Characters())'
+    write_config("apart.py", text, own)
+    lines = ["en,de", "a house by the sea,ein Haus am Meer", "a tree,ein Baum"]
+    (tmp_path / "train.csv").write_text("\n".join(lines))
 
 
 ENGLISH = {"a", "house", "by", "the", "sea", "tree"}
 GERMAN = {"ein", "haus", "am", "meer", "baum"}
+BOTH = ["train.csv:{} inputs", "train.csv:{} target"]
 
 
 @pytest.mark.parametrize(
     "words, known, names, field",
     [
-        ("--config=shared.py", ENGLISH | GERMAN, ["1 source", "1 target"], "vocabulary"),
-        ("--config=shared.py --side=source", ENGLISH, ["1 source", "2 source"], "vocabulary"),
-        ("--config=shared.py --side=target", GERMAN, ["1 target", "2 target"], "target_vocabulary"),
-        ("--config=apart.py --side=source", ENGLISH, ["1 source", "2 source"], "vocabulary"),
+        ("--config=shared.py", ENGLISH | GERMAN, BOTH, "inputs"),
+        ("--config=shared.py --field=inputs", ENGLISH | GERMAN, BOTH, "inputs"),
+        ("--config=shared.py --field=target", GERMAN, BOTH[:0], "target"),
         (
-            "--config=apart.py --side=target",
-            set("ein Haus am Meer Baum"),
-            ["1 target", "2 target"],
-            "target_vocabulary",
+            "--config=shared.py --config.data.target.vocabulary=x --field=inputs",
+            ENGLISH,
+            (),
+            "inputs",
         ),
+        ("--config=apart.py --field=inputs", ENGLISH, (), "inputs"),
+        ("--config=apart.py --field=target", set("ein Haus am Meer Baum"), (), "target"),
     ],
 )
-@pytest.mark.field("PairData.vocabulary", "PairData.target_vocabulary")
+@pytest.mark.field("VocabularyField.vocabulary")
 def test_pairs_make_one_vocabulary_or_one_for_each_side(pairs, words, known, names, field, capfd):
-    code, out, err = run(capfd, f"vocab {words} --output=new --samples=2")
+    code, out, err = run(capfd, f"vocab {words} --output=new --samples=4")
     assert (code, err) == (0, "")
     trained = tokenizers.load("new")
     assert set(trained.vocabulary[2:]) == known
     lines = out.splitlines()
-    end = lines.index(f"use it: --config.data.{field}=new")
-    assert [line.split(": ")[0] for line in lines[4 : end - 1]] == [f"train.en:{n}" for n in names]
-    other = {
-        "": None,
-        "source": "--side=target, used as --config.data.target_vocabulary,",
-        "target": "--side=source, used as --config.data.vocabulary,",
-    }[words.partition("--side=")[2]]
-    assert len(lines[end + 1 :]) == bool(other) and (other is None or other in lines[-1])
-    # Whole, though such a pair is not trained on.
-    if words == "--config=shared.py":
+    end = lines.index(f"use it: --config.data.{field}.vocabulary=new")
+    shown = {line.split(": ")[0] for line in lines[4 : end - 1]}
+    assert shown == {name.format(k) for name in names or ["train.csv:{}"] for k in (2, 3)}
+    if names:
         assert lines[1].startswith("13 tokens in 4 texts, 100.00%")
-        assert lines[4] == "train.en:1 source: a | house | by | the | sea"
-    data = PairFiles("{split}.en", "{split}.de", tokenizer=Words(), **{field: "new"})
-    spec = data.open("train").spec
-    assert (spec.tokenizer if field == "vocabulary" else spec.target_tokenizer) == trained
+        assert "train.csv:2 inputs: a | house | by | the | sea" in lines
+        assert not lines[end + 1 :]
+    else:
+        other = {"inputs": "target", "target": "inputs"}[field]
+        assert f"--field={other};" in lines[-1] and len(lines) == end + 2
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--config=apart.py", "--field must be inputs or target, got none"),
+        ("--config=shared.py --field=source", "--field must be inputs or target, got source"),
+        ("--config=series.py", "config.data has no texts to train a vocabulary on"),
+    ],
+)
+def test_a_field_without_a_vocabulary_is_an_error(pairs, words, message, capfd):
+    write_config("series.py", '__import__("modelzoo.data", fromlist=["Series"]).Series()')
+    assert run(capfd, f"vocab {words} --output=new") == (1, "", f"modelzoo vocab: {message}\n")

@@ -37,7 +37,7 @@ def both(dtype, smoothing, xla=False, spread=3.0):
     ("dtype", "loss_tolerance", "gradient_tolerance"),
     [("float64", 1e-12, 1e-12), ("float32", 2e-6, 1e-6), ("bfloat16", 2e-6, 8e-3)],
 )
-def test_losses_and_gradients_are_those_of_pytorch(
+def test_losses_and_gradients_equal_pytorch(
     dtype, loss_tolerance, gradient_tolerance, smoothing, xla
 ):
     (losses, gradient), (their_losses, their_gradient) = both(dtype, smoothing, xla)
@@ -51,13 +51,13 @@ def test_losses_and_gradients_are_those_of_pytorch(
     )
 
 
-def test_logits_far_apart_overflow_nothing():
+def test_logits_far_apart_do_not_overflow():
     (losses, gradient), (their_losses, _) = both("float32", 0.1, spread=3e4)
     np.testing.assert_allclose(losses, their_losses, rtol=1e-6)
     assert np.isfinite(gradient).all()
 
 
-def test_a_hit_is_where_no_class_is_likelier():
+def test_a_label_is_hit_if_no_class_is_more_likely():
     logits = tf.constant([[1.0, 2.0, 0.0], [1.0, 2.0, 2.0], [3.0, 2.0, 0.0]])
     _, hits = cross_entropy(logits, tf.constant([1, 2, 1]))
     assert hits.numpy().tolist() == [1, 1, 0]
@@ -68,6 +68,6 @@ def test_an_empty_batch_has_no_loss():
     assert losses.shape == hits.shape == (0, 7)
 
 
-def test_what_is_not_finite_shows():
+def test_logits_that_are_not_finite_give_losses_that_are_not():
     losses, _ = cross_entropy(tf.constant([[np.nan, 1.0], [np.inf, 0.0]]), tf.constant([1, 1]))
     assert not np.isfinite(losses).any()

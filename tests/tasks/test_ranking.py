@@ -1,4 +1,4 @@
-"""Scores of an order, against scikit-learn's."""
+"""Metrics of a ranking, against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from modelzoo.tasks.ranking import class_roc_auc, roc_auc
 
 
 @pytest.mark.parametrize("levels", [3, 1000])
-def test_roc_auc_is_scikit_learns_with_ties_and_weights(levels):
+def test_roc_auc_with_ties_and_weights_equals_scikit_learn(levels):
     rng = np.random.default_rng(levels)
     labels = rng.integers(0, 2, 200).astype(float)
     scores = np.round(rng.random(200) * levels + labels) / levels
@@ -19,7 +19,7 @@ def test_roc_auc_is_scikit_learns_with_ties_and_weights(levels):
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
-def test_without_two_kinds_of_labels_it_is_zero(label):
+def test_roc_auc_of_equal_labels_is_zero(label):
     assert roc_auc(np.arange(4.0), np.full(4, label), np.ones(4)) == 0
 
 

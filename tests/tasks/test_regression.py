@@ -1,19 +1,24 @@
-"""Regression's losses against NumPy, its scores against scikit-learn."""
+"""Regression: losses against NumPy, metrics against scikit-learn."""
 
 import keras
 import numpy as np
 import pytest
 import sklearn.metrics as sk
 import tensorflow as tf
+from bound_data import image_data
 
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks import regression
+from modelzoo.tasks import Regression, regression
 
 RNG = np.random.default_rng(0)
 TARGETS = RNG.normal(size=(50, 3)) * (1, 10, 0.1)
 PREDICTIONS = TARGETS + RNG.normal(size=(50, 3)) * (0.5, 20, 0.01)
 WEIGHTS = RNG.choice([0.0, 0.5, 1.0, 3.0], 50)
 NAMES = ("x", "y", "z")
+
+DATA = image_data((4, 6, 3), ("width", "height"), "values")
+MEAN, STD = np.array([100.0, -3.0]), np.array([20.0, 0.5])
+SCALED = Regression(target_mean=tuple(MEAN), target_std=tuple(STD)).bind(DATA)
 
 
 @pytest.mark.parametrize("kind", ["squared", "absolute", "huber"])
@@ -30,7 +35,7 @@ def test_loss_is_the_mean_over_outputs(kind):
     np.testing.assert_allclose([total, weight], expected, rtol=1e-5)
 
 
-def expected_scores(targets, predictions, outputs):
+def expected_metrics(targets, predictions, outputs):
     of = {
         "mse": sk.mean_squared_error,
         "rmse": sk.root_mean_squared_error,
@@ -38,34 +43,121 @@ def expected_scores(targets, predictions, outputs):
         "r2": sk.r2_score,
     }
     return {
-        name: score(targets, predictions, sample_weight=WEIGHTS, multioutput=outputs)
-        for name, score in of.items()
+        name: function(targets, predictions, sample_weight=WEIGHTS, multioutput=outputs)
+        for name, function in of.items()
     }
 
 
-def test_scores_are_those_of_scikit_learn():
-    got = regression.scores(PREDICTIONS, TARGETS, WEIGHTS, NAMES)
-    for name, value in expected_scores(TARGETS, PREDICTIONS, "uniform_average").items():
+def test_metrics_equal_scikit_learn():
+    got = regression.metrics(PREDICTIONS, TARGETS, WEIGHTS, NAMES)
+    for name, value in expected_metrics(TARGETS, PREDICTIONS, "uniform_average").items():
         assert got[name] == pytest.approx(value, rel=1e-12), name
-    for name, values in expected_scores(TARGETS, PREDICTIONS, "raw_values").items():
+    for name, values in expected_metrics(TARGETS, PREDICTIONS, "raw_values").items():
         for output, value in zip(NAMES, values, strict=True):
             assert got["per_output"][output][name] == pytest.approx(value, rel=1e-12)
 
 
-def test_r2_bears_a_mean_that_is_large_beside_the_spread():
+def test_r2_is_exact_if_the_mean_is_large_beside_the_spread():
     shifted = (PREDICTIONS + 1e7, TARGETS + 1e7)
-    assert regression.scores(*shifted, WEIGHTS, NAMES)["r2"] == pytest.approx(
-        regression.scores(PREDICTIONS, TARGETS, WEIGHTS, NAMES)["r2"], rel=1e-6
+    assert regression.metrics(*shifted, WEIGHTS, NAMES)["r2"] == pytest.approx(
+        regression.metrics(PREDICTIONS, TARGETS, WEIGHTS, NAMES)["r2"], rel=1e-6
     )
 
 
 @pytest.mark.parametrize("error, expected", [(0.0, 1.0), (0.5, 0.0)])
-def test_targets_all_the_same(error, expected):
+def test_r2_of_equal_targets(error, expected):
     targets = np.full((50, 3), 2.0)
-    got = regression.scores(targets + error, targets, WEIGHTS, NAMES)
+    got = regression.metrics(targets + error, targets, WEIGHTS, NAMES)
     assert got["r2"] == expected == sk.r2_score(targets, targets + error, sample_weight=WEIGHTS)
 
 
-def test_nothing_of_weight_is_a_user_error():
-    with pytest.raises(UserError, match="nothing to score"):
-        regression.scores(PREDICTIONS, TARGETS, np.zeros(50), NAMES)
+def test_examples_without_a_weight_cannot_be_measured():
+    with pytest.raises(UserError, match="nothing to measure"):
+        regression.metrics(PREDICTIONS, TARGETS, np.zeros(50), NAMES)
+
+
+def batch_of(n=8):
+    rng = np.random.default_rng(0)
+    normalized = tf.constant(rng.normal(size=(n, 2)), tf.float32)
+    label = tf.constant(rng.normal(size=(n, 2)) * STD + MEAN, tf.float32)
+    weight = tf.constant(rng.choice([0.0, 0.5, 2.0], n), tf.float32)
+    return {"normalized": normalized}, {"label": label, "weight": weight}
+
+
+def metrics_of(objective, outputs, batch):
+    arrays = [
+        {name: value.numpy() for name, value in of(outputs, batch).items()}
+        for of in (objective.metric_sums, objective.per_example)
+    ]
+    return objective.metrics(*arrays)
+
+
+@pytest.mark.field("Regression.loss", "Regression.delta")
+def test_the_loss_is_the_chosen_one():
+    outputs, batch = batch_of()
+    batch["label"] = outputs["normalized"] + tf.constant([0.5, -3.0])
+
+    def loss(**fields):
+        total, weight = Regression(**fields).bind(DATA).objective.loss(outputs, batch)
+        return float(total / weight)
+
+    assert loss() == pytest.approx((0.25 + 9) / 2)
+    assert loss(loss="absolute") == pytest.approx((0.5 + 3) / 2)
+    assert loss(loss="huber") == pytest.approx((0.125 + 2.5) / 2)
+    assert loss(loss="huber", delta=0.2) == pytest.approx((0.2 * 0.4 + 0.2 * 2.9) / 2)
+
+
+@pytest.mark.field("Regression.target_mean", "Regression.target_std")
+def test_the_loss_is_of_normalised_targets_and_the_rest_in_the_datas_units():
+    outputs, batch = batch_of()
+    normalized, weight = outputs["normalized"].numpy(), batch["weight"].numpy()
+    error = normalized - (batch["label"].numpy() - MEAN) / STD
+    loss = ((error**2).mean(axis=1) * weight).sum() / weight.sum()
+    served = SCALED.serving.to_serving(outputs)
+    assert served.keys() == {"values"} and served["values"].dtype == tf.float32
+    np.testing.assert_allclose(served["values"], normalized * STD + MEAN, rtol=1e-6)
+    found = metrics_of(SCALED.objective, outputs, batch)
+    assert found["loss"] == pytest.approx(loss, rel=1e-4)
+    mae = (abs(error * STD) * weight[:, None]).sum(axis=0) / weight.sum()
+    assert found["mae"] == pytest.approx(mae.mean(), rel=1e-4)
+    assert found["per_output"]["height"]["mae"] == pytest.approx(mae[1], rel=1e-4)
+    again = SCALED.serving.from_serving(served)["normalized"]
+    np.testing.assert_allclose(again, normalized, atol=1e-5)
+
+
+def test_training_counts_give_the_same_errors():
+    outputs, batch = batch_of()
+    found = SCALED.objective.metric_sums(outputs, batch, training=True)
+    whole = metrics_of(SCALED.objective, outputs, batch)
+    assert SCALED.objective.metrics({k: v.numpy() for k, v in found.items()}) == {
+        "mse": pytest.approx(whole["mse"], rel=1e-5),
+        "mae": pytest.approx(whole["mae"], rel=1e-5),
+    }
+
+
+def test_answers_are_by_name():
+    serving = Regression().bind(DATA).serving
+    row = {"values": np.float32([1.5, 2])}
+    assert serving.to_json(row) == {"values": {"width": 1.5, "height": 2.0}}
+    with pytest.raises(UserError, match="--top is for classes and tags"):
+        serving.to_json(row, top=1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"delta": 0.5},
+        {"delta": 0.0, "loss": "huber"},
+        {"target_std": (1.0, 0.0)},
+        {"target_std": ()},
+    ],
+)
+def test_impossible_values_are_refused_by_name(fields):
+    with pytest.raises(ValueError, match=f"^{next(iter(fields))} must be"):
+        Regression(**fields)
+
+
+@pytest.mark.parametrize("field", ["target_mean", "target_std"])
+def test_scales_must_fit_the_values(field):
+    with pytest.raises(UserError, match=rf"config\.task\.{field} .* 2 values, got 1"):
+        Regression(**{field: (1.0,)}).bind(DATA)

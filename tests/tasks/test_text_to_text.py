@@ -7,15 +7,15 @@ import pytest
 import tensorflow as tf
 import texts
 import torch
-
 from modelzoo.data.pair_source import pair_source
+from modelzoo.tasks.text import TextClassification
+
 from modelzoo.decoding.config import Decoding
 from modelzoo.decoding.search import search
 from modelzoo.fields.errors import UserError
 from modelzoo.fields.input_specs import PairTokens
 from modelzoo.models.cnn import CNN
 from modelzoo.models.lstm import LSTM
-from modelzoo.tasks.text import TextClassification
 from modelzoo.tasks.text_to_text import TextToText
 
 SPEC = pairs.spec_of(shared=False)

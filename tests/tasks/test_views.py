@@ -1,28 +1,15 @@
 """Test-time augmentation against NumPy, and the same in evaluation and in what is served."""
 
-import dataclasses
-
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from bound_data import image_data
+from linear import Linear, logits_of, softmax
 
-from modelzoo.data.spec import ImageSpec
-from modelzoo.fields.errors import UserError
-from modelzoo.tasks import views
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification, Regression, Tagging, views
 
-SPEC = ImageSpec(4, 6, 3, ("ant", "bee", "cat"))
-
-
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """A model config, as small as they come."""
-
-    def build(self, input_spec, num_outputs):
-        inputs = keras.Input(input_spec.shape[1:], name="image")
-        x = keras.layers.Flatten(name="flatten")(inputs)
-        return keras.Model(inputs, keras.layers.Dense(num_outputs, name="logits")(x))
+SHAPE = (4, 6, 3)
+NAMES = ("ant", "bee", "cat")
 
 
 def shown(image, name):
@@ -39,32 +26,38 @@ def shown(image, name):
     return [(1 / 4, view) for view in whole] + [(1 / 8, view) for view in moved]
 
 
-def softmax(logits):
-    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exp / exp.sum(axis=-1, keepdims=True)
-
-
-@pytest.mark.field("ImageInputs.test_views")
+@pytest.mark.field("Image.test_views")
 @pytest.mark.parametrize("name", ["one", "flip", "flip_shift"])
 @pytest.mark.parametrize("n", [0, 1, 5])
-def test_evaluated_and_served_scores_are_the_mean_of_the_views(name, n):
-    task = ImageClassification(test_views=name).bind(SPEC)
+def test_evaluated_and_served_probabilities_are_the_mean_of_the_views(name, n):
+    data = image_data(SHAPE, NAMES, test_views=name)
+    task = Classification().bind(data)
     model = task.build_model(Linear())
-    image = np.random.default_rng(0).integers(0, 256, (n, *SPEC.shape), np.uint8)
-    kernel, bias = (weight.numpy() for weight in model.weights)
-
-    def probabilities(pixels):
-        return softmax((pixels / 127.5 - 1).reshape(n, 4 * 6 * 3) @ kernel + bias)
-
-    expected = sum(share * probabilities(view) for share, view in shown(image, name))
+    image = np.random.default_rng(0).integers(0, 256, (n, *SHAPE), np.uint8)
+    expected = sum(
+        share * softmax(logits_of(model, view / 127.5 - 1)) for share, view in shown(image, name)
+    )
     served = task.signatures(model)["serving_default"](tf.constant(image))
     np.testing.assert_allclose(served["scores"], expected, atol=1e-5)
-    batch = task.features({"image": tf.constant(image)}, training=False)
-    logits = task.outputs(model, batch)["logits"]
+    batch = data.features({"image": tf.constant(image)}, training=False)
+    logits = task.objective.outputs(model, batch)["logits"]
     np.testing.assert_allclose(tf.nn.softmax(logits), expected, atol=1e-5)
-    np.testing.assert_allclose(
-        task.outputs(model, batch, training=True)["logits"], model(batch["image"]), atol=1e-5
-    )
+    trained = task.objective.outputs(model, batch, training=True)["logits"]
+    np.testing.assert_allclose(trained, model({"image": batch["image"]}), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["tags", "values"])
+def test_other_tasks_average_probabilities_or_values(kind):
+    task = {"tags": Tagging, "values": Regression}[kind]()
+    task = task.bind(image_data(SHAPE, NAMES, kind, test_views="flip"))
+    model = task.build_model(Linear())
+    image = np.random.default_rng(0).integers(0, 256, (5, *SHAPE), np.uint8)
+    seen = [logits_of(model, view / 127.5 - 1) for _, view in shown(image, "flip")]
+    if kind == "tags":
+        seen = [1 / (1 + np.exp(-logits)) for logits in seen]
+    served = task.signatures(model)["serving_default"](tf.constant(image))
+    found = served["scores" if kind == "tags" else "values"]
+    np.testing.assert_allclose(found, np.mean(seen, axis=0), atol=1e-5)
 
 
 def test_the_mean_of_sigmoids_and_of_extreme_probabilities():
@@ -74,14 +67,6 @@ def test_the_mean_of_sigmoids_and_of_extreme_probabilities():
     expected = sum(s / (1 + np.exp(-one)) for s, one in zip(shares, logits, strict=True))
     got = tf.sigmoid(views.mean_sigmoid(shares, constants))
     np.testing.assert_allclose(got, expected, rtol=1e-6)
-    np.testing.assert_allclose(
-        views.mean(shares, constants), 0.25 * logits[0] + 0.75 * logits[1], rtol=1e-6
-    )
     far = [tf.constant([[800.0, 0.0]]), tf.constant([[900.0, 0.0]])]
     assert np.isfinite(views.mean_softmax([0.5, 0.5], far)).all()
     assert np.isfinite(views.mean_sigmoid([0.5, 0.5], far)).all()
-
-
-def test_an_image_of_one_row_cannot_be_shifted():
-    with pytest.raises(UserError, match="test_views=flip_shift needs images of at least 2x2.* 1x6"):
-        ImageClassification(test_views="flip_shift").bind(dataclasses.replace(SPEC, height=1))

@@ -45,7 +45,7 @@ def test_the_vectors_of_the_vocabulary_are_read(tmp_path, data, pack):
     assert vectors.dtype == np.float32 and rows.dtype == np.int64
 
 
-def test_numbers_may_be_words(tmp_path):
+def test_words_may_be_numbers(tmp_path):
     rows, vectors = read(write(tmp_path, "3 1 2\n4 5 6\n"), ("4", "3"), 2)
     assert rows.tolist() == [1, 0] and vectors.tolist() == [[1, 2], [5, 6]]
 
@@ -58,23 +58,26 @@ def test_numbers_may_be_words(tmp_path):
         ("of 1 1 1\nthe 1 2\n", "vectors.txt, line 2: 2 numbers after the word, not 3"),
         ("6 3\nof 1 1 1\nthe 1 2 3 4\n", "line 3: 4 numbers after the word, not 3"),
         ("the 1 2 3\n\nof 1 2 3\n", "line 2: 0 numbers after the word"),
-        ("of 1 1 1\nthe 1 two 3\n", "line 2: 'two' is no finite number"),
-        ("the 1 nan 3\n", "line 1: 'nan' is no finite number"),
-        ("the 1 2 3.5e38\n", "line 1: '3.5e38' is no finite number"),
-        ("of 1 1 1\nThe 1 2 3\n", "for none of the 6 words .*config.data.tokenizer"),
-        ("just text", r"line 1: no vector; the text formats of GloVe and word2vec are read"),
-        (b"PK\x03\x04 1 2 3", "is a zip archive: unpack it"),
+        ("of 1 1 1\nthe 1 two 3\n", "line 2: 'two' is not a finite float32 number"),
+        ("the 1 nan 3\n", "line 1: 'nan' is not a finite float32 number"),
+        ("the 1 2 3.5e38\n", "line 1: '3.5e38' is not a finite float32 number"),
+        ("of 1 1 1\nThe 1 2 3\n", "for none of the 6 words .*config.data.inputs.tokenizer"),
+        (
+            "just text",
+            r"line 1: no vector; the file must be in the text format of GloVe or word2vec",
+        ),
+        (b"PK\x03\x04 1 2 3", "is a zip archive: extract it"),
         ("", "vectors.txt is empty"),
         (gzip.compress(GLOVE.encode(), mtime=0)[:-12], "vectors.txt cannot be read: "),
         (gzip.compress(b"", mtime=0), "vectors.txt is empty"),
     ],
 )
-def test_what_is_wrong_is_told_by_line(tmp_path, data, message):
+def test_a_malformed_line_is_an_error_with_its_number(tmp_path, data, message):
     with pytest.raises(UserError, match=message):
         read(write(tmp_path, data), WORDS, 3)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(UserError, match="init_embeddings=.*/no.txt cannot be read: No such file"):
         read(f"{tmp_path}/no.txt", WORDS, 3)
 

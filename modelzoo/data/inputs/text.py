@@ -176,6 +176,8 @@ class BoundText(BoundInput):
     tokenizer: Tokenizer
     end: bool
 
+    file_part = "text"
+
     @functools.cached_property
     def ids(self) -> SpecialIds:
         """The special ids of the tokens."""

@@ -42,14 +42,11 @@ class TokenLabels(Target):
 
     def check(self, inputs: Mapping[str, Input]) -> None:
         texts = text_names(inputs)
-        if self.of is None and len(texts) != 1:
-            raise ValueError(f"target.of must be one of {', '.join(texts)}, got none")
-        name = texts[0] if self.of is None else self.of
+        name = texts[0] if self.of is None and len(texts) == 1 else self.of
         if name not in texts:
-            raise ValueError(
-                f"target.of must be an input of texts, {', '.join(filter(None, texts)) or 'none'}"
-                f"{' for the only one' * (texts == [''])}, got {name!r}"
-            )
+            wanted = "none, the only input" if texts == [""] else f"one of {', '.join(texts)}"
+            got = "none" if self.of is None else repr(self.of)
+            raise ValueError(f"target.of must be {wanted}, got {got}")
         key, text = input_key(name), inputs[name]
         if text.tokenizer.count_tokens("") is None:
             raise ValueError(

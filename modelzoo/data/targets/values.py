@@ -1,16 +1,17 @@
 """Numbers for each example."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import tensorflow as tf
 
-from modelzoo.data.columns import Form, Rows, Tensors, View
+from modelzoo.data.columns import Form, Rows, View
 from modelzoo.data.inputs.input import BoundInput, Input
 from modelzoo.data.targets.names import checked
-from modelzoo.data.targets.target import BoundTarget, Target
+from modelzoo.data.targets.target import Target
 from modelzoo.data.targets.vectors import BoundVector, number_names, parse_numbers
 from modelzoo.fields.errors import UserError
 
@@ -63,12 +64,11 @@ class BoundValues(BoundVector):
 
     noun = "values"
 
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        align = super().align(other)
-        missing = [name for name in self.names if name not in other.names]
+    def _reordered(self, labels: tf.Tensor, given: Sequence[str]) -> tf.Tensor:
+        missing = [name for name in self.names if name not in given]
         if missing:
             raise UserError(f"the data has no values {missing[0]!r}, which the model predicts")
-        return align
+        return super()._reordered(labels, given)
 
     def label_to_json(self, label: Any) -> dict[str, float]:
         return dict(zip(self.names, map(float, label), strict=True))

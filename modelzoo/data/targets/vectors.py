@@ -51,7 +51,7 @@ class BoundVector(BoundTarget):
 
     def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
         self.check_kind(other)
-        reordered(tf.zeros([0, len(other.names)]), other.names, self.names, self.noun)
+        self._reordered(tf.zeros([0, len(other.names)]), other.names)  # Checks the names.
         return lambda raw: {**raw, "label": self._reordered(raw["label"], other.names)}
 
 

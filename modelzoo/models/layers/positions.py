@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.linear import sizes
 from modelzoo.models.layers.precision import at_least_float32
 
@@ -76,11 +77,12 @@ class Positions(keras.layers.Layer):
         return inputs + vectors
 
     def check_length(self, length: int | None) -> None:
-        """Raises ValueError if a sequence of this length has more positions than were learned."""
+        """Raises FieldError if a sequence of this length has more positions than were learned."""
         if self.kind == "learned" and length is not None and length > self.max_length:
-            raise ValueError(
-                f"positions must be sinusoidal or rotary for sequences longer than in training, "
-                f"{self.max_length} tokens, got learned ones and {length} tokens"
+            raise FieldError(
+                "positions",
+                f"must be sinusoidal or rotary for sequences longer than in training, "
+                f"{self.max_length} tokens, got learned ones and {length} tokens",
             )
 
     def compute_output_shape(self, input_shape):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import TokenSpec
 from modelzoo.models.layers.linear import linear
 
@@ -47,7 +48,7 @@ class TokenEmbedding(keras.layers.Layer):
 def check_shared_embeddings(
     share: str, source: TokenSpec, target: TokenSpec, num_outputs: int
 ) -> None:
-    """Raises ValueError if `share_embeddings` of an encoder-decoder does not fit its vocabularies.
+    """Raises FieldError if `share_embeddings` of an encoder-decoder does not fit its vocabularies.
 
     share: "all", "target" or "none".
     source: spec of the tokens that the encoder reads.
@@ -56,12 +57,14 @@ def check_shared_embeddings(
     """
     same = source.vocabulary == target.vocabulary != ""
     if share == "all" and not (same and source.vocab_size == target.vocab_size):
-        raise ValueError(
-            'share_embeddings must be "target" or "none" if source and target have different '
-            'vocabularies, got "all"'
+        raise FieldError(
+            "share_embeddings",
+            'must be "target" or "none" if source and target have different '
+            'vocabularies, got "all"',
         )
     if share != "none" and num_outputs != target.vocab_size:
-        raise ValueError(
-            f'share_embeddings must be "none" if the number of outputs, {num_outputs}, differs '
-            f"from the size of the target's vocabulary, {target.vocab_size}, got {share!r}"
+        raise FieldError(
+            "share_embeddings",
+            f'must be "none" if the number of outputs, {num_outputs}, differs '
+            f"from the size of the target's vocabulary, {target.vocab_size}, got {share!r}",
         )

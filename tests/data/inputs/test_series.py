@@ -49,7 +49,7 @@ def steps_of(split):
 
 def targets_of(opened, text):
     """The rows of the targets of a split."""
-    return opened._view(text).target.tolist()
+    return opened.view(text).target.tolist()
 
 
 def test_windows_of_rows_are_named_by_their_last():

@@ -14,7 +14,7 @@ def test_a_character_is_a_code_point_the_most_frequent_first():
 
 
 @pytest.mark.field("Characters.size", "Characters.min_count")
-def test_size_and_min_count_bound_the_vocabulary():
+def test_size_and_min_count_limit_the_vocabulary():
     texts = ["banana", "bread", "b"]
     assert Characters(size=4).train(texts).vocabulary[2:] == ("a", "b")
     assert Characters(min_count=2).train(texts).vocabulary[2:] == ("a", "b", "n")

@@ -57,7 +57,7 @@ def test_word_pieces_are_the_longest_first():
     for text in TEXTS + NEW[:4]:
         words = [word.decode() for word in trained.config.words(tf.constant([text])).to_list()[0]]
         assert tokens(trained, text) == slow_word_pieces(words, set(trained.vocabulary))
-    # Every word of known characters has pieces, but one of more than 100 bytes.
+    # Every word of known characters has pieces, except one of more than 100 bytes.
     assert "<unk>" not in tokens(trained, "wtsohl xyz".replace("xyz", "reve"))
     assert tokens(trained, NEW[4]) == ["<unk>"]
     assert trained.texts([trained.ids(tf.constant(["slow, naïver"])).to_list()[0]]) == [
@@ -85,15 +85,15 @@ def test_the_rarest_characters_have_no_id_below_full_coverage():
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "wordpiece"])
-def test_a_size_that_holds_no_single_characters_is_told(kind):
+def test_a_size_below_the_number_of_characters_is_an_error(kind):
     with pytest.raises(
         UserError,
-        match=rf"no {kind} pieces .*config.data.tokenizer.size=20: single characters need",
+        match=rf"cannot train {kind} pieces with size=20: single characters need",
     ):
         Subwords(kind=kind, size=20).train(TEXTS)
 
 
-def test_a_long_text_is_learned_from_whole():
-    # SentencePiece drops lines of more than 4,192 bytes unless told otherwise.
+def test_long_texts_are_learned_from_completely():
+    # By default SentencePiece drops lines of more than 4,192 bytes.
     trained = Subwords(size=60).train(["the cat sat " * 1000 + "zebra " * 100])
     assert "z" in "".join(trained.vocabulary)

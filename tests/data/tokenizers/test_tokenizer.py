@@ -1,4 +1,4 @@
-"""What holds for every tokenizer: odd texts, folders, equality, the exported graph."""
+"""Properties of every tokenizer: odd texts, files, the exported graph, given vocabularies."""
 
 import json
 import os
@@ -38,17 +38,17 @@ def tensor(texts):
     return next(tokenizer.chunks(texts))
 
 
-def test_odd_texts_are_tokens_like_any_other(trained):
+def test_odd_texts_have_tokens(trained):
     ids = trained.ids(tensor(ODD + TEXTS))
     assert ids.dtype == tf.int32 and ids.nrows() == len(ODD + TEXTS)
     assert ids.row_lengths()[0] == 0
     flat = ids.flat_values.numpy()
     assert flat.min() >= 1 and flat.max() < trained.vocab_size
-    # One after the other, and within a graph, they are the same.
+    # One text at a time, and in a graph, the ids are the same.
     graph = tf.function(trained.ids, input_signature=[tf.TensorSpec([None], tf.string)])
     for k, (text, row) in enumerate(zip(ODD + TEXTS, ids.to_list(), strict=True)):
         if k == 3:
-            tf.random.set_seed(k)  # Destroys the resources that eager operations made.
+            tf.random.set_seed(k)  # Destroys the resources that eager operations created.
         assert graph(tensor([text])).to_list() == [row]
     assert graph(tf.zeros([0], tf.string)).to_list() == []
     flat, bounds = trained.encode(ODD + TEXTS)
@@ -58,15 +58,15 @@ def test_odd_texts_are_tokens_like_any_other(trained):
     assert trained.encode([])[1].tolist() == [0]
 
 
-def test_bytes_that_are_no_utf_8_are_replacement_characters(trained):
+def test_invalid_utf_8_becomes_replacement_characters(trained):
     bad = [b"caf\xe9 cat", b"\xff\xfe", b"a\xed\xa0\x80b", b"\xf0\x9f\x98"]
     good = [text.decode("utf-8", "replace") for text in bad]
     assert trained.ids(tensor(bad)).to_list() == trained.ids(tensor(good)).to_list()
 
 
-def test_what_was_trained_on_is_known_and_comes_back(trained):
+def test_training_texts_are_known_and_can_be_restored(trained):
     ids = trained.ids(tensor(TEXTS))
-    assert tokenizer.UNKNOWN not in ids.flat_values.numpy()
+    assert trained.unknown_id not in ids.flat_values.numpy()
     back = trained.texts(ids)
     padded = ids.to_tensor().numpy()
     assert padded.shape[1] > min(map(len, ids.to_list())) and trained.texts(padded) == back
@@ -76,16 +76,19 @@ def test_what_was_trained_on_is_known_and_comes_back(trained):
         assert "".join(again.split()) == "".join(text.decode().split())
 
 
-def test_the_vocabulary_is_the_same_on_each_training(trained):
+def test_equal_texts_train_equal_vocabularies(trained):
     again = trained.config.train(text.encode() for text in TEXTS)
     assert again == trained and again.vocabulary == trained.vocabulary
     assert again.vocabulary[:2] == ("<pad>", "<unk>")
+    assert (again.pad_id, again.unknown_id, again.start_id, again.end_id) == (0, 1, None, None)
+    assert again.fingerprint() == trained.fingerprint()
     assert len(set(again.vocabulary)) == again.vocab_size
     other = trained.config.train([*TEXTS, "quite another quaint quota"])
     assert other != trained and len({other, again, trained}) == 2
+    assert other.fingerprint() != trained.fingerprint()
 
 
-def test_a_folder_holds_all_of_it(trained, tmp_path):
+def test_a_saved_tokenizer_can_be_loaded(trained, tmp_path):
     trained.save(tmp_path / "new" / "folder")
     loaded = tokenizers.load(tmp_path / "new" / "folder")
     assert loaded == trained and hash(loaded) == hash(trained)
@@ -95,7 +98,7 @@ def test_a_folder_holds_all_of_it(trained, tmp_path):
 
 
 def save_graph(trained, folder):
-    """Exports `ids`, padded, as the signature of a SavedModel that holds nothing besides."""
+    """Exports `ids`, padded, as the signature of a SavedModel without other objects."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def serve(text):
@@ -104,14 +107,14 @@ def save_graph(trained, folder):
     tf.saved_model.save(tf.Module(), str(folder), signatures=serve)
 
 
-def test_the_graph_is_saved_with_all_it_needs(trained, tmp_path):
+def test_a_saved_graph_needs_no_other_files(trained, tmp_path):
     texts = tensor(ODD + TEXTS)
     save_graph(trained, tmp_path)
     served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](text=texts)["ids"]
     np.testing.assert_array_equal(served, trained.ids(texts).to_tensor())
 
 
-def test_words_are_served_by_tensorflow_alone_and_by_any_locale(tmp_path):
+def test_words_need_only_tensorflow_and_no_certain_locale(tmp_path):
     words = Words().train(TEXTS)
     save_graph(words, tmp_path)
     code = """
@@ -133,7 +136,7 @@ assert "tensorflow_text" not in sys.modules
 
 @pytest.mark.field("TokenizerConfig.lower", "Words.lower")
 @pytest.mark.parametrize("kind", [Characters, Words, Subwords])
-def test_lower_makes_upper_case_the_same(kind):
+def test_lower_makes_upper_and_lower_case_equal(kind):
     text = ["Ein MÄDCHEN İst Σοφός ΣΟΦΟΣ"]
     size = {"size": 60} if kind is Subwords else {}
     lowered = kind(lower=True, **size).train(text)
@@ -146,7 +149,7 @@ def test_lower_makes_upper_case_the_same(kind):
 
 @pytest.mark.field("TokenizerConfig.normalize", "Subwords.normalize")
 @pytest.mark.parametrize("kind", [Characters, Words, Subwords])
-def test_normalize_brings_equal_texts_to_one_form(kind):
+def test_normalize_makes_equivalent_texts_equal(kind):
     import unicodedata
 
     texts = ["cafe\u0301 \ufb01 ²", "caf\u00e9 \ufb01 ²", "caf\u00e9 fi 2"]
@@ -165,10 +168,10 @@ def test_normalize_brings_equal_texts_to_one_form(kind):
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("texts", [[], ["", " \t"]])
-def test_nothing_to_train_on_is_told(config, texts):
+def test_training_without_tokens_is_an_error(config, texts):
     if isinstance(config, Characters) and texts:
         return  # A space is a character.
-    with pytest.raises(UserError, match="the texts hold nothing"):
+    with pytest.raises(UserError, match="cannot train .*: the texts are empty"):
         config.train(texts)
 
 
@@ -189,12 +192,12 @@ def test_nothing_to_train_on_is_told(config, texts):
         ),
     ],
 )
-def test_impossible_fields_are_told(make, message):
+def test_impossible_fields_are_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_folder_without_a_tokenizer_is_told(tmp_path):
+def test_a_folder_without_a_tokenizer_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"no tokenizer in .*: tokenizer.json: No such file"):
         tokenizers.load(tmp_path)
     path = tmp_path / "tokenizer.json"
@@ -210,7 +213,7 @@ def test_a_folder_without_a_tokenizer_is_told(tmp_path):
         tokenizers.load(tmp_path)
 
 
-def test_a_library_that_is_missing_is_told_with_the_command_that_brings_it(monkeypatch):
+def test_a_missing_library_is_an_error_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_text", None)
     with pytest.raises(UserError, match=r"needs tensorflow-text .*: pip install 'modelzoo\[subw"):
         Subwords().train(TEXTS)
@@ -239,7 +242,7 @@ def speaking(request):
 
 
 @pytest.mark.field("TokenizerConfig.special")
-def test_a_special_string_is_one_token_wherever_it_stands(speaking, tmp_path):
+def test_a_special_string_is_one_token_anywhere_in_a_text(speaking, tmp_path):
     assert speaking.vocabulary[: 2 + len(SPECIAL)] == ("<pad>", "<unk>", *SPECIAL)
     assert len(speaking.split_tokens) == len(set(speaking.split_tokens)) == speaking.vocab_size
     rows = speaking.ids(tensor(SPOKEN)).to_list()
@@ -256,20 +259,20 @@ def test_a_special_string_is_one_token_wherever_it_stands(speaking, tmp_path):
 
 
 def plain(config, text):
-    """What a text is but for its special strings' case: normalised, on one line."""
+    """A normalised text; the case of special strings is kept."""
     text = text.replace("\U000f0000", "\ufffd")
     if config.lower:
-        # The special strings are lower case but for one.
+        # All special strings but one are lower case.
         text = text.lower()
     return text
 
 
-def test_ids_are_joined_to_the_text_that_they_are_of(speaking):
+def test_joined_ids_are_the_text_again(speaking):
     joined = [text.decode() for text in speaking.join(speaking.ids(tensor(SPOKEN))).numpy()]
     for text, again in zip(SPOKEN, joined, strict=True):
         if isinstance(speaking.config, (Characters, Subwords)):
             wanted = plain(speaking.config, text)
-            if speaking.config == SPEAKING[-1]:  # Punctuation is parted.
+            if speaking.config == SPEAKING[-1]:  # Spaces surround punctuation.
                 wanted, again = wanted.replace(" ", ""), again.replace(" ", "")
             assert again == wanted
         else:
@@ -281,7 +284,7 @@ def test_ids_are_joined_to_the_text_that_they_are_of(speaking):
             assert again == b" ".join(names.get(word, word) for word in words).decode()
 
 
-def test_joined_texts_leave_out_what_is_no_token_and_tell_the_unknown(trained):
+def test_joined_texts_leave_out_padding_and_mark_unknown_tokens(trained):
     size = trained.vocab_size
     ids = [[0, 0], [], [size, 5, 0, size + 9, -1], [1, 0, 1]]
     ids = tf.ragged.constant(ids, dtype=tf.int32)
@@ -299,7 +302,7 @@ def test_joined_texts_leave_out_what_is_no_token_and_tell_the_unknown(trained):
     assert trained.join(tf.RaggedTensor.from_row_splits(tf.zeros(0, tf.int32), [0])).shape == (0,)
 
 
-def test_joined_texts_are_served_from_a_graph_that_holds_nothing_besides(speaking, tmp_path):
+def test_joining_can_be_served_without_other_files(speaking, tmp_path):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def serve(text):
         return {"text": speaking.join(speaking.ids(text))}
@@ -319,7 +322,7 @@ def test_pieces_are_joined_as_sentencepiece_joins_them(kind):
     rng = np.random.default_rng(0)
     rows = rng.integers(2, trained.vocab_size, (200, 9))
     ours = trained.join(tf.RaggedTensor.from_tensor(tf.constant(rows, tf.int32))).numpy()
-    # Of spaces alone at the start it leaves out more.
+    # SentencePiece leaves out more spaces at the start.
     for row, text in zip(rows.tolist(), ours, strict=True):
         assert text.decode().strip() == theirs.decode(row).strip()
     bytewise = Subwords(kind=kind, size=400, byte_fallback=True).train(TEXTS)
@@ -327,9 +330,10 @@ def test_pieces_are_joined_as_sentencepiece_joins_them(kind):
     assert [text.decode() for text in bytewise.join(bytewise.ids(tensor(new))).numpy()] == new
 
 
-def test_a_tokenizer_without_special_strings_is_saved_without_them(trained, tmp_path):
+def test_default_special_tokens_are_not_saved(trained, tmp_path):
     trained.save(tmp_path)
-    assert "special" not in (tmp_path / "tokenizer.json").read_text()
+    config = json.loads((tmp_path / "tokenizer.json").read_text())["config"]
+    assert not {"special", "pad", "unknown", "start", "end"} & set(config)
 
 
 @pytest.mark.parametrize("special", [("",), ("a", "a"), ("<pad>",)])
@@ -338,3 +342,127 @@ def test_special_strings_must_differ(special):
         Words(special=special)
     with pytest.raises(ValueError, match="^size must be at least 5, got 4"):
         Words(special=("<de>", "<en>"), size=4)
+
+
+NAMES = {"pad": "[PAD]", "unknown": "[UNK]", "start": "[CLS]", "end": "[SEP]"}
+MARKED = {"special": ("[MASK]",), **NAMES}
+GIVEN = [
+    (Characters(**MARKED), ("a", "[CLS]", "b", "[UNK]", "[MASK]", "[PAD]", " ", "[SEP]")),
+    (Words(**MARKED), ("[SEP]", "a", "[UNK]", "[MASK]", "b", "[PAD]", "[CLS]")),
+    (
+        Subwords(kind="wordpiece", lower=True, **MARKED),
+        ("[UNK]", "a", "##b", "b", "[CLS]", "[SEP]", "[MASK]", "[PAD]"),
+    ),
+]
+
+
+@pytest.mark.field(
+    "TokenizerConfig.pad", "TokenizerConfig.unknown", "TokenizerConfig.start", "TokenizerConfig.end"
+)
+@pytest.mark.parametrize("config, vocabulary", GIVEN)
+def test_a_vocabulary_from_elsewhere_may_have_its_special_tokens_anywhere(
+    config, vocabulary, tmp_path
+):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(vocabulary) + "\n")
+    given = config.read(path)
+    assert given.vocabulary == vocabulary
+    for name, token in NAMES.items():
+        assert getattr(given, f"{name}_id") == vocabulary.index(token)
+    mask, unknown = vocabulary.index("[MASK]"), given.unknown_id
+    a, b = vocabulary.index("a"), vocabulary.index("b")
+    rows = given.ids(tensor(["a b", "", "[MASK]a", "x [PAD]"])).to_list()
+    rows = [[k for k in row if vocabulary[k] != " "] for row in rows]
+    assert rows[:3] == [[a, b], [], [mask, a]]
+    # A text cannot contain the named tokens.
+    assert set(rows[3]) <= {unknown, a}
+    special = given.special_ids(end=True)
+    assert special == (given.pad_id, given.start_id, given.end_id, len(vocabulary))
+    assert given.special_ids(end=False) == (given.pad_id, None, None, len(vocabulary))
+    ids = [given.start_id, a, given.pad_id, unknown, given.end_id, given.pad_id]
+    joined = given.join(
+        tf.constant([ids]) + tf.RaggedTensor.from_tensor(tf.zeros([1, 6], tf.int32))
+    )
+    assert joined.numpy()[0].decode().replace(" ", "") == "a\u2047"
+    given.save(tmp_path / "saved")
+    assert tokenizers.load(tmp_path / "saved") == given
+
+
+@pytest.mark.parametrize("kind", [Characters, Words, Subwords])
+def test_trained_vocabularies_may_have_start_and_end_tokens(kind):
+    config = kind(end="</s>", **({"size": 60} if kind is Subwords else {}))
+    trained = config.train(["low lower", "</s> low"])
+    assert trained.vocabulary[:3] == ("<pad>", "<unk>", "</s>") and trained.end_id == 2
+    assert trained.special_ids(end=True) == (0, 2, 2, trained.vocab_size)
+    assert 2 not in trained.ids(tensor(["</s> low"])).flat_values.numpy()
+    # Without them the id after the vocabulary ends a text.
+    plain = kind(**({"size": 60} if kind is Subwords else {})).train(["low lower"])
+    size = plain.vocab_size
+    assert plain.special_ids(end=True) == (0, size, size, size + 1)
+    assert plain.special_ids(end=False) == (0, None, None, size)
+
+
+def test_a_vocabulary_may_have_no_padding_token():
+    trained = Words(pad=None, end="</s>").train(["a b"])
+    assert trained.vocabulary == ("<unk>", "</s>", "a", "b") and trained.pad_id is None
+    # Any id can fill a batch.
+    assert trained.special_ids(end=True).pad == 1
+    assert 0 <= trained.special_ids(end=False).pad < 4
+
+
+def test_a_sentencepiece_model_from_elsewhere_is_read(tmp_path):
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["low lower lowest", "new newer newest"]),
+        model_prefix=str(tmp_path / "spiece"),
+        vocab_size=16,
+        pad_id=2,
+        unk_id=0,
+        bos_id=-1,
+        eos_id=1,
+        minloglevel=2,
+    )
+    path = tmp_path / "spiece.model"
+    given = Subwords(kind="unigram", end="</s>", normalize="none").read(path)
+    assert (given.pad_id, given.unknown_id, given.end_id, given.start_id) == (2, 0, 1, None)
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    assert given.ids(tensor(["lower news x"])).to_list() == [theirs.encode("lower news x")]
+    given.save(tmp_path / "saved")
+    assert tokenizers.load(tmp_path / "saved") == given
+    with pytest.raises(UserError, match=r"spiece.model: set unknown to '<unk>', its name there"):
+        Subwords(kind="unigram", unknown="[UNK]").read(path)
+    with pytest.raises(UserError, match=r"spiece.model: special must be \(\)"):
+        Subwords(kind="unigram", special=("<de>",)).read(path)
+    (tmp_path / "broken").write_bytes(b"no model")
+    with pytest.raises(UserError, match="the vocabulary .*broken: "):
+        Subwords(kind="unigram").read(tmp_path / "broken")
+
+
+@pytest.mark.parametrize(
+    "config, lines, message",
+    [
+        (Words(), "<pad>\n<unk>\n\na", "vocab.txt: line 3 is empty"),
+        (Words(), "<unk>\na", "has no token '<pad>': set pad to its name there"),
+        (Words(end="</s>"), "<pad>\n<unk>\na", "has no token '</s>': set end to"),
+        (Words(special=("<de>",)), "<pad>\n<unk>\na", "has no token '<de>', which special names"),
+        (Words(), "<pad>\n<unk>\na\na", "has a token twice"),
+        (Words(), "<pad>\n<unk>", "has no token beside the special ones"),
+        (Characters(), "<pad>\n<unk>\nab", "has the token 'ab', which is not one character"),
+        (Words(), b"<pad>\n<unk>\n\xff", "vocab.txt is not UTF-8"),
+        (Words(), None, "cannot read the vocabulary .*: No such file"),
+        (Subwords(), None, "cannot read the vocabulary .*: No such file"),
+    ],
+)
+def test_a_vocabulary_that_does_not_fit_is_an_error(config, lines, message, tmp_path):
+    path = tmp_path / "vocab.txt"
+    if lines is not None:
+        path.write_bytes(lines if isinstance(lines, bytes) else lines.encode())
+    with pytest.raises(UserError, match=message):
+        config.read(path)
+
+
+@pytest.mark.parametrize("fields", [{"unknown": ""}, {"unknown": "x", "pad": "x"}])
+def test_the_unknown_token_must_be_one_of_its_own(fields):
+    with pytest.raises(ValueError, match="^unknown must be a token other than"):
+        Words(**fields)

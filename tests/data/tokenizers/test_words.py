@@ -27,11 +27,11 @@ ALPHABET += [
 
 
 def slow_words(text):
-    """Words and marks by Python's own table of categories."""
+    """Words and marks by the categories of Python's `unicodedata`."""
     text = [c for c in text if unicodedata.category(c) != "Cf"]
     kinds = [unicodedata.category(c) for c in text]
     kinds = [" " if kind[0] == "Z" or kind == "Cc" else kind[0] for kind in kinds]
-    words, inside = [], " "  # Of a word, of a mark, or of neither.
+    words, inside = [], " "  # In a word, in a mark, or in neither.
     for k, (c, kind) in enumerate(zip(text, kinds, strict=True)):
         beside = {*kinds[max(k - 1, 0) : k], *kinds[k + 1 : k + 2]}
         if c in "'\u2019" and 0 < k < len(text) - 1 and beside <= set("LMN"):
@@ -58,14 +58,14 @@ def slow_words(text):
         ("हिन्दी नमस्ते", "हिन्दी नमस्ते"),
     ],
 )
-def test_words_and_punctuation_are_parted(text, words):
+def test_words_and_punctuation_are_separated(text, words):
     assert slow_words(text.lower()) == words.split(" ")
     found = Words().words(tf.constant([text])).to_list()[0]
     assert [word.decode() for word in found] == words.split(" ")
 
 
 @pytest.mark.parametrize("split, slow", [("punctuation", slow_words), ("whitespace", str.split)])
-def test_words_are_those_of_unicodes_categories(split, slow):
+def test_words_follow_unicode_categories(split, slow):
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(ALPHABET, rng.integers(1, 30))) for _ in range(2000)]
     found = Words(lower=False, split=split).words(tf.constant(texts)).to_list()
@@ -74,17 +74,17 @@ def test_words_are_those_of_unicodes_categories(split, slow):
 
 
 @pytest.mark.field("Words.split")
-def test_split_at_whitespace_leaves_punctuation():
+def test_split_at_whitespace_keeps_punctuation():
     text = ["Don't\tstop,\u00a0now!\n<unk> now! \u3000 don't"]
     trained = Words(split="whitespace").train(text)
-    # The text cannot name the special ones.
+    # A text cannot contain the special tokens.
     assert trained.vocabulary == ("<pad>", "<unk>", "don't", "now!", "stop,")
     assert trained.ids(tf.constant(text)).to_list() == [[2, 4, 3, 1, 3, 2]]
     assert Words().train(text).ids(tf.constant(text)).row_lengths() == 11
 
 
 @pytest.mark.field("Words.size", "Words.min_count")
-def test_the_most_frequent_words_have_ids_ties_by_text():
+def test_the_most_frequent_words_come_first_ties_in_alphabetical_order():
     texts = ["b a c a", "c b d"]
     assert Words().train(texts).vocabulary == ("<pad>", "<unk>", "a", "b", "c", "d")
     assert Words(size=4).train(texts).vocabulary[2:] == ("a", "b")
@@ -94,7 +94,7 @@ def test_the_most_frequent_words_have_ids_ties_by_text():
     assert ids.to_list() == [[1, 4], [], [2, 1, 3]]
     assert trained.texts(ids) == ["<unk> c", "", "a <unk> b"]
     assert trained.describe() == "5 words"
-    with pytest.raises(UserError, match="nothing that occurs config.data.tokenizer.min_count=3"):
+    with pytest.raises(UserError, match="no token occurs min_count=3 times"):
         Words(min_count=3).train(texts)
 
 
@@ -104,8 +104,8 @@ def test_many_texts_are_counted_once_each():
     assert Words(min_count=2501).train(iter(texts)).vocabulary[2:] == ("even",)
 
 
-def test_a_lookup_knows_the_first_and_the_last():
-    find = Lookup(np.array([5, -3, 9]))
-    assert find(tf.constant([9, -3, 5, 10, -4, 6], tf.int64)).numpy().tolist() == [4, 3, 2, 1, 1, 1]
-    with pytest.raises(ValueError, match="two tokens"):
-        Lookup(np.array([5, 3, 5]))
+def test_a_lookup_finds_the_first_and_the_last_key():
+    find = Lookup(np.array([5, -3, 9]), np.array([7, 3, 0], np.int32), 1)
+    assert find(tf.constant([9, -3, 5, 10, -4, 6], tf.int64)).numpy().tolist() == [0, 3, 7, 1, 1, 1]
+    with pytest.raises(ValueError, match="a token twice"):
+        Lookup(np.array([5, 3, 5]), np.arange(3, dtype=np.int32), 1)

@@ -4,16 +4,16 @@ import pytest
 import sacrebleu
 
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks import text_scores
+from modelzoo.tasks import text_metrics
 
 OUTPUTS = ["The cat sat on the mat.", "a dog", "", "Ein Haus am See"]
 ONE = [("The cat sat on a mat.",), ("two dogs",), ("nothing at all",), ("Ein Haus am See",)]
 SEVERAL = [*ONE[:1], ("two dogs", "a dog", "the dog barks"), *ONE[2:]]
 
 
-def test_bleu_and_chrf_are_those_of_sacrebleu():
+def test_bleu_and_chrf_are_the_values_of_sacrebleu():
     streams = [[row[0] for row in ONE]]
-    values, signatures = text_scores.score(["bleu", "bleu_tokenized", "chrf"], OUTPUTS, ONE)
+    values, signatures = text_metrics.compute(["bleu", "bleu_tokenized", "chrf"], OUTPUTS, ONE)
     assert values == {
         "bleu": sacrebleu.corpus_bleu(OUTPUTS, streams).score,
         "bleu_tokenized": sacrebleu.corpus_bleu(OUTPUTS, streams, tokenize="none").score,
@@ -27,17 +27,17 @@ def test_bleu_and_chrf_are_those_of_sacrebleu():
 
 
 def test_rows_may_have_different_numbers_of_references():
-    values, signatures = text_scores.score(["bleu", "chrf"], OUTPUTS, SEVERAL)
-    before, _ = text_scores.score(["bleu", "chrf"], OUTPUTS, ONE)
+    values, signatures = text_metrics.compute(["bleu", "chrf"], OUTPUTS, SEVERAL)
+    before, _ = text_metrics.compute(["bleu", "chrf"], OUTPUTS, ONE)
     assert signatures["bleu"].startswith("nrefs:var|")
     for name, found in values.items():
         assert found > before[name] > 0
 
 
-def test_exact_match_takes_any_reference_and_forgives_white_space_alone():
+def test_exact_match_takes_any_reference_and_ignores_white_space_only():
     outputs = ["a dog", "  two   dogs\n", "Two dogs", ""]
     references = [("a cat", "a dog"), ("two dogs",), ("two dogs",), ("x",)]
-    assert text_scores.score(["exact_match"], outputs, references) == ({"exact_match": 0.5}, {})
+    assert text_metrics.compute(["exact_match"], outputs, references) == ({"exact_match": 0.5}, {})
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,21 @@ def test_exact_match_takes_any_reference_and_forgives_white_space_alone():
     ],
 )
 def test_f1_counts_words_as_squad_does(output, references, f1, same):
-    values, _ = text_scores.score(["f1"], [output], [references])
+    values, _ = text_metrics.compute(["f1"], [output], [references])
     assert values == {"f1": pytest.approx(f1), "squad_exact_match": same}
 
 
 def test_f1_is_a_mean_over_examples():
-    values, _ = text_scores.score(["f1"], ["cat", "dog"], [("cat",), ("cat",)])
+    values, _ = text_metrics.compute(["f1"], ["cat", "dog"], [("cat",), ("cat",)])
     assert values == {"f1": 0.5, "squad_exact_match": 0.5}
 
 
 def test_rouge_of_hand_counted_summaries():
     # Of "cats running far" and "the cat runs": two stems of three each, the pair of them not; the
     # better reference counts for each.
-    values, signatures = text_scores.score(["rouge"], ["cats running far"], [("x", "the cat runs")])
+    values, signatures = text_metrics.compute(
+        ["rouge"], ["cats running far"], [("x", "the cat runs")]
+    )
     assert values == {
         "rouge1": pytest.approx(2 / 3),
         "rouge2": pytest.approx(1 / 2),
@@ -75,7 +77,7 @@ def test_rouge_of_hand_counted_summaries():
     assert signatures["rouge"].startswith("rouge-score:")
 
 
-def test_without_its_package_rouge_says_what_to_install(monkeypatch):
+def test_rouge_without_its_package_names_what_to_install(monkeypatch):
     real = builtins.__import__
 
     def absent(name, *args, **kwargs):
@@ -84,12 +86,12 @@ def test_without_its_package_rouge_says_what_to_install(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    text_scores.check(["bleu", "f1"])
+    text_metrics.check(["bleu", "f1"])
     with pytest.raises(UserError, match=r"pip install 'modelzoo\[rouge\]'"):
-        text_scores.check(["bleu", "rouge"])
+        text_metrics.check(["bleu", "rouge"])
 
 
-def test_all_scores_have_the_names_that_are_told_beforehand():
+def test_values_have_the_names_that_are_known_beforehand():
     metrics = ("bleu", "bleu_tokenized", "chrf", "rouge", "exact_match", "f1")
-    values, _ = text_scores.score(metrics, OUTPUTS, ONE)
-    assert list(values) == [name for metric in metrics for name in text_scores.names(metric)]
+    values, _ = text_metrics.compute(metrics, OUTPUTS, ONE)
+    assert list(values) == [name for metric in metrics for name in text_metrics.names(metric)]
