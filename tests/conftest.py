@@ -65,9 +65,7 @@ def image_run(tmp_path_factory):
         task=Classification(),
         data=data.Dataset(
             source=data.ClassFolders(str(data_dir)),
-            inputs=data.Image(
-                size=(12, 16), channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3)
-            ),
+            inputs=data.Image(size=(12, 16), channels=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3)),
             target=data.ClassLabel(),
         ),
         optimizer=SGD(),

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from modelzoo.data.targets.text_target import TextTarget as TextTarget
     from modelzoo.data.targets.token_labels import TokenLabels as TokenLabels
     from modelzoo.data.targets.values import Values as Values
-    from modelzoo.data.tokenizers import Characters as Characters
-    from modelzoo.data.tokenizers import Subwords as Subwords
-    from modelzoo.data.tokenizers import Words as Words
+    from modelzoo.data.tokenizers.characters import Characters as Characters
+    from modelzoo.data.tokenizers.subwords import Subwords as Subwords
+    from modelzoo.data.tokenizers.words import Words as Words
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

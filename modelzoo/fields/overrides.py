@@ -1,5 +1,6 @@
 """Overrides of config fields by dotted keys, and the checks of a config's types."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -139,12 +140,11 @@ def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Ca
 def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
     """The new value of a field; `current` is the present one."""
     fields = _members(current)
-    try:
-        if fields is None or kind is not Any or field_types.is_config(text):
-            return _checked(_fit(text, kind, key), key)
-    except UserError:
-        if fields is None or field_types.is_config(text):
-            raise
+    if fields is None or _members(text) is not None:
+        return _checked(_fit(text, kind, key), key)
+    if kind is not Any:
+        with contextlib.suppress(ValueError):
+            return _converted(text, kind)
     held = type(current).__name__ if field_types.is_config(current) else ", ".join(fields)
     keys = ", ".join(f"{key}.{name}" for name in fields)
     raise UserError(
@@ -156,6 +156,10 @@ def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
 def _fit(value: Any, kind: Any, key: str) -> Any:
     """The value as the annotation wants it, read where it is text."""
     try:
-        return (field_types.parse if isinstance(value, str) else field_types.fit)(value, kind)
+        return _converted(value, kind)
     except ValueError:
         raise wrong_value(key, kind, value) from None
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    return (field_types.parse if isinstance(value, str) else field_types.fit)(value, kind)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from modelzoo import EvalConfig, Experiment, TrainConfig, config, configs
+from modelzoo.data import ClassLabel, Dataset, Image, Table, Text, Words
 from modelzoo.fields.duration import Duration
 from modelzoo.fields.errors import UserError
 from modelzoo.optimizers import SGD, Adam
@@ -63,8 +64,8 @@ class NoTask(Part):
 
 
 def experiment(**changes) -> Experiment:
-    rooms = {"model": Net(), "task": NoTask(), "data": Data(), "optimizer": SGD(0.5, Cosine())}
-    return Experiment(**{**rooms, **changes})
+    parts = {"model": Net(), "task": NoTask(), "data": Data(), "optimizer": SGD(0.5, Cosine())}
+    return Experiment(**{**parts, **changes})
 
 
 def field(config_object, key):
@@ -244,6 +245,75 @@ def test_a_wrong_value_is_one_line_that_names_the_key(key, value, message):
     assert "\n" not in str(caught.value)
 
 
+def named_inputs():
+    """Data with two named inputs."""
+    inputs = {"title": Text(columns=("name",)), "photo": Image(size=(8, 8))}
+    return experiment(data=Dataset(source=Table("a.csv"), inputs=inputs, target=ClassLabel()))
+
+
+def test_overrides_reach_into_a_dict_of_named_inputs():
+    pairs = [
+        ("data.inputs.title.lengths", "4,8"),
+        ("data.inputs.photo.augment.flip", "true"),
+        ("data.inputs.title.tokenizer.size", "99"),
+        ("data.source.path", "b.csv"),
+        ("data.target", "none"),
+    ]
+    before = named_inputs()
+    data = config.override(before, pairs).data
+    assert data.inputs["title"] == Text(columns=("name",), lengths=(4, 8), tokenizer=Words(size=99))
+    assert data.inputs["photo"].size == (8, 8) and data.inputs["photo"].augment.flip is True
+    assert (data.source.path, data.target, data.test_split) == ("b.csv", None, "auto")
+    assert before == named_inputs()
+    other = Text(lengths=(3,))
+    changed = config.override(before, {"data.inputs.title": other}).data.inputs
+    assert changed == {"title": other, "photo": before.data.inputs["photo"]}
+    changed = config.override(before, {"data.inputs": Image(size=[4, 4])}).data
+    assert changed.inputs == Image(size=(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "data.inputs.titel.lengths",
+            "3",
+            "unknown key config.data.inputs.titel.lengths, nearest is config.data.inputs.title."
+            "lengths; config.data.inputs has title, photo",
+        ),
+        (
+            "data.inputs.title.length",
+            "3",
+            "nearest is config.data.inputs.title.lengths; config.data.inputs.title has columns,",
+        ),
+        ("data.inputs.size", "4,4", "nearest is config.data.inputs.photo.size; config.data.inputs"),
+        ("data.inputs.title.lengths", "8,4", "config.data.inputs.title.lengths must be rising"),
+        ("data.inputs.photo.size", "x", "config.data.inputs.photo.size must be 2 values"),
+        (
+            "data.inputs",
+            "text",
+            "config.data.inputs is title, photo and cannot be 'text': choose another in the config "
+            "file, or set its fields (config.data.inputs.title, config.data.inputs.photo)",
+        ),
+        ("data.inputs.title", "none", "config.data.inputs.title is Text and cannot be 'none'"),
+        ("data.inputs.title", Words(), "config.data.inputs.title must be Input, got Words"),
+        ("data.inputs", {"weight": Text()}, "config.data.inputs must be an input, or inputs by"),
+        ("data.inputs", {"title": Words()}, "config.data.inputs must be Input or a dict in Python"),
+        (
+            "data.inputs",
+            {"photo": Image(augment=3)},
+            "config.data.inputs.photo.augment must be Aug",
+        ),
+        ("data.target", "tags", "config.data.target is ClassLabel and cannot be 'tags': choose"),
+    ],
+)
+def test_a_wrong_override_of_named_inputs_names_the_key(key, value, message):
+    with pytest.raises(UserError) as caught:
+        config.override(named_inputs(), {key: value})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_of_one_key_the_last_override_counts():
     changed = config.override(experiment(), [("seed", "1"), ("seed", "2")])
     assert changed.seed == 2
@@ -283,6 +353,28 @@ def test_json_round_trip_is_exact():
     assert config.to_dict(after) == saved
     assert saved["train"]["type"] == "modelzoo.TrainConfig"
     assert saved["optimizer"]["schedule"]["type"] == "modelzoo.schedules.Cosine"
+
+
+def test_data_is_saved_by_public_names():
+    before = config.override(named_inputs(), [("data.inputs.title.lengths", "4,8")])
+    saved = json.loads(json.dumps(config.to_dict(before)))
+    assert config.from_dict(saved) == before
+    data = saved["data"]
+    assert data["type"] == "modelzoo.data.Dataset"
+    assert data["source"]["type"] == "modelzoo.data.Table"
+    assert list(data["inputs"]) == ["title", "photo"]
+    assert data["inputs"]["title"]["type"] == "modelzoo.data.Text"
+    assert data["inputs"]["title"]["tokenizer"]["type"] == "modelzoo.data.Words"
+    assert data["inputs"]["photo"]["augment"]["type"] == "modelzoo.data.Augment"
+    assert data["target"] == {"type": "modelzoo.data.ClassLabel", "columns": []}
+    assert config.difference(named_inputs(), before) == [
+        "data.inputs.title.lengths: 32,64,128,256 -> 4,8"
+    ]
+    data["inputs"]["title"]["lengthz"] = 3
+    with pytest.raises(
+        UserError, match=r"config\.data\.inputs\.title\.lengthz for Text, nearest is"
+    ):
+        config.from_dict(saved)
 
 
 def test_a_field_that_config_json_lacks_takes_its_default():

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import json
 import sys
 import types
@@ -37,6 +38,17 @@ class Own:
 def test_a_class_is_found_by_its_name(cls, name):
     assert registry.public_name(cls) == name
     assert registry.find(name) is cls
+
+
+@pytest.mark.parametrize(
+    "package", ["data", "decoding", "models", "optimizers", "schedules", "tasks"]
+)
+def test_every_public_class_is_saved_by_its_public_name(package):
+    module = importlib.import_module(f"modelzoo.{package}")
+    found = {name: getattr(module, name) for name in TABLES[module.__name__]}
+    for name, cls in found.items():
+        if isinstance(cls, type):
+            assert registry.public_name(cls) == f"modelzoo.{package}.{name}"
 
 
 def test_unknown_names():

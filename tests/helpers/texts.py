@@ -56,7 +56,8 @@ def _columns(split, number):
 def sentences(kind="class", number=40, **fields):
     """A data set of sentences with a target of that kind; `fields` of `Text` and `Dataset`."""
     text = {
-        name: fields.pop(name) for name in ("tokenizer", "vocabulary", "lengths", "keep", "end")
+        name: fields.pop(name)
+        for name in ("tokenizer", "vocabulary", "lengths", "keep", "end")
         if name in fields
     }
     target = TARGETS[kind]()
