@@ -1,4 +1,4 @@
-"""Writes a model as a SavedModel in the versioned folders that TensorFlow Serving reads."""
+"""Export of a model as a SavedModel, in the versioned folders of TensorFlow Serving."""
 
 import dataclasses
 import json
@@ -15,14 +15,18 @@ from modelzoo.fields.errors import UserError
 from modelzoo.tasks.task import Task
 
 SIDECAR = "assets.extra"
-"""Folder of the SavedModel in which other programs may keep files; TensorFlow ignores it."""
+"""Folder of a SavedModel for files of other programs; TensorFlow ignores it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """What happens to the model when training is done.
+    """When a run exports its model.
 
-    at_end: export it to the `export` folder of the run.
+    at_end: export it to the `export` folder of the run at the end of training.
+
+    Example:
+        >>> ExportConfig(at_end=True).at_end
+        True
     """
 
     at_end: bool = False
@@ -35,19 +39,24 @@ def export(
     export_dir: str | Path,
     version: int | None = None,
 ) -> Path:
-    """Writes `export_dir/VERSION/`, whole or not at all, and returns it.
+    """Writes the folder `export_dir/VERSION/`, entirely or not at all, and returns it.
 
-    The signatures are those of `task`, the next free version is the default. The config
-    `experiment` (JSON values) and the data's spec go with it, so that `evaluate` and `predict`
-    work on the folder alone. `model` must compute in the type of its weights (no mixed precision).
+    Args:
+        model: Computes in the type of its weights, without mixed precision.
+        task: Provides the signatures and the data's spec.
+        experiment: The config as JSON values. It is written with the spec, so that `evaluate` and
+            `predict` need only the folder.
+        export_dir: The folder of all versions.
+        version: A number; None is the next free one.
 
-    Raises UserError where the version exists, or the folder cannot be written.
+    Raises:
+        UserError: The version exists, or the folder cannot be written.
     """
     if model.compute_dtype not in ("float32", "float64"):
-        raise ValueError(f"a served model computes in float32, got one of {model.compute_dtype}")
+        raise ValueError(f"the exported model must compute in float32, got {model.compute_dtype}")
     export_dir = Path(export_dir)
-    # TensorFlow Serving looks at folders whose name is a number only, so it never sees this one;
-    # what a kill leaves of it is in nobody's way.
+    # TensorFlow Serving reads only folders whose name is a number, so it ignores this one, even
+    # if a killed process leaves it behind.
     partial = export_dir / f".partial-{uuid.uuid4().hex}"
     try:
         partial.mkdir(parents=True)
@@ -63,7 +72,7 @@ def export(
 
 
 def versions(export_dir: str | Path) -> list[int]:
-    """The versions in a folder, in order; none where it does not exist."""
+    """Returns the versions in a folder, sorted; empty if it does not exist."""
     return sorted(
         int(path.name)
         for path in Path(export_dir).glob("[0-9]*")
@@ -87,13 +96,13 @@ def _write(folder: Path, model: keras.Model, task: Task, experiment: dict[str, A
 
 
 def _publish(partial: Path, export_dir: Path, version: int | None) -> Path:
-    """Gives the finished folder its number by one rename; others may export there meanwhile."""
+    """Renames the finished folder to its number, while other processes may export there too."""
     while True:
         target = export_dir / str(max(versions(export_dir), default=0) + 1)
         if version is not None:
             target = export_dir / str(version)
         try:
-            # Renaming onto an empty folder would succeed.
+            # Renaming to an empty folder would succeed.
             if not target.exists():
                 os.rename(partial, target)
                 return target
