@@ -74,19 +74,21 @@ class TrainStep:
         update: the scale falls, the step counter goes on and `alive` is 1, unless the scale was
         already the least.
         """
-        table = self._run(batches, tf.constant(count, tf.int32)).numpy()
-        report = dict(zip(self._names, table.T, strict=True))
+        report = self._run(batches, tf.constant(count, tf.int32))
+        report = {name: value.numpy() for name, value in report.items()}
         return {"alive": report["ok"], **report}
 
-    def _loop(self, batches: Tensors, count: tf.Tensor) -> tf.Tensor:
+    def _loop(self, batches: Tensors, count: tf.Tensor) -> Tensors:
+        names: list[str] = []
+
         def body(index, alive, table):
             report = self.strategy.run(self.replica_step, args=(batches, index, alive))
-            # After the all-reduce the report is the same on every replica.
+            # All replicas have the same report after the all-reduce.
             report = {
                 name: self.strategy.experimental_local_results(value)[0]
                 for name, value in report.items()
             }
-            self._names = list(report)
+            names[:] = report
             row = tf.stack([tf.cast(value, tf.float32) for value in report.values()])
             alive = report.get("alive", report["ok"])
             return index + 1, alive, table.write(index, row)
@@ -94,8 +96,10 @@ class TrainStep:
         table = tf.TensorArray(tf.float32, size=count)
         state = (tf.constant(0), tf.constant(True), table)
         if self.settings.steps_per_loop == 1:
-            return body(*state)[2].stack()
-        return tf.while_loop(lambda index, *_: index < count, body, state)[2].stack()
+            state = body(*state)
+        else:
+            state = tf.while_loop(lambda index, *_: index < count, body, state)
+        return dict(zip(names, tf.unstack(state[2].stack(), len(names), axis=1), strict=True))
 
     def replica_step(
         self, batches: Tensors, index: tf.Tensor, alive: tf.Tensor

@@ -191,8 +191,9 @@ class Trainer:
         dataset = training_dataset(
             split,
             batches,
+            first_step=self.meta.step,
             first_example=self.meta.examples,
-            chunks=self.plan.chunks(self.meta.step),
+            chunk=self.plan.chunk,
             loop=self.plan.loop,
             replicas=self.replicas,
         )

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from modelzoo.data.pair_table import PairTable
+
 from modelzoo.data.tokenizers import Words
 from modelzoo.fields.errors import UserError
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-
 from modelzoo.data.text_table import TextTable
+
 from modelzoo.data.tokenizers import Characters, Subwords, Words
 from modelzoo.fields.errors import UserError
 
