@@ -67,8 +67,8 @@ class Column:
         name: its name in the source, and in what `Rows.read` returns.
         form: how its cells are stored.
         values: the cells of all rows, in memory; None if only `Rows.read` gives them.
-        names: of the form "class" or "list" the names of the classes, of the form "array" those of
-            its numbers; None if the source has no names.
+        names: names of the classes, of the forms "class" and "list"; names of the numbers in a
+            cell, of the forms "array" and "number"; None if the source has none.
         keys: the paths of files as the source writes them, of the form "file".
         shape: of the form "bytes" with images, the shape that all have, with None for what differs;
             None if the source does not know it.
