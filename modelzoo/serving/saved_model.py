@@ -1,4 +1,4 @@
-"""Export of a model as a SavedModel, in the versioned folders of TensorFlow Serving."""
+"""Writes a model as a SavedModel in the versioned folders that TensorFlow Serving reads."""
 
 import dataclasses
 import json
@@ -15,18 +15,14 @@ from modelzoo.fields.errors import UserError
 from modelzoo.tasks.task import Task
 
 SIDECAR = "assets.extra"
-"""Folder of a SavedModel for files of other programs; TensorFlow ignores it."""
+"""Folder of the SavedModel in which other programs may keep files; TensorFlow ignores it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """When a run exports its model.
+    """Settings of the export.
 
-    at_end: export it to the `export` folder of the run at the end of training.
-
-    Example:
-        >>> ExportConfig(at_end=True).at_end
-        True
+    at_end: whether training exports the model to the run's `export` folder at its end.
     """
 
     at_end: bool = False
@@ -39,24 +35,29 @@ def export(
     export_dir: str | Path,
     version: int | None = None,
 ) -> Path:
-    """Writes the folder `export_dir/VERSION/`, entirely or not at all, and returns it.
+    """Writes `export_dir/VERSION/`, whole or not at all.
 
     Args:
-        model: Computes in the type of its weights, without mixed precision.
-        task: Provides the signatures and the data's spec.
-        experiment: The config as JSON values. It is written with the spec, so that `evaluate` and
-            `predict` need only the folder.
-        export_dir: The folder of all versions.
-        version: A number; None is the next free one.
+        model: computes in the type of its weights, without mixed precision.
+        task: its signatures are exported.
+        experiment: the config as JSON values, which is saved with the data's assets, so that
+            `evaluate` and `predict` need only the folder.
+        export_dir: the folder of all versions.
+        version: a positive number; None is the next one.
+
+    Returns:
+        The folder of the version.
 
     Raises:
-        UserError: The version exists, or the folder cannot be written.
+        UserError: the version exists, or the folder cannot be written.
     """
     if model.compute_dtype not in ("float32", "float64"):
-        raise ValueError(f"the exported model must compute in float32, got {model.compute_dtype}")
+        raise ValueError(
+            f"model must compute in float32 or float64 to be exported, got {model.compute_dtype}"
+        )
     export_dir = Path(export_dir)
-    # TensorFlow Serving reads only folders whose name is a number, so it ignores this one, even
-    # if a killed process leaves it behind.
+    # TensorFlow Serving reads only folders whose name is a number, so it never reads this one, nor
+    # what remains of it after a kill.
     partial = export_dir / f".partial-{uuid.uuid4().hex}"
     try:
         partial.mkdir(parents=True)
@@ -72,7 +73,7 @@ def export(
 
 
 def versions(export_dir: str | Path) -> list[int]:
-    """Returns the versions in a folder, sorted; empty if it does not exist."""
+    """The versions in a folder, ascending; none if the folder does not exist."""
     return sorted(
         int(path.name)
         for path in Path(export_dir).glob("[0-9]*")
@@ -96,13 +97,13 @@ def _write(folder: Path, model: keras.Model, task: Task, experiment: dict[str, A
 
 
 def _publish(partial: Path, export_dir: Path, version: int | None) -> Path:
-    """Renames the finished folder to its number, while other processes may export there too."""
+    """Renames the finished folder to its number; other processes may export at the same time."""
     while True:
         target = export_dir / str(max(versions(export_dir), default=0) + 1)
         if version is not None:
             target = export_dir / str(version)
         try:
-            # Renaming to an empty folder would succeed.
+            # Renaming onto an empty folder would succeed.
             if not target.exists():
                 os.rename(partial, target)
                 return target
