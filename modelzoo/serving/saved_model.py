@@ -23,6 +23,10 @@ class ExportConfig:
     """Settings of the export.
 
     at_end: whether training exports the model to the run's `export` folder at its end.
+
+    Example:
+        >>> ExportConfig(at_end=True).at_end
+        True
     """
 
     at_end: bool = False
