@@ -111,8 +111,9 @@ class Rows:
         groups: group of each row, which no split parts; None without groups.
         weights: weight of each row, float32 `[n]`; None for 1.
         bad: bad examples that the source left out.
-        bad_before: counts, before each row, the bad rows and those of its group in other splits,
-            int64 `[n]`; a window breaks where it differs between two rows of a group.
+        bad_before: how many of them come before each row, plus how many rows of its group in other
+            base splits, int64 `[n]`. Rows of a group with unequal numbers do not follow each other;
+            None if all do.
     """
 
     split: str
