@@ -33,7 +33,7 @@ class _Batch(NamedTuple):
     example_ids: tf.Tensor  # [n], their numbers among all examples.
     tokens: tf.Tensor  # [n, k], the last token of each beam.
     scores: tf.Tensor  # [n, k], its log-probability.
-    best_values: tf.Tensor  # [n, n_best], scores of the best ended sequences.
+    best_scores: tf.Tensor  # [n, n_best], scores of the best ended sequences.
     best_ends: tf.Tensor  # [n, n_best], position * k + beam of their ends; -1 if there is none.
     ended: tf.Tensor  # [n], number of sequences that have ended.
     done: tf.Tensor  # [n], whether no better sequence can follow.
@@ -45,7 +45,7 @@ class _Loop(NamedTuple):
 
     position: tf.Tensor  # Number of tokens of each beam.
     choices: tf.Tensor  # [capacity, all, k], token * k + the beam that it continues.
-    best_values: tf.Tensor  # [all, n_best], as in the batch, of the removed examples.
+    best_scores: tf.Tensor  # [all, n_best], as in the batch, of the removed examples.
     best_ends: tf.Tensor  # [all, n_best], likewise.
     batch: _Batch
 
@@ -137,7 +137,7 @@ def search(
                 term, chosen.ended_beams, batch_dims=1
             )
         new_scores = tf.where(batch.done[:, None], _NONE, new_scores)
-        best_values, order = tf.math.top_k(tf.concat([batch.best_values, new_scores], 1), n_best)
+        best_scores, order = tf.math.top_k(tf.concat([batch.best_scores, new_scores], 1), n_best)
         ends = tf.concat([batch.best_ends, loop.position * beams + chosen.ended_beams], 1)
         ended = batch.ended + tf.math.count_nonzero(new_scores > _NONE, axis=1, dtype=tf.int32)
         bound = chosen.scores[:, 0] / _penalty(float(steps), decoding)
@@ -157,36 +157,36 @@ def search(
             example_ids=batch.example_ids,
             tokens=chosen.tokens,
             scores=chosen.scores,
-            best_values=best_values,
+            best_scores=best_scores,
             best_ends=tf.gather(ends, order, batch_dims=1),
             ended=ended,
-            done=batch.done | (ended >= beams) | (best_values[:, -1] >= bound),
+            done=batch.done | (ended >= beams) | (best_scores[:, -1] >= bound),
             state=state,
         )
-        after = _Loop(loop.position + 1, choices, loop.best_values, loop.best_ends, batch)
+        after = _Loop(loop.position + 1, choices, loop.best_scores, loop.best_ends, batch)
         # `tf.while_loop` requires shapes that do not change.
         tf.nest.map_structure(lambda tensor, shape: tensor.set_shape(shape), after, shapes)
         return _remove_finished(after) if remove_finished else after
 
-    best_values = tf.fill([total, n_best], _NONE)
+    best_scores = tf.fill([total, n_best], _NONE)
     best_ends = tf.fill([total, n_best], -1)
     batch = _Batch(
         example_ids=tf.range(total),
         tokens=tf.fill([total, beams], start),
         scores=tf.tile([[0.0] + [_NONE] * (beams - 1)], [total, 1]),
-        best_values=best_values,
+        best_scores=best_scores,
         best_ends=best_ends,
         ended=tf.zeros([total], tf.int32),
         done=tf.zeros([total], tf.bool),
         state=state,
     )
     choices = tf.zeros([capacity, total, beams], tf.int32)
-    first = _Loop(tf.constant(0), choices, best_values, best_ends, batch)
+    first = _Loop(tf.constant(0), choices, best_scores, best_ends, batch)
     shapes = tf.nest.map_structure(lambda tensor: tensor.shape, first)
     if remove_finished:
         shapes = shapes._replace(batch=tf.nest.map_structure(_dynamic_batch, batch))
 
-    def unfinished(position, choices, best_values, best_ends, batch) -> tf.Tensor:
+    def unfinished(position, choices, best_scores, best_ends, batch) -> tf.Tensor:
         return (position < steps) & ~tf.reduce_all(batch.done)
 
     last = _Loop(*tf.while_loop(unfinished, step, first, shapes))
@@ -195,7 +195,7 @@ def search(
     # A batch without examples takes no step, and an empty TensorArray cannot be stacked.
     length = tf.maximum(last.position, 1) if remove_finished else capacity
     tokens = _trace_back(last.choices, best.best_ends, length, end, pad)
-    return SearchResult(tokens, best.best_values, best.best_ends // beams + 1)
+    return SearchResult(tokens, best.best_scores, best.best_ends // beams + 1)
 
 
 def _penalty(length, decoding: Decoding):
@@ -221,16 +221,16 @@ def _remove_finished(loop: _Loop) -> _Loop:
 
     def remove() -> _Loop:
         places = loop.batch.example_ids[:, None]
-        best_values, best_ends = (
+        best_scores, best_ends = (
             tf.tensor_scatter_nd_update(getattr(loop, name), places, getattr(loop.batch, name))
-            for name in ("best_values", "best_ends")
+            for name in ("best_scores", "best_ends")
         )
         remaining = tf.where(~done)[:, 0]
         batch = tf.nest.map_structure(
             lambda tensor: tf.gather(tensor, remaining) if tensor.shape.rank else tensor,
             loop.batch,
         )
-        return loop._replace(best_values=best_values, best_ends=best_ends, batch=batch)
+        return loop._replace(best_scores=best_scores, best_ends=best_ends, batch=batch)
 
     enough = tf.math.count_nonzero(done, dtype=tf.int32) * _REMOVED_SHARE >= tf.size(done)
     return tf.cond(enough, remove, lambda: loop)

@@ -239,7 +239,8 @@ def assign(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndar
         shape = tuple(variables[name].shape)
         if arrays[name].shape != shape:
             raise UserError(
-                f"the checkpoint {other}; its {name!r} is {arrays[name].shape}, the run's is {shape}"
+                f"the checkpoint {other}; its {name!r} is {arrays[name].shape}, that of the run "
+                f"is {shape}"
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -1,11 +1,11 @@
 """Dynamic loss scaling, which keeps small float16 gradients from underflowing.
 
-The loss is multiplied by a scale before the backward pass, and the reduced gradient is divided by it
-(Micikevicius et al. 2018, section 3.2). An update that is not finite is discarded: the step counter
-and the data continue, and the scale halves. A number of finite updates in a row doubles it. The
-scale is a power of two, which rounds nothing: without overflow and underflow, the update does not
-depend on it. A sum over fewer examples overflows less often, so which steps are discarded may depend
-on the number of replicas and micro-batches.
+The loss is multiplied by a scale before the backward pass, and the reduced gradient is divided by
+it (Micikevicius et al. 2018, section 3.2). An update that is not finite is discarded: the step
+counter and the data continue, and the scale halves. A number of finite updates in a row doubles it.
+The scale is a power of two, which rounds nothing: without overflow and underflow, the update does
+not depend on it. A sum over fewer examples overflows less often, so which steps are discarded may
+depend on the number of replicas and micro-batches.
 """
 
 import keras
