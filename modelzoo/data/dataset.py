@@ -228,6 +228,8 @@ class OpenData:
         """The text of a split, such as "train[:90%]"; None for a role without a split."""
         if name not in ROLES:
             return name
+        if name == "test" and self.data.fold is not None:
+            name = "train"  # Of which the fold holds out a part.
         text = getattr(self.data, f"{name}_split")
         if text == "auto":
             there = self._source.split_names
