@@ -39,10 +39,7 @@ from modelzoo.transfer.freeze import freeze
 
 
 class Trainer:
-    """One run: an experiment's parts on a strategy, in a folder.
-
-    Raises UserError where parts do not fit each other.
-    """
+    """One run: an experiment on a strategy, in a folder."""
 
     def __init__(
         self,
