@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from modelzoo.data.folder import ImageFolder
 from PIL import Image
 from runs import Torn, change, differ, steps_of, train, weights
 from tensorflow.python.framework import config as tf_config
@@ -15,7 +16,6 @@ from tensorflow.python.framework import config as tf_config
 import modelzoo
 from modelzoo import config
 from modelzoo.data.augment import Augment
-from modelzoo.data.folder import ImageFolder
 from modelzoo.fields.errors import UserError
 from modelzoo.schedules import Constant
 from modelzoo.training import checkpoint, run_folder
