@@ -14,6 +14,7 @@ MODULES = [
     ".".join(["modelzoo", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
     for path in FILES
 ]
+MODULES.append("modelzoo.configs")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     missing = draw(shown, FLAGS.output, FLAGS.layer, FLAGS.head)
     if missing:
         print(
-            f"no installed font has {missing}: an SVG is shown in the fonts of whoever looks at it",
+            f"no installed font has {missing}: write an SVG, which a viewer draws in its own fonts",
             file=sys.stderr,
         )
     print(FLAGS.output)

@@ -1,5 +1,6 @@
 """Loading an experiment from a shipped config or from a Python file."""
 
+import difflib
 import importlib
 import pathlib
 import sys
@@ -8,10 +9,12 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from modelzoo import configs
 from modelzoo.config.experiment import Experiment, override
-from modelzoo.fields import overrides
+from modelzoo.fields import introspection, overrides
 from modelzoo.fields.errors import FieldError, UserError
+
+# Imported by name, as every config is: the shipped configs import this package.
+_SHIPPED = "modelzoo.configs"
 
 # The folders of the config files loaded so far: only there are modules beside a file found.
 _folders: set[str] = set()
@@ -46,14 +49,19 @@ def load(
 
 
 def _import_shipped(name: str) -> types.ModuleType:
-    if name not in configs.names():
-        near = configs.nearest(name)
+    names = list(introspection.module_files(_shipped_folders()))
+    if name not in names:
+        near = difflib.get_close_matches(name, names, cutoff=0.4)
         hint = f", nearest is {' or '.join(near)}" if near else ""
         raise UserError(
             f"no config is named {name!r}{hint}; `modelzoo list` shows all, and the path of your "
             "own file must end in .py"
         )
-    return _guarded(lambda: importlib.import_module(f"modelzoo.configs.{name}"), f"config {name}")
+    return _guarded(lambda: importlib.import_module(f"{_SHIPPED}.{name}"), f"config {name}")
+
+
+def _shipped_folders() -> list[str]:
+    return list(importlib.import_module(_SHIPPED).__path__)
 
 
 def run_file(path: pathlib.Path) -> types.ModuleType:
@@ -116,5 +124,5 @@ def _guarded(call: Callable[[], Any], where: str) -> Any:
 
 def _is_config_file(filename: str, where: str) -> bool:
     if where.startswith("config "):
-        return pathlib.Path(filename).parent in map(pathlib.Path, configs.__path__)
+        return pathlib.Path(filename).parent in map(pathlib.Path, _shipped_folders())
     return filename == where

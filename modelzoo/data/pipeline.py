@@ -22,26 +22,28 @@ def training_dataset(
     split: Split,
     batches: TrainingBatches,
     *,
+    first_step: int,
     first_example: int,
-    chunks: Iterable[int],
+    chunk: Callable[[int], int],
     loop: int,
     replicas: int,
     shard: int = 0,
     num_shards: int = 1,
 ) -> tf.data.Dataset:
-    """The endless stream of full batches, in chunks of steps, split over replicas.
+    """The stream of full batches, in chunks of steps, split over replicas.
 
-    For each number of steps `k <= loop` in `chunks` it yields one element per local replica in
-    turn: batches of `BoundData.features` in training, as tensors `[loop, replica_batch, ...]`,
-    with static shapes if all batches have the same. Steps beyond `k` repeat the chunk's first and
-    must not be trained on. Each replica of each shard takes contiguous rows of every batch. The
-    seed of an example is that of the plan folded with the epoch, and its number.
+    For each chunk it yields one element per local replica in turn: batches of
+    `BoundData.features` in training, as tensors `[loop, replica_batch, ...]`, with static shapes if
+    all batches have the same. Steps beyond those of a chunk repeat its first and must not be
+    trained on. Each replica of each shard takes contiguous rows of every batch. The seed of an
+    example is that of the plan folded with the epoch, and its number.
 
     Args:
         split: the opened training split.
         batches: the plan of its batches; those of one chunk are from one bucket.
-        first_example: position in the endless stream.
-        chunks: steps of each chunk, consumed as needed.
+        first_step: step at which the stream begins.
+        first_example: position in the plan at that step.
+        chunk: steps of the chunk that begins at a step, at most `loop`; 0 ends the stream.
         loop: steps that fit in one element.
         replicas: number of replicas of this shard.
         shard: number of this worker.
@@ -49,43 +51,53 @@ def training_dataset(
     """
     sizes = {_replica_batch(size, replicas, num_shards) for size in batches.sizes}
     flat = loop * sizes.pop() if len(sizes) == 1 else None
-    starts, rest = [first_example], iter(chunks)
-    steps: list[int] = []
 
-    def plan(number: int) -> tuple[bool, np.ndarray, np.int64]:
-        """Of the element of that number: whether it exists, its seeds and its bucket."""
-        number, replica = divmod(int(number), replicas)
-        while len(steps) <= number:
-            steps.append(next(rest, 0))
-            starts.append(batches.take(starts[-1], steps[-1])[1])
-        if not steps[number]:
-            return False, np.zeros([flat or 0, 2], np.int64), np.int64(0)
-        taken, _ = batches.take(starts[number], steps[number])
+    def advance(step: np.ndarray, position: np.ndarray) -> tuple[np.int64, np.int64, np.int64]:
+        """Steps of the chunk at a step, the step after it, and the position there."""
+        count = chunk(int(step))
+        after = batches.take(int(position), count)[1] if count else int(position)
+        return np.int64(count), np.int64(step + count), np.int64(after)
+
+    def plan(position: np.ndarray, count: np.ndarray, replica: np.ndarray) -> tuple:
+        """Seeds int64 `[flat, 2]` and bucket of one replica's part of a chunk."""
+        taken, _ = batches.take(int(position), int(count))
         taken += taken[:1] * (loop - len(taken))
         parts = []
         for rows, epochs, _ in taken:
             size = len(rows) // (replicas * num_shards)
-            mine = slice(
-                (shard * replicas + replica) * size, (shard * replicas + replica + 1) * size
-            )
+            first = (shard * replicas + int(replica)) * size
+            mine = slice(first, first + size)
             parts.append(np.stack([mix_seed(batches.seed, epochs[mine]), rows[mine]], -1))
-        return True, np.concatenate(parts), np.int64(taken[0].bucket)
+        return np.concatenate(parts), np.int64(taken[0].bucket)
 
-    def read(_, seeds: tf.Tensor, bucket: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+    # All functions are declared stateless: with a stateful one, or a generator, op determinism
+    # allows neither parallel maps nor prefetching in the pipeline.
+    def scan(state: tuple, _) -> tuple:
+        step, position = state
+        kinds = (tf.int64, tf.int64, tf.int64)
+        count, *after = tf.numpy_function(advance, [step, position], kinds, stateful=False)
+        for tensor in (count, *after):
+            tensor.set_shape([])
+        return tuple(after), (position, count)
+
+    def per_replica(position: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.range(replicas).map(
+            lambda replica: tf.numpy_function(
+                plan, [position, count, replica], (tf.int64, tf.int64), stateful=False
+            )
+        )
+
+    def read(seeds: tf.Tensor, bucket: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         seeds = tf.ensure_shape(seeds, [flat, 2])
-        return split.gather(seeds[:, 1], bucket), seeds
+        return split.gather(seeds[:, 1], tf.ensure_shape(bucket, [])), seeds
 
     def make(raw: Tensors, seeds: tf.Tensor) -> Tensors:
         batch = split.bound.features(raw, training=True, seeds=seeds)
         return {name: _cut(value, loop) for name, value in batch.items()}
 
-    # A generator would be stateful: with any such op, op determinism allows neither parallel maps
-    # nor prefetching in the pipeline.
-    kinds = (tf.bool, tf.int64, tf.int64)
-    dataset = tf.data.Dataset.counter().map(
-        lambda number: tf.numpy_function(plan, [number], kinds, stateful=False)
-    )
-    dataset = dataset.take_while(lambda there, *_: there)
+    start = (tf.constant(first_step, tf.int64), tf.constant(first_example, tf.int64))
+    dataset = tf.data.Dataset.counter().scan(start, scan)
+    dataset = dataset.take_while(lambda _, count: count > 0).flat_map(per_replica)
     return _finish(_mapped(dataset, read, make, split, flat, training=True), replicas)
 
 

@@ -1,4 +1,4 @@
-"""From `--strategy` and `--devices` to a tf.distribute strategy."""
+"""Distribution strategies: which devices a run uses, and how its batches reach them."""
 
 import contextlib
 import dataclasses
@@ -16,12 +16,16 @@ _DEVICES = re.compile(r"(cpu|gpu|tpu):([1-9][0-9]*)")
 
 @dataclasses.dataclass(frozen=True)
 class DistributeConfig:
-    """On what a run computes.
+    """The devices of a run.
 
-    strategy: "one_device", "mirrored", or "auto": mirrored over every GPU that is there, else
-        over the devices asked for.
-    devices: kind and number, such as "cpu:2" (the CPU cut into two logical devices) or "gpu:8";
-        None takes every accelerator there is, and the CPU where there is none.
+    strategy: "one_device", "mirrored", or "auto", which is mirrored for several devices and one
+        device otherwise.
+    devices: kind and number, such as "cpu:2" (the CPU split into two logical devices) or "gpu:8";
+        None uses all GPUs, or the CPU if there are none.
+
+    Example:
+        >>> make_strategy(DistributeConfig(devices="cpu:2")).num_replicas_in_sync
+        2
     """
 
     strategy: Literal["auto", "one_device", "mirrored"] = "auto"
@@ -39,10 +43,10 @@ class DistributeConfig:
 
 
 def _logical_cpus(number: int) -> None:
-    """Cuts the CPU into `number` logical devices, which is possible once in a process."""
+    """Splits the CPU into `number` logical devices, which is possible once in a process."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     if number > 1:
-        # It raises where the runtime runs already: what that has decides, below.
+        # Raises if the runtime has started; then its devices are what counts, below.
         with contextlib.suppress(RuntimeError, ValueError):
             tf.config.set_logical_device_configuration(
                 cpu, [tf.config.LogicalDeviceConfiguration()] * number
@@ -50,15 +54,16 @@ def _logical_cpus(number: int) -> None:
     there = len(tf.config.list_logical_devices("CPU"))
     if there < number:
         raise UserError(
-            f"devices cpu:{number} cannot be made: TensorFlow already runs with {there} logical "
-            "CPU device(s) in this process; start a process of its own for this run"
+            f"devices cpu:{number} are not available: TensorFlow already runs with {there} logical "
+            "CPU device(s) in this process; start a new process for this run"
         )
 
 
 def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
-    """The strategy that `config` asks for; a device that is missing is a UserError.
+    """Returns the strategy of a config.
 
-    Call it before anything else starts the TensorFlow runtime: logical CPU devices are cut then.
+    Call it before anything else starts the TensorFlow runtime, which fixes the number of logical
+    CPU devices. Raises UserError if a device is missing.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
     if config.devices is None:
@@ -69,12 +74,12 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
         kind, number = config.devices.split(":")[0], int(config.devices.split(":")[1])
     if kind == "tpu":
         raise UserError(
-            f"no TPU strategy is built in yet, got --devices={config.devices}: use cpu:N or gpu:N"
+            f"TPUs are not supported yet, got --devices={config.devices}: use cpu:N or gpu:N"
         )
     if kind == "gpu" and number > gpus:
         raise UserError(
             f"--devices={config.devices} asks for {number} GPU(s), TensorFlow sees {gpus}: "
-            "leave --devices out to take what is there"
+            "omit --devices to use all that are available"
         )
     if kind == "cpu":
         _logical_cpus(number)
@@ -88,10 +93,10 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
 def distribute_batches(
     strategy: tf.distribute.Strategy, dataset: tf.data.Dataset
 ) -> Iterable[dict[str, tf.Tensor]]:
-    """The elements of a dataset, one for each local replica at a time, on its device.
+    """Returns an iterable that yields one element for each local replica, on its device.
 
-    For one CPU that is the dataset itself: TensorFlow's distributed iterator would only copy, and
-    takes up to a minute to end.
+    For one CPU it is the dataset itself: TensorFlow's distributed iterator would only copy the
+    elements, and takes up to a minute to stop.
     """
     if strategy.num_replicas_in_sync == 1 and "CPU" in device_names(strategy)[0].upper():
         return dataset
@@ -99,7 +104,7 @@ def distribute_batches(
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
-    """The strategy and its devices in words, such as `mirrored over CPU:0, CPU:1`."""
+    """Returns the strategy and its devices in words, such as `mirrored over CPU:0, CPU:1`."""
     name = type(strategy).__name__.removesuffix("V1").removesuffix("Strategy")
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     devices = ", ".join(device_names(strategy))
@@ -107,7 +112,7 @@ def describe(strategy: tf.distribute.Strategy) -> str:
 
 
 def device_names(strategy: tf.distribute.Strategy) -> list[str]:
-    """Short names of this worker's devices, such as `["CPU:0", "CPU:1"]`."""
+    """Returns short names of this worker's devices, such as `["CPU:0", "CPU:1"]`."""
     return [
         re.sub(r".*device:", "", device, flags=re.IGNORECASE)
         for device in strategy.extended.worker_devices

@@ -1,4 +1,4 @@
-"""Where a decoder looks in its source, token by token, and a picture of it."""
+"""The attention weights of a decoder on its source tokens, and a picture of them."""
 
 import dataclasses
 import os
@@ -30,9 +30,9 @@ _VISIBLE = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
 
 @dataclasses.dataclass(frozen=True)
 class AttentionMap:
-    """The attention on a source of what was made of it.
+    """The attention of each output token on the source tokens.
 
-    source, output: the tokens as the vocabularies have them, the end tokens too.
+    source, output: the tokens as entries of the vocabularies, with the end tokens.
     weights: float `[layers, heads, output, source]`; each row sums to 1.
     """
 
@@ -41,7 +41,11 @@ class AttentionMap:
     weights: np.ndarray
 
     def panels(self, layer: Choice = "mean", head: Choice = "mean") -> dict[str, np.ndarray]:
-        """Weights `[output, source]` by a title such as "layer 1, head 2"; UserError beyond."""
+        """Weights `[output, source]` by a title such as "layer 1, head 2".
+
+        Raises:
+            UserError: there is no layer or head of that number.
+        """
         found = {"": self.weights}
         for name, choice in (("layer", layer), ("head", head)):
             parts = {}
@@ -78,10 +82,11 @@ def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
         raise UserError(
             f"{predictor.origin} does not give its attention: name the run's folder by --workdir"
         )
-    ((_, source),) = data.inputs.items()
+    ((name, source),) = data.inputs.items()
+    prefix = f"{name}/" if name else ""
     target = data.target
     try:
-        batch = data.features({"text": tf.constant([text])}, training=False)
+        batch = data.features({f"{prefix}text": tf.constant([text])}, training=False)
     except UnicodeEncodeError:
         raise UserError(f"--text={text!r} is not UTF-8") from None
     tokens = task.objective.outputs(model, batch)["tokens"][:, 0]
@@ -91,8 +96,8 @@ def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
     output = tokens[0].numpy()[decoded["label_mask"][0].numpy()]
     weights = np.asarray(model.attention(given)["cross"][0])[:, :, : len(output)]
     return AttentionMap(
-        source=_tokens(batch["tokens"][0].numpy(), source.words),
-        output=_tokens(output, target.words),
+        source=_tokens(batch[f"{prefix}tokens"][0].numpy(), source.words),
+        output=_tokens(output, target.tokenizer.vocabulary),
         weights=weights,
     )
 
@@ -103,7 +108,7 @@ def _tokens(ids: np.ndarray, vocabulary: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_output(path: str | Path) -> None:
-    """Raises UserError where no picture can be drawn and written to the path."""
+    """Raises UserError if no picture can be drawn and written to the path."""
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--output must end with {' or '.join(SUFFIXES)}, got {path}")
@@ -120,11 +125,16 @@ def check_output(path: str | Path) -> None:
 def draw(
     shown: AttentionMap, path: str | Path, layer: Choice = "mean", head: Choice = "mean"
 ) -> str:
-    """Draws the map to a PNG or SVG file: source tokens above, output tokens at the left.
+    """Draws the map to a PNG or SVG file: source tokens at the top, output tokens at the left.
 
-    The texts of an SVG stay texts, in the fonts of whoever looks at it; a PNG has those that are
-    installed here. Returns the characters that a PNG lacks as none of these has them. Raises
-    UserError as `panels` and `check_output` do, and where the file cannot be written.
+    An SVG contains texts, which a viewer draws in its own fonts; a PNG is drawn in the fonts that
+    are installed here.
+
+    Returns:
+        The characters that are missing in a PNG, since no installed font has them.
+
+    Raises:
+        UserError: see `AttentionMap.panels` and `check_output`; or the file cannot be written.
     """
     check_output(path)
     import matplotlib
@@ -156,7 +166,7 @@ def _figure(shown: AttentionMap, panels: dict[str, np.ndarray]) -> "Figure":
     columns = min(len(panels), heads if len(panels) > heads else 4)
     rows = -(-len(panels) // columns)
     source, output = (list(map(_shown, tokens)) for tokens in (shown.source, shown.output))
-    # Beside the cells, room for the longest labels.
+    # Space for the longest labels beside the cells.
     width, height = (
         _CELL * max(len(tokens), 6) + _LETTER * max(map(len, labels))
         for tokens, labels in ((source, output), (output, source))
@@ -177,7 +187,7 @@ def _figure(shown: AttentionMap, panels: dict[str, np.ndarray]) -> "Figure":
 
 
 def _shown(token: str) -> str:
-    """A token with what cannot be seen in it made visible."""
+    """A token with invisible characters replaced by visible ones."""
     return "".join(
         _VISIBLE.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode())
         for c in token
@@ -185,10 +195,10 @@ def _shown(token: str) -> str:
 
 
 def _fonts(text: str) -> tuple[list[str], str]:
-    """Names of installed fonts for the characters of a text, and those that none of them has."""
+    """Names of installed fonts for the characters of a text, and the characters without a font."""
     from matplotlib import font_manager, ft2font
 
-    # The last resort draws no character, but what kind it is of.
+    # "Last Resort" draws a symbol for the kind of a character, not the character.
     listed = (f for f in font_manager.fontManager.ttflist if not f.name.startswith("Last Resort"))
     files = {font.name: font.fname for font in listed}
     names, missing = [_FONT], set(map(ord, _shown(text)))
@@ -197,7 +207,7 @@ def _fonts(text: str) -> tuple[list[str], str]:
             break
         try:
             has = missing & ft2font.FT2Font(files[name]).get_charmap().keys()
-        except (KeyError, OSError, RuntimeError):  # Gone since it was listed, or of no use.
+        except (KeyError, OSError, RuntimeError):  # Deleted since it was listed, or not readable.
             continue
         names += [name] * (bool(has) and name != _FONT)
         missing -= has

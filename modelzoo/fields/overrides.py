@@ -1,4 +1,4 @@
-"""Overrides of config fields by dotted keys, and the checks of a config's types."""
+"""Overrides of config fields by dotted keys, and checks of the types of a config."""
 
 import contextlib
 import dataclasses
@@ -14,13 +14,13 @@ from modelzoo.fields.errors import FieldError, UserError
 
 @functools.cache
 def field_kinds(cls: type) -> dict[str, Any]:
-    """The annotations of a dataclass's fields, resolved."""
+    """Returns the resolved annotations of a dataclass's fields."""
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def nearest(key: str, keys: Iterable[str]) -> str:
-    """The key most like `key` in its last name; a sibling is nearer than a distant cousin."""
+    """Returns the key most similar to `key` in its last name; one of the same parent is nearer."""
     parent, _, leaf = key.rpartition(".")
 
     def likeness(other: str) -> tuple[float, float]:
@@ -41,7 +41,7 @@ def _members(value: Any) -> dict[str, Any] | None:
 
 
 def leaf_keys(config: Any, prefix: str) -> list[str]:
-    """Dotted keys of all fields that hold no dataclass and no dict of dataclasses."""
+    """Returns the dotted keys of all fields that hold no dataclass and no dict of dataclasses."""
     members = _members(config)
     if members is None:
         return [prefix]
@@ -62,12 +62,15 @@ def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
 
 
 def wrong_value(key: str, kind: Any, got: Any) -> UserError:
-    """The error for a value that its field's annotation does not admit."""
+    """Returns the error for a value that the annotation of its field does not admit."""
     return UserError(f"{key} must be {field_types.describe(kind)}, got {got!r}")
 
 
 def check(config: Any, key: str) -> Any:
-    """The config with each value fitted to its field's annotation; UserError where one does not."""
+    """Returns the config with each value converted to its field's annotation.
+
+    Raises UserError for a value that does not fit.
+    """
     changes = {}
     for name, kind in field_kinds(type(config)).items():
         value = getattr(config, name)
@@ -87,12 +90,18 @@ def _checked(value: Any, key: str) -> Any:
 
 
 def apply(config: Any, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], key: str) -> Any:
-    """The config with fields replaced by `(dotted key, value)` pairs; of one key the last counts.
+    """Returns the config with fields replaced.
 
-    Text is read as the field's annotation says; any other value is taken as it is, if it fits.
+    The classes validate their fields again after all replacements.
 
-    The classes validate again, once all pairs are in. Raises UserError with one line that names
-    the full key, which begins with `key`.
+    Args:
+        config: A dataclass; it stays as it is.
+        pairs: Dotted keys and values; of equal keys the last one applies. Text is parsed by the
+            field's annotation; any other value is used as it is, if it fits.
+        key: Prefix of the full keys in messages, such as `config`.
+
+    Raises:
+        UserError: An unknown key, a wrong type or an impossible value.
     """
     texts = dict(pairs)
     for dotted in texts:
@@ -124,7 +133,7 @@ def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Ca
         if rest and _members(value) is None:
             raise UserError(
                 f"unknown key {full}.{rest}: {full} has no fields, it holds {value!r}; "
-                "what it holds is chosen in the config file"
+                "to put another class there, edit the config file"
             )
         if rest:
             inner.setdefault(name, {})[rest] = text
@@ -154,7 +163,7 @@ def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
 
 
 def _fit(value: Any, kind: Any, key: str) -> Any:
-    """The value as the annotation wants it, read where it is text."""
+    """Converts a value to the annotation, parsing text."""
     try:
         return _converted(value, kind)
     except ValueError:

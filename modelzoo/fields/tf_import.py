@@ -1,4 +1,4 @@
-"""The start of TensorFlow without its log lines."""
+"""Import of TensorFlow without the log lines of its start."""
 
 import contextlib
 import importlib
@@ -10,18 +10,18 @@ from collections.abc import Iterator
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without the log lines of its start; TF_CPP_MIN_LOG_LEVEL=0 shows them."""
+    """Imports TensorFlow quietly; TF_CPP_MIN_LOG_LEVEL=0 shows the log lines of its start."""
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0" or "tensorflow" in sys.modules:
         return
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # The shared libraries write before they read the variable: only the descriptor stops them.
+    # The shared libraries write before they read the variable, so redirect the descriptor.
     with _stderr_unless_it_fails():
         importlib.import_module("tensorflow")
 
 
 @contextlib.contextmanager
 def _stderr_unless_it_fails() -> Iterator[None]:
-    """Holds back what is written to descriptor 2, and lets it out where the body raises."""
+    """Captures descriptor 2, and writes out what was captured if the body raises."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:

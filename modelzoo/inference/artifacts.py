@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from modelzoo import config, zoo
 from modelzoo.data.bound import FILE, BoundData
@@ -10,8 +11,8 @@ from modelzoo.inference.overrides import check_overrides
 from modelzoo.serving import saved_model
 from modelzoo.training import run_folder
 
-Pairs = Sequence[tuple[str, str]]
-"""Overrides of config fields: dotted keys and values as text."""
+Pairs = Sequence[tuple[str, Any]]
+"""Overrides of config fields: dotted keys and values, text as on a command line."""
 
 
 def find_model(workdir: str | None, model: str | None) -> Path:
@@ -79,9 +80,9 @@ def _read(
         experiment = config.from_dict(saved)
     except UserError as error:
         raise UserError(f"{config_file}: {error}") from None
+    changed = config.override(experiment, pairs)
     check_overrides(pairs, experiment, exported)
-    experiment = config.override(experiment, pairs)
     try:
-        return experiment, BoundData.load(experiment.data, assets)
+        return changed, BoundData.load(changed.data, assets)
     except (OSError, TypeError, KeyError, ValueError) as error:
         raise UserError(f"{assets / FILE} does not describe the data: {error}") from None

@@ -10,7 +10,7 @@ _ANYWHERE = ("eval.batch_size", "distribute.")
 
 
 def check_overrides(
-    pairs: Sequence[tuple[str, str]], experiment: Any, exported: bool = False
+    pairs: Sequence[tuple[str, Any]], experiment: Any, exported: bool = False
 ) -> None:
     """Raises UserError for an override that would change what the model is, or change nothing.
 
@@ -25,23 +25,23 @@ def check_overrides(
     """
     for key, _ in pairs:
         root, _, rest = key.partition(".")
-        if key.startswith(_ANYWHERE):
+        field = (rest, experiment.task)
+        if root == "data" and rest:
+            field = _data_field(rest, experiment.data)
+        elif key.startswith(_ANYWHERE):
+            field = None
             if exported and root == "distribute":
                 raise UserError(
                     "an exported model runs on one device: use --strategy and --devices with a run "
                     "or a shipped model"
                 )
-        elif root == "task":
-            _check(key, rest, experiment.task, exported)
-        elif root == "data":
-            field = _data_field(rest, experiment.data)
-            if field is not None:
-                _check(key, *field, exported)
-        else:
+        elif root != "task":
             raise UserError(
-                f"--config.{key} changes nothing after training: config.data.*, "
+                f"--config.{key} cannot change after training: of the config only config.data.*, "
                 "config.task.*, config.eval.batch_size and config.distribute.* can"
             )
+        if field is not None:
+            _check(key, *field, exported)
 
 
 def _data_field(rest: str, data: Any) -> tuple[str, Any] | None:

@@ -227,7 +227,7 @@ class Predictor:
             UserError: the model has several inputs: use `predict_table`.
         """
         name, bound = self._only_input()
-        return self._predict({name: bound.file_part}, bound.from_files(list(paths)), batch_size)
+        return self._predict({name: bound.file_part}, bound.from_files(paths), batch_size)
 
     def predict_texts(
         self, texts: Iterable[str | bytes], batch_size: int = BATCH_SIZE

@@ -20,9 +20,13 @@ SIDECAR = "assets.extra"
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """What happens to the model when training is done.
+    """Settings of the export.
 
-    at_end: export it to the `export` folder of the run.
+    at_end: whether training exports the model to the run's `export` folder at its end.
+
+    Example:
+        >>> ExportConfig(at_end=True).at_end
+        True
     """
 
     at_end: bool = False
@@ -35,19 +39,29 @@ def export(
     export_dir: str | Path,
     version: int | None = None,
 ) -> Path:
-    """Writes `export_dir/VERSION/`, whole or not at all, and returns it.
+    """Writes `export_dir/VERSION/`, whole or not at all.
 
-    The signatures are those of `task`, the next free version is the default. The config
-    `experiment` (JSON values) and the data's spec go with it, so that `evaluate` and `predict`
-    work on the folder alone. `model` must compute in the type of its weights (no mixed precision).
+    Args:
+        model: computes in the type of its weights, without mixed precision.
+        task: its signatures are exported.
+        experiment: the config as JSON values, which is saved with the data's assets, so that
+            `evaluate` and `predict` need only the folder.
+        export_dir: the folder of all versions.
+        version: a positive number; None is the next one.
 
-    Raises UserError where the version exists, or the folder cannot be written.
+    Returns:
+        The folder of the version.
+
+    Raises:
+        UserError: the version exists, or the folder cannot be written.
     """
     if model.compute_dtype not in ("float32", "float64"):
-        raise ValueError(f"a served model computes in float32, got one of {model.compute_dtype}")
+        raise ValueError(
+            f"model must compute in float32 or float64 to be exported, got {model.compute_dtype}"
+        )
     export_dir = Path(export_dir)
-    # TensorFlow Serving looks at folders whose name is a number only, so it never sees this one;
-    # what a kill leaves of it is in nobody's way.
+    # TensorFlow Serving reads only folders whose name is a number, so it never reads this one, nor
+    # what remains of it after a kill.
     partial = export_dir / f".partial-{uuid.uuid4().hex}"
     try:
         partial.mkdir(parents=True)
@@ -63,7 +77,7 @@ def export(
 
 
 def versions(export_dir: str | Path) -> list[int]:
-    """The versions in a folder, in order; none where it does not exist."""
+    """The versions in a folder, ascending; none if the folder does not exist."""
     return sorted(
         int(path.name)
         for path in Path(export_dir).glob("[0-9]*")
@@ -87,7 +101,7 @@ def _write(folder: Path, model: keras.Model, task: Task, experiment: dict[str, A
 
 
 def _publish(partial: Path, export_dir: Path, version: int | None) -> Path:
-    """Gives the finished folder its number by one rename; others may export there meanwhile."""
+    """Renames the finished folder to its number; other processes may export at the same time."""
     while True:
         target = export_dir / str(max(versions(export_dir), default=0) + 1)
         if version is not None:

@@ -62,9 +62,18 @@ def evaluate(split, batch_size=8, **arguments):
     return evaluation_dataset(split, batches, **arguments)
 
 
+def chunks_of(sizes, first_step=0):
+    """The function of a step that gives chunks of these sizes, then 0."""
+    starts = first_step + np.cumsum([0, *sizes])
+    table = dict(zip(starts.tolist(), [*sizes, 0], strict=True))
+    return table.__getitem__
+
+
 def train(split=None, **changes):
     split = split or open_split()
-    arguments = {"first_example": 0, "chunks": [3, 3, 2], "loop": 3, "replicas": 1, **changes}
+    chunk = chunks_of(changes.pop("chunks", [3, 3, 2]))
+    start = {"first_step": 0, "first_example": 0}
+    arguments = {**start, "chunk": chunk, "loop": 3, "replicas": 1, **changes}
     dataset = training_dataset(split, planned(split), **arguments)
     return dataset, list(dataset.as_numpy_iterator())
 
@@ -185,7 +194,13 @@ def test_elements_are_made_ahead_even_under_op_determinism():
 
     split = types.SimpleNamespace(bound=whole.bound, gather=gather)
     dataset = training_dataset(
-        split, planned(whole), first_example=0, chunks=[1] * 9, loop=1, replicas=1
+        split,
+        planned(whole),
+        first_step=0,
+        first_example=0,
+        chunk=chunks_of([1] * 9),
+        loop=1,
+        replicas=1,
     )
     iterator = iter(dataset)
     next(iterator)
@@ -201,13 +216,15 @@ def test_shapes_are_static():
 
 
 def test_an_endless_plan_is_read_only_as_far_as_needed():
-    def endless():
-        while True:
-            yield 2
-
     split = open_split()
     dataset = training_dataset(
-        split, planned(split, 0, 4), first_example=0, chunks=endless(), loop=2, replicas=1
+        split,
+        planned(split, 0, 4),
+        first_step=0,
+        first_example=0,
+        chunk=lambda step: 2,
+        loop=2,
+        replicas=1,
     )
     assert len(list(dataset.take(5))) == 5
 

@@ -10,7 +10,7 @@ def test_the_largest_of_long_rows(length, k):
     k = min(k, length)
     x = np.random.default_rng(0).normal(size=(2, 3, length)).astype(np.float32)
     x[0, 0] = np.sort(x[0, 0])
-    x[0, 1, -3:] = x.max() + 1  # Equal ones, of which the first come first.
+    x[0, 1, -3:] = x.max() + 1  # Equal numbers: the first ones come first.
     x[1, 1, ::64] += 9  # As many as there are blocks, or more.
     x[1, 2, 1:] = -np.inf
     values, places = beam.top_k(x, k)

@@ -12,7 +12,7 @@ DRAWS = 10_000
 
 
 def shares(log_probs, decoding):
-    """What is drawn from: the softmax at the temperature, of the best tokens alone."""
+    """Probabilities of sampling: the softmax at the temperature, of the best tokens only."""
     share = np.exp(log_probs / decoding.temperature)
     share /= share.sum()
     order = np.argsort(-share)
@@ -37,7 +37,7 @@ def shares(log_probs, decoding):
 @pytest.mark.field("Decoding.temperature")
 @pytest.mark.field("Decoding.top_k")
 @pytest.mark.field("Decoding.top_p")
-def test_sequences_are_drawn_as_likely_as_they_are(decoding):
+def test_sequences_are_sampled_by_their_probabilities(decoding):
     toy = Toy(5, scale=1.0)
     source = toy.sources(1)
     found = find(toy, np.repeat(source, DRAWS, axis=0), decoding, 3)
@@ -67,7 +67,7 @@ def test_sequences_are_drawn_as_likely_as_they_are(decoding):
         assert score == pytest.approx(toy.score(source[0], tokens), rel=1e-4)
 
 
-def test_without_heat_the_best_is_drawn():
+def test_at_low_temperature_the_best_is_sampled():
     toy = Toy(7)
     sources = toy.sources(8)
     for temperature in 1e-4, 1e-30:
@@ -86,7 +86,7 @@ def test_draws_follow_the_seed():
     assert len({tokens for (tokens,) in one}) > 5
 
 
-def test_draws_do_not_depend_on_how_many_there_are():
+def test_draws_do_not_depend_on_their_number():
     few, many = sampling.uniform(5, 3, 10), sampling.uniform(5, 7, 10)
     np.testing.assert_array_equal(few, many[:3])
     compiled = tf.function(sampling.uniform, jit_compile=True)(5, 7, 10)

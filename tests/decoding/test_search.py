@@ -42,13 +42,13 @@ def test_a_beam_as_wide_as_the_space_finds_the_best(length_penalty, coverage_pen
     toy = Toy(5)
     sources = toy.sources(6)
     penalties = {"length_penalty": length_penalty, "coverage_penalty": coverage_penalty}
-    real = np.array([[True, True, True]] * 5 + [[True, True, False]])
+    mask = np.array([[True, True, True]] * 5 + [[True, True, False]])
     for n_best in 40, 3:
-        found = find(toy, sources, Decoding(beams=40, n_best=n_best, **penalties), 4, real=real)
+        found = find(toy, sources, Decoding(beams=40, n_best=n_best, **penalties), 4, mask=mask)
         for number, source in enumerate(sources):
             expected = sorted(
                 (
-                    (toy.score(source, tokens, real=real[number], **penalties), tokens)
+                    (toy.score(source, tokens, mask=mask[number], **penalties), tokens)
                     for tokens in toy.all_sequences(0, 3)
                 ),
                 reverse=True,
@@ -91,7 +91,7 @@ CASES = {
 
 
 def scripted(*scripts, **options):
-    """What is found where token 1, else the end token 2, has these shares at the positions."""
+    """The result if token 1 has these probabilities at the positions, and end token 2 the rest."""
 
     class Scripted:
         def step(self, tokens, state):
@@ -102,80 +102,91 @@ def scripted(*scripts, **options):
 
     decoding = Decoding(beams=2, length_penalty=1.0)
     shared = {"shares": tf.constant(scripts, tf.float32)}
-    rows = {"none": tf.zeros([len(scripts), 2])}
-    state = {"shared": shared, "rows": rows, "position": tf.constant(0)}
-    return search(Scripted(), state, decoding, start=2, end=2, capacity=9, **options)
+    beams = {"none": tf.zeros([len(scripts), 2])}
+    state = {"shared": shared, "beams": beams, "position": tf.constant(0)}
+    ids = {"start": 2, "end": 2, "pad": 0, "forbidden": (0,)}
+    return search(Scripted(), state, decoding, **ids, capacity=9, **options)
 
 
-@pytest.mark.parametrize("leave", [True, False])
-def test_what_can_become_better_by_its_length_goes_on(leave):
-    found = scripted([0.45, 1, 1, 1, 1, 0, 0, 0, 0], leave=leave)
+@pytest.mark.parametrize("remove_finished", [True, False])
+def test_a_beam_that_can_become_better_by_its_length_continues(remove_finished):
+    found = scripted([0.45, 1, 1, 1, 1, 0, 0, 0, 0], remove_finished=remove_finished)
     # log(0.55) / 1 is less than log(0.45) / (11 / 6).
     assert found.tokens.numpy()[0, 0, :6].tolist() == [1, 1, 1, 1, 1, 2]
     np.testing.assert_allclose(found.scores, [[np.log(0.45) * 6 / 11]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("leave", [True, False])
-def test_what_is_done_stays_so_while_others_go_on(leave):
+@pytest.mark.parametrize("remove_finished", [True, False])
+def test_a_finished_example_does_not_change_while_others_continue(remove_finished):
     # Two have ended after two steps; a third, log(0.25) / (14 / 6), would be better.
-    found = scripted([0.5, 0.5, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 1, 0], leave=leave)
+    found = scripted(
+        [0.5, 0.5, 1, 1, 1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1, 1, 1, 1, 0],
+        remove_finished=remove_finished,
+    )
     assert found.lengths.numpy().tolist() == [[1], [9]]
     np.testing.assert_allclose(found.scores, [[np.log(0.5)], [0]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_leaving_static_shapes_and_xla_find_the_same(name):
+def test_dynamic_shapes_static_shapes_and_xla_find_the_same(name):
     toy = Toy(7)
     sources = toy.sources(10)
-    real = np.ones((10, 3), bool)
-    leaving = find(toy, sources, CASES[name], 8, real=real)
-    static = find(toy, sources, CASES[name], 8, real=real, leave=False)
-    compiled = find(toy, sources, CASES[name], 8, real=real, leave=False, xla=True)
+    mask = np.ones((10, 3), bool)
+    dynamic = find(toy, sources, CASES[name], 8, mask=mask)
+    static = find(toy, sources, CASES[name], 8, mask=mask, remove_finished=False)
+    compiled = find(toy, sources, CASES[name], 8, mask=mask, remove_finished=False, xla=True)
     assert static.tokens.shape == (10, CASES[name].n_best, 8)
-    assert len(np.unique(leaving.lengths)) > 2
-    assert_same(leaving, static)
-    assert_same(leaving, compiled)
+    assert len(np.unique(dynamic.lengths)) > 2
+    assert_same(dynamic, static)
+    assert_same(dynamic, compiled)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_example_does_not_depend_on_the_others(name):
     toy = Toy(7)
     sources = toy.sources(6)
-    whole = find(toy, sources, CASES[name], 8, real=np.ones((6, 3), bool))
-    part = find(toy, sources[:3], CASES[name], 8, real=np.ones((3, 3), bool))
+    whole = find(toy, sources, CASES[name], 8, mask=np.ones((6, 3), bool))
+    part = find(toy, sources[:3], CASES[name], 8, mask=np.ones((3, 3), bool))
     assert lists(part) == lists(whole)[:3]
     np.testing.assert_allclose(part.scores, whole.scores[:3], rtol=1e-5)
 
 
-def test_examples_leave():
+def test_finished_examples_are_removed():
     toy = Toy(7)
     sources = toy.sources(24)
     found = find(toy, sources, Decoding(), 30)
     needed = int(tf.reduce_sum(found.lengths))
     assert needed < 24 * found.tokens.shape[2] / 2
-    # Up to an eighth of the batch waits for others.
-    assert needed <= int(toy.rows_read) <= needed * 8 / 7
-    toy.rows_read.assign(0)
-    find(toy, sources, Decoding(), 30, leave=False)
-    assert int(toy.rows_read) == 24 * found.tokens.shape[2]
+    # Up to an eighth of the batch is finished but not removed.
+    assert needed <= int(toy.tokens_read) <= needed * 8 / 7
+    toy.tokens_read.assign(0)
+    find(toy, sources, Decoding(), 30, remove_finished=False)
+    assert int(toy.tokens_read) == 24 * found.tokens.shape[2]
 
 
-@pytest.mark.parametrize("leave", [True, False])
+@pytest.mark.parametrize("remove_finished", [True, False])
 @pytest.mark.field("Decoding.min_length")
 @pytest.mark.field("Decoding.max_length")
-def test_lengths_are_kept_within_bounds(leave):
+def test_lengths_are_kept_within_bounds(remove_finished):
     toy = Toy(6)
     sources = toy.sources(10)
     decoding = Decoding(beams=3, n_best=3, min_length=3, max_length=5)
     free = find(toy, sources, Decoding(beams=3, n_best=3), 12)
     assert np.min(free.lengths) < 4 and np.max(free.lengths) > 6
     for capacity in 6, 12:
-        found = find(toy, sources, decoding, capacity, leave=leave)
+        found = find(toy, sources, decoding, capacity, remove_finished=remove_finished)
         assert set(np.unique(found.lengths)) == {4, 5, 6}
         for sequences in lists(found):
             for tokens in sequences:
                 assert tokens[-1] == toy.end and not {0, toy.end} & set(tokens[:-1])
-    fixed = find(toy, sources, dataclasses.replace(decoding, max_length=3), 12, leave=leave)
+    fixed = find(
+        toy,
+        sources,
+        dataclasses.replace(decoding, max_length=3),
+        12,
+        remove_finished=remove_finished,
+    )
     assert np.all(fixed.lengths == 4)
 
 
@@ -198,15 +209,15 @@ def test_fewer_sequences_than_asked_for():
     assert not np.any(found.tokens[:, 3:])
 
 
-@pytest.mark.parametrize("leave", [True, False])
+@pytest.mark.parametrize("remove_finished", [True, False])
 @pytest.mark.parametrize("name", ["beam", "drawn"])
-def test_no_examples_and_one(name, leave):
+def test_no_examples_and_one(name, remove_finished):
     toy = Toy(7)
     sources = toy.sources(1)
-    empty = find(toy, sources[:0], CASES[name], 8, leave=leave)
+    empty = find(toy, sources[:0], CASES[name], 8, remove_finished=remove_finished)
     assert empty.tokens.shape[:2] == empty.scores.shape == (0, CASES[name].n_best)
-    one = find(toy, sources, CASES[name], 8, leave=leave)
-    two = find(toy, np.repeat(sources, 2, axis=0), CASES[name], 8, leave=leave)
+    one = find(toy, sources, CASES[name], 8, remove_finished=remove_finished)
+    two = find(toy, np.repeat(sources, 2, axis=0), CASES[name], 8, remove_finished=remove_finished)
     assert lists(one)[0] == lists(two)[0]
 
 
@@ -217,7 +228,7 @@ def test_any_number_of_examples_in_one_graph():
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, 4], tf.float32)])
     def go(sources):
         state = toy.start(sources, decoding.beams)
-        return search(toy, state, decoding, start=toy.end, end=toy.end, capacity=8)
+        return search(toy, state, decoding, start=6, end=6, pad=0, forbidden=(0,), capacity=8)
 
     sources = toy.sources(5).astype(np.float32)
     assert_same(go(sources), find(toy, sources, decoding, 8))
@@ -234,13 +245,13 @@ def test_float64_logits():
         assert_same(single, double)
 
 
-def test_logits_that_are_no_numbers_end():
+def test_nan_logits_end():
     toy = Toy(7)
     found = find(toy, np.full((2, 3, 4), np.nan), Decoding(beams=2), 5)
     assert found.tokens.shape[2] <= 5
 
 
-def test_no_room_for_the_least_length():
+def test_the_minimum_length_must_fit():
     toy = Toy(5)
     with pytest.raises(ValueError, match="min_length must be below 4, got 4"):
         find(toy, toy.sources(1), Decoding(min_length=4), 4)
@@ -250,5 +261,75 @@ def test_a_coverage_penalty_needs_coverage():
     toy = Toy(5)
     state = toy.start(toy.sources(1), 2)
     decoding = Decoding(beams=2, coverage_penalty=1.0)
-    with pytest.raises(ValueError, match="coverage_penalty must be 0 where .*, got 1.0"):
-        search(toy, state, decoding, start=4, end=4, capacity=4, source_real=np.ones((1, 3), bool))
+    ids = {"start": 4, "end": 4, "pad": 0}
+    with pytest.raises(ValueError, match="^coverage_penalty must be 0 without .*, got 1.0"):
+        search(toy, state, decoding, **ids, capacity=4, memory_mask=np.ones((1, 3), bool))
+    with pytest.raises(ValueError, match="^coverage_penalty must be 0 without .*, got 1.0"):
+        search(toy, toy.start(toy.sources(1), 2, coverage=True), decoding, **ids, capacity=4)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("remove_finished", [True, False])
+def test_special_tokens_may_have_any_id(name, remove_finished):
+    """With permuted ids, where 3 is padding and 0 is a word, the sequences are permuted."""
+    toy, new_ids = Toy(7), np.array([3, 0, 6, 2, 5, 4, 1])
+    other = toy.permuted(new_ids)
+    assert (other.pad, other.end) == (3, 1)
+    # Sampling selects tokens in the order of their ids, so it is nearly deterministic here.
+    case = CASES[name]
+    if case.temperature is not None:
+        case = dataclasses.replace(case, temperature=1e-4)
+    options = {"mask": np.ones((10, 3), bool), "remove_finished": remove_finished}
+    found = find(toy, toy.sources(10), case, 8, **options)
+    permuted = find(other, toy.sources(10), case, 8, **options)
+    np.testing.assert_array_equal(permuted.tokens, new_ids[found.tokens])
+    np.testing.assert_array_equal(permuted.lengths, found.lengths)
+    np.testing.assert_allclose(permuted.scores, found.scores, rtol=1e-5)
+    assert np.any(np.equal(permuted.tokens, 0)) and np.any(np.equal(permuted.tokens, 3))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("forbidden", [(), (0,), (2, 4), (0, 1, 2, 3, 5)])
+def test_forbidden_tokens_are_in_no_sequence(name, forbidden):
+    toy = Toy(7)
+    sources, mask = toy.sources(20), np.ones((20, 3), bool)
+    covers = CASES[name].coverage_penalty > 0
+    state = toy.start(sources, CASES[name].beams, covers)
+    ids = {"start": 6, "end": 6, "pad": 0}
+    found = search(
+        toy, state, CASES[name], **ids, forbidden=forbidden, capacity=8, memory_mask=mask
+    )
+    used = {token for sequences in lists(found) for tokens in sequences for token in tokens}
+    assert used.isdisjoint(forbidden) and {4, 6} <= used
+    with pytest.raises(
+        ValueError, match=r"^forbidden must not hold the end token, 6, got \(0, 6\)"
+    ):
+        search(toy, state, CASES[name], **ids, forbidden=(0, 6), capacity=8, memory_mask=mask)
+
+
+@pytest.mark.parametrize("beams", [2, 4])
+def test_forbidden_tokens_do_not_displace_others(beams):
+    """With forbidden tokens the search is the one over lists with them at minus infinity."""
+    toy, forbidden = Toy(7, scale=1.0), (0, 2, 4)
+    sources = toy.sources(8)
+    decoding = Decoding(beams=beams, n_best=2)
+    ids = {"start": 6, "end": 6, "pad": 0, "forbidden": forbidden}
+    found = search(toy, toy.start(sources, beams), decoding, **ids, capacity=8)
+    for number, source in enumerate(sources):
+
+        def log_probs(tokens, source=source):
+            values = toy.log_probs(source, tokens)
+            values[list(forbidden)] = -np.inf
+            return values
+
+        expected = beam_search(log_probs, toy.end, beams, 2, 8)
+        assert lists(found)[number] == [tokens for _, tokens in expected]
+
+
+def test_padding_may_be_a_token_of_sequences():
+    """As in GPT-2, whose end token is its padding too."""
+    toy = Toy(7)
+    ids = {"start": 6, "end": 6, "pad": 6}
+    found = search(toy, toy.start(toy.sources(10), 1), Decoding(), **ids, capacity=8)
+    after = np.arange(found.tokens.shape[2]) >= found.lengths[..., None]
+    assert np.all(found.tokens.numpy()[after] == 6) and np.any(after)

@@ -6,16 +6,17 @@ import numpy as np
 import pairs
 import pytest
 import tensorflow as tf
+from bound_data import image_data
 from matplotlib import font_manager
 from PIL import Image
 
 from modelzoo.cli import attention as command
 from modelzoo.cli.main import run
-from modelzoo.decoding.config import Decoding
+from modelzoo.decoding import Decoding
 from modelzoo.explain.attention import AttentionMap, attention_map, check_output, draw
 from modelzoo.fields.errors import UserError
-from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
-from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.models import LSTMSeq2Seq
+from modelzoo.tasks import TextToText
 
 BLUE = (8, 48, 107)  # The darkest.
 
@@ -28,36 +29,38 @@ def shown(layers=1, heads=1, source=("a", "b", "c"), output=("x", "y", "</s>")):
 
 def predictor(model, **decoding):
     """A model of random weights on its task, as a `Predictor` holds them."""
-    spec = pairs.spec_of()
-    task = TextToText(decoding=Decoding(**decoding)).bind(spec)
+    task = TextToText(decoding=Decoding(**decoding)).bind(pairs.pair_data())
     net = task.build_model(model)
     rng = np.random.default_rng(5)
     for v in net.weights:
         v.assign(rng.normal(0, 0.7, v.shape))
-    return types.SimpleNamespace(task=task, model=net, spec=spec, origin="model")
+    return types.SimpleNamespace(task=task, model=net, origin="model")
 
 
 LSTM = LSTMSeq2Seq(embedding_dim=4, units=3)
 
 
-def test_the_map_is_of_what_was_decoded():
+def test_the_map_shows_the_decoded_tokens():
     beam = predictor(LSTM, beams=3, n_best=2)
     found = attention_map(beam, "bee zebra ant")
     assert found.source == ("bee", "<unk>", "ant", "</s>")
-    source = beam.task.features({"text": tf.constant(["bee zebra ant"])}, training=False)["source"]
-    outputs = beam.task.outputs(beam.model, {"source": source})
-    text = beam.task.served(outputs)["texts"][0, 0].numpy().decode()
+    source = beam.task.data.features({"text": tf.constant(["bee zebra ant"])}, training=False)
+    outputs = beam.task.objective.outputs(beam.model, source)
+    text = beam.task.serving.to_serving(outputs)["texts"][0, 0].numpy().decode()
     assert found.output[-1] == "</s>" and " ".join(found.output[:-1]).replace("<unk>", "⁇") == text
     assert found.weights.shape == (1, 1, len(found.output), 4)
     # The attention that cached steps add up, token by token.
     state = beam.model.start(source, 1, 9, coverage=True)
-    tokens = [beam.spec.target_end, *outputs["tokens"][0, 0].numpy()[: len(found.output) - 1]]
+    tokens = [
+        beam.task.data.target.ids.end,
+        *outputs["tokens"][0, 0].numpy()[: len(found.output) - 1],
+    ]
     before = 0.0
     for token, weights in zip(tokens, found.weights[0, 0], strict=True):
         _, state = beam.model.step(tf.fill((1, 1), int(token)), state)
-        np.testing.assert_allclose(weights, state["rows"]["coverage"][0, 0] - before, atol=1e-5)
-        before = state["rows"]["coverage"][0, 0]
-    # Of no text at all there is the end.
+        np.testing.assert_allclose(weights, state["beams"]["coverage"][0, 0] - before, atol=1e-5)
+        before = state["beams"]["coverage"][0, 0]
+    # An empty text has the end token only.
     assert attention_map(beam, "").source == ("</s>",)
 
 
@@ -111,12 +114,12 @@ def test_svg_holds_texts(tmp_path):
     assert "layer 2, mean of 2 heads" in texts[10:20]
 
 
-def test_characters_without_a_font_are_told(tmp_path, monkeypatch, recwarn):
+def test_characters_without_a_font_are_returned(tmp_path, monkeypatch, recwarn):
     listed = [f for f in font_manager.fontManager.ttflist if f.name == "DejaVu Sans"]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", listed)
     found = shown(output=("ж", "本日", "</s>"))
     assert draw(found, tmp_path / "map.png") == "日本"
-    # Whoever looks at an SVG has other fonts.
+    # A viewer of an SVG may have other fonts.
     assert draw(found, tmp_path / "map.svg") == ""
     assert not [w for w in recwarn if "lyph" in str(w.message)]
 
@@ -128,11 +131,11 @@ def test_long_maps_are_large(tmp_path):
         draw(shown(source=names[:count], output=names[:count]), tmp_path / "map.png")
         sizes.append(Image.open(tmp_path / "map.png").size)
     assert 300 < sizes[0][0] < 800
-    # Each token has room for its name in letters of 10 points at 144 dots an inch.
+    # Each token has space for its name in letters of 10 points at 144 dots an inch.
     assert sizes[1][1] > 40 * 1.2 * 10 / 72 * 144
 
 
-def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):
+def test_what_cannot_be_drawn_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^--output must end with .png or .svg, got map.jpg$"):
         check_output("map.jpg")
     with pytest.raises(UserError, match="there is no folder .*none$"):
@@ -140,12 +143,12 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):
     (tmp_path / "map.svg").mkdir()
     with pytest.raises(UserError, match="^cannot write .*map.svg: Is a directory"):
         draw(shown(), tmp_path / "map.svg")
-    image = types.SimpleNamespace(kind="image")
-    for spec, model, says in (
-        (image, None, "^model has no attention on a source: it takes image data"),
-        (pairs.spec_of(), None, "^model does not give its attention: name the run's folder"),
+    images = types.SimpleNamespace(data=image_data((4, 4, 1), ("a", "b")))
+    for task, model, says in (
+        (images, object(), "^model has no attention on a source text: it takes images 4x4x1"),
+        (predictor(LSTM).task, None, "^model does not give its attention: name the run's folder"),
     ):
-        given = types.SimpleNamespace(task=None, model=model, spec=spec, origin="model")
+        given = types.SimpleNamespace(task=task, model=model, origin="model")
         with pytest.raises(UserError, match=says):
             attention_map(given, "ant")
     monkeypatch.setitem(sys.modules, "matplotlib", None)

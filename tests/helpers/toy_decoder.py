@@ -1,62 +1,74 @@
-"""A tiny recurrent decoder with attention, and the same by itself in NumPy."""
+"""A tiny recurrent decoder with attention, in TensorFlow and in NumPy."""
 
+import copy
 import itertools
 
 import numpy as np
 import tensorflow as tf
 
 from modelzoo.decoding.config import Decoding
-from modelzoo.decoding.search import Found, search
+from modelzoo.decoding.search import SearchResult, search
 
 DIM = 4
 
 
 class Toy:
-    """Its logits depend on all tokens so far and on the example's source."""
+    """Its logits depend on all tokens so far and on the example's source.
+
+    Token 0 is padding, and the last id is both start and end.
+    """
 
     def __init__(self, vocabulary: int, seed: int = 4, scale: float = 2.0):
         rng = np.random.default_rng(seed)
         self.vocabulary = vocabulary
-        self.end = vocabulary - 1
+        self.pad, self.end = 0, vocabulary - 1
         self.embedding = rng.normal(size=(vocabulary, DIM))
         self.recurrent = rng.normal(size=(DIM, DIM))
         self.output = scale * rng.normal(size=(DIM, vocabulary))
         self.bias = np.zeros(vocabulary)
-        self.rows_read = tf.Variable(0)
+        self.tokens_read = tf.Variable(0)
+
+    def permuted(self, new_ids: np.ndarray) -> "Toy":
+        """The same decoder with another id for each token."""
+        other, order = copy.copy(self), np.argsort(new_ids)
+        other.embedding = self.embedding[order]
+        other.output, other.bias = self.output[:, order], self.bias[order]
+        other.pad, other.end = int(new_ids[self.pad]), int(new_ids[self.end])
+        return other
 
     def sources(self, examples: int, length: int = 3, seed: int = 0) -> np.ndarray:
         return np.random.default_rng(seed).normal(size=(examples, length, DIM))
 
-    def start(self, sources: np.ndarray, rows: int, coverage: bool = False, dtype=tf.float32):
+    def start(self, sources: np.ndarray, beams: int, coverage: bool = False, dtype=tf.float32):
         examples, length = tf.shape(sources)[0], tf.shape(sources)[1]
         if sources.shape[0] is not None:
             examples, length, _ = sources.shape
         state = {
             "shared": {"source": tf.cast(sources, dtype)},
-            "rows": {"hidden": tf.zeros([examples, rows, DIM], dtype)},
+            "beams": {"hidden": tf.zeros([examples, beams, DIM], dtype)},
             "position": tf.constant(0),
         }
         if coverage:
-            state["rows"]["coverage"] = tf.zeros([examples, rows, length])
+            state["beams"]["coverage"] = tf.zeros([examples, beams, length])
         return state
 
     def step(self, tokens, state):
-        source, rows = state["shared"]["source"], dict(state["rows"])
-        self.rows_read.assign_add(tf.size(tokens))
+        source, beams = state["shared"]["source"], dict(state["beams"])
+        self.tokens_read.assign_add(tf.size(tokens))
         dtype = source.dtype
-        hidden = tf.tensordot(rows["hidden"], tf.constant(self.recurrent, dtype), 1)
+        hidden = tf.tensordot(beams["hidden"], tf.constant(self.recurrent, dtype), 1)
         hidden = tf.tanh(hidden + tf.gather(tf.constant(self.embedding, dtype), tokens))
         attention = tf.nn.softmax(tf.einsum("nkd,nsd->nks", hidden, source))
         context = tf.einsum("nks,nsd->nkd", attention, source)
-        rows["hidden"] = hidden = tf.tanh(hidden + context)
-        if "coverage" in rows:
-            rows["coverage"] += tf.cast(attention, tf.float32)
+        beams["hidden"] = hidden = tf.tanh(hidden + context)
+        if "coverage" in beams:
+            beams["coverage"] += tf.cast(attention, tf.float32)
         logits = tf.tensordot(hidden, tf.constant(self.output, dtype), 1)
         logits += tf.constant(self.bias, dtype)
-        return logits, {**state, "rows": rows, "position": state["position"] + 1}
+        return logits, {**state, "beams": beams, "position": state["position"] + 1}
 
     def read(self, source: np.ndarray, tokens: tuple[int, ...]):
-        """Logits of what follows the tokens after the start, and attention, `[steps, source]`."""
+        """Logits of the token after the start and these tokens, and attention `[steps, source]`."""
         hidden, attentions = np.zeros(DIM), []
         for token in (self.end, *tokens):
             hidden = np.tanh(hidden @ self.recurrent + self.embedding[token])
@@ -70,17 +82,17 @@ class Toy:
         logits, _ = self.read(source, tokens)
         return logits - np.log(np.exp(logits).sum())
 
-    def score(self, source, tokens, length_penalty=0.0, coverage_penalty=0.0, real=True) -> float:
-        """Of tokens that end with the end token; Wu et al. (2016), equation 14."""
+    def score(self, source, tokens, length_penalty=0.0, coverage_penalty=0.0, mask=True) -> float:
+        """The score of tokens with the end token (Wu et al., 2016, equation 14)."""
         total = sum(
             self.log_probs(source, tokens[:place])[token] for place, token in enumerate(tokens)
         )
         _, attention = self.read(source, tokens[:-1])
-        coverage = (np.log(np.minimum(attention.sum(0), 1)) * real).sum()
+        coverage = (np.log(np.minimum(attention.sum(0), 1)) * mask).sum()
         return total / ((5 + len(tokens)) / 6) ** length_penalty + coverage_penalty * coverage
 
     def all_sequences(self, least: int, most: int) -> list[tuple[int, ...]]:
-        """Each with `least` to `most` tokens and the end token."""
+        """All sequences of `least` to `most` tokens and the end token."""
         body = range(1, self.end)
         return [
             (*tokens, self.end)
@@ -90,36 +102,36 @@ class Toy:
 
 
 def beam_search(log_probs, end, beams, n_best, capacity, length_penalty=0.0, least=0):
-    """Scores and tokens, the best first: a search over Python lists.
+    """Scores and tokens, best first, of a search over Python lists.
 
-    log_probs: gives those of the next token after a tuple of tokens.
+    log_probs: function of a tuple of tokens to the log-probabilities of the next token.
     """
-    alive, kept, ended = [(0.0, ())], [], 0
+    alive, best, ended = [(0.0, ())], [], 0
     for position in range(capacity):
-        going, every = [], []
+        continuing, ending = [], []
         for total, tokens in alive:
             for token, log_prob in enumerate(log_probs(tokens)):
                 candidate = (total + log_prob, (*tokens, token))
                 if token == end:
-                    every += [candidate] * (position >= least)
+                    ending += [candidate] * (position >= least)
                 elif token != 0 and position < capacity - 1:
-                    going.append(candidate)
-        for total, tokens in sorted(every + going, reverse=True)[:beams]:
+                    continuing.append(candidate)
+        for total, tokens in sorted(ending + continuing, reverse=True)[:beams]:
             if tokens[-1] == end:
-                kept.append((total / ((5 + len(tokens)) / 6) ** length_penalty, tokens))
+                best.append((total / ((5 + len(tokens)) / 6) ** length_penalty, tokens))
                 ended += 1
-        kept = sorted(kept, reverse=True)[:n_best]
-        alive = sorted(going, reverse=True)[:beams]
+        best = sorted(best, reverse=True)[:n_best]
+        alive = sorted(continuing, reverse=True)[:beams]
         if ended >= beams or not alive:
             break
         bound = alive[0][0] / ((5 + capacity) / 6) ** length_penalty
-        if len(kept) == n_best and kept[-1][0] >= bound:
+        if len(best) == n_best and best[-1][0] >= bound:
             break
-    return kept
+    return best
 
 
-def lists(found: Found) -> list[list[tuple[int, ...]]]:
-    """The sequences found, without what pads them."""
+def lists(found: SearchResult) -> list[list[tuple[int, ...]]]:
+    """The sequences without padding."""
     return [
         [tuple(tokens[:length]) for tokens, length in zip(*example, strict=True)]
         for example in zip(found.tokens.numpy().tolist(), found.lengths.numpy(), strict=True)
@@ -132,12 +144,12 @@ def find(
     decoding: Decoding,
     capacity,
     *,
-    leave=True,
+    remove_finished=True,
     xla=False,
     dtype=tf.float32,
-    real=None,
-) -> Found:
-    """What the search finds for the sources, in a graph of its own."""
+    mask=None,
+) -> SearchResult:
+    """Searches in a graph of its own."""
     covers = decoding.coverage_penalty > 0
 
     @tf.function(jit_compile=xla, autograph=False)
@@ -148,9 +160,11 @@ def find(
             decoding,
             start=toy.end,
             end=toy.end,
+            pad=toy.pad,
+            forbidden=(toy.pad,),
             capacity=capacity,
-            source_real=real,
-            leave=leave,
+            memory_mask=mask,
+            remove_finished=remove_finished,
         )
 
     return go(sources)

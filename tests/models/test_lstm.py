@@ -3,22 +3,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from named_inputs import NEW_IDS, feed, image, text
 
-from modelzoo.fields.input_specs import TokenSpec
+from modelzoo.fields.input_specs import ArraySpec, MaskSpec, TokenSpec
 from modelzoo.models.layers import recurrent
 from modelzoo.models.lstm import LSTM
 
 VOCABULARY = 11
-TOKENS = TokenSpec(shape=(None, None), dtype="int32", vocab_size=VOCABULARY)
-SERIES = keras.InputSpec(shape=(None, 6, 4), dtype="float32")
+TOKENS = text(VOCABULARY)
+SERIES = {"series": ArraySpec("series", (6, 4))}
 SMALL = {"embedding_dim": 4, "units": (5, 3)}
 TEXTS = np.array([[5, 3, 10, 1, 2, 7], [8, 8, 1, 0, 0, 0], [9, 0, 0, 0, 0, 0], [0] * 6])
 LENGTHS = (6, 3, 1, 0)
 
 
-def build(config, spec=TOKENS, num_outputs=2, **kwargs):
-    """The model with random weights, biases too."""
-    model = config.build(spec, num_outputs, **kwargs)
+def build(config, inputs=TOKENS, num_outputs=2, **kwargs):
+    """The model with random weights and biases."""
+    model = config.build(inputs, num_outputs, **kwargs)
     rng = np.random.default_rng(3)
     for v in model.weights:
         v.assign(rng.normal(0.0, 0.7, v.shape))
@@ -63,7 +64,7 @@ def test_values_and_gradients_are_torchs(bidirectional):
     torch.sin(expected).sum().backward()
     sources = [variables[path].value for _, path in pairs]
     with tf.GradientTape() as tape:
-        logits = model(texts, training=True)
+        logits = model(feed(texts), training=True)
         loss = tf.reduce_sum(tf.sin(logits))
     gradients = [tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, sources)]
     np.testing.assert_allclose(logits, expected.detach(), rtol=0, atol=1e-5)
@@ -77,21 +78,23 @@ def test_values_and_gradients_are_torchs(bidirectional):
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "mean_max", "attention", None])
 def test_padding_changes_no_output(cell, bidirectional, pooling):
     config = LSTM(**SMALL, cell=cell, bidirectional=bidirectional, pooling=pooling or "last")
-    model = build(config, per_step=pooling is None)
+    model = build(config, per_token=pooling is None)
     padded = np.pad(TEXTS, ((0, 0), (0, 3)))
-    for text, length, got, more in zip(TEXTS, LENGTHS, model(TEXTS), model(padded), strict=True):
-        # A text of no token at all has one of padding.
-        alone = model(text[None, : max(length, 1)])[0]
+    for tokens, length, got, more in zip(
+        TEXTS, LENGTHS, model(feed(TEXTS)), model(feed(padded)), strict=True
+    ):
+        # A text without tokens has one padding token.
+        alone = model(feed(tokens[None, : max(length, 1)]))[0]
         for given in (got, more):
             given = given[:length] if pooling is None else given
             np.testing.assert_allclose(given, alone[: len(given)], rtol=0, atol=1e-6)
-    assert model(TEXTS).shape == ((4, 6, 2) if pooling is None else (4, 2))
+    assert model(feed(TEXTS)).shape == ((4, 6, 2) if pooling is None else (4, 2))
 
 
 @pytest.mark.field("LSTM.pooling")
 def test_pooling_is_of_the_last_layers_outputs():
-    steps = build(LSTM(**SMALL, pooling="mean"), per_step=True)
-    outputs = keras.Model(steps.input, steps.get_layer("lstm2").output)(TEXTS).numpy()
+    steps = build(LSTM(**SMALL, pooling="mean"), per_token=True)
+    outputs = keras.Model(steps.input, steps.get_layer("lstm2").output)(feed(TEXTS)).numpy()
     seen = {
         "last": lambda x: x[-1],
         "mean": lambda x: x.mean(axis=0),
@@ -102,17 +105,21 @@ def test_pooling_is_of_the_last_layers_outputs():
         model.set_weights(steps.get_weights())
         kernel, bias = (v.numpy() for v in model.get_layer("logits").weights)
         rows = [of(x[:length]) for x, length in zip(outputs[:3], LENGTHS[:3], strict=True)]
-        np.testing.assert_allclose(model(TEXTS[:3]), np.stack(rows) @ kernel + bias, atol=1e-5)
+        np.testing.assert_allclose(
+            model(feed(TEXTS[:3])), np.stack(rows) @ kernel + bias, atol=1e-5
+        )
     attention = build(LSTM(**SMALL, pooling="attention"))
     assert [v.shape for v in attention.get_layer("pooling").weights] == [(3, 3), (3,), (3, 1)]
 
 
 def test_each_steps_logits_depend_on_the_past_alone_in_one_direction():
     for bidirectional in (False, True):
-        model = build(LSTM(**SMALL, bidirectional=bidirectional), per_step=True)
+        model = build(LSTM(**SMALL, bidirectional=bidirectional), per_token=True)
         changed = TEXTS[:1].copy()
         changed[0, 4] = 1
-        same = np.isclose(model(TEXTS[:1]), model(changed), rtol=0, atol=1e-7).all(axis=-1)[0]
+        same = np.isclose(model(feed(TEXTS[:1])), model(feed(changed)), rtol=0, atol=1e-7).all(
+            axis=-1
+        )[0]
         assert same.tolist() == [not bidirectional] * 4 + [False] * 2
 
 
@@ -120,21 +127,20 @@ def test_each_steps_logits_depend_on_the_past_alone_in_one_direction():
 # parameters of which PyTorch's second biases are 2 * 2 * 4 * 256.
 @pytest.mark.field("LSTM.embedding_dim", "LSTM.units", "LSTM.bidirectional")
 def test_sizes_of_known_nets():
-    words = TokenSpec(shape=(None, None), dtype="int32", vocab_size=25_002)
+    words = text(25_002)
     config = LSTM(embedding_dim=100, units=(256, 256), bidirectional=True, dropout=0.5)
     assert config.build(words, 1).count_params() == 4_810_857 - 2 * 2 * 4 * 256
-    rows = LSTM(units=(128, 128)).build(keras.InputSpec(shape=(None, 28, 28, 1)), 10)
+    rows = LSTM(units=(128, 128)).build(image(28, 28, 1), 10)
     assert rows.count_params() == 4 * 128 * (28 + 128 + 1 + 128 + 128 + 1) + 128 * 10 + 10
-    ten = LSTM(units=(8, 8)).build(keras.InputSpec(shape=(None, 1, 10)), 1)
+    ten = LSTM(units=(8, 8)).build({"series": ArraySpec("series", (1, 10))}, 1)
     assert ten.count_params() == 4 * 8 * (10 + 8 + 1 + 8 + 8 + 1) + 9
 
 
 def test_an_image_is_the_series_of_its_rows():
-    image = np.random.default_rng(0).normal(size=(2, 6, 2, 2)).astype("float32")
-    by_rows = build(LSTM(units=(3,)), keras.InputSpec(shape=(None, 6, 2, 2)))
+    x = np.random.default_rng(0).normal(size=(2, 6, 2, 2)).astype("float32")
+    by_rows = build(LSTM(units=(3,)), image(6, 2, 2))
     series = build(LSTM(units=(3,)), SERIES)
-    assert by_rows.input.name == "image" and series.input.name == "series"
-    np.testing.assert_array_equal(by_rows(image), series(image.reshape(2, 6, 4)))
+    np.testing.assert_array_equal(by_rows({"image": x}), series({"series": x.reshape(2, 6, 4)}))
 
 
 @pytest.mark.field("LSTM.cell")
@@ -192,12 +198,12 @@ def test_dropout_is_drawn_from_the_models_seeds(name):
     def run(seed):
         values = [(v, tf.constant([seed, k], v.dtype)) for k, v in enumerate(seeds)]
         with keras.StatelessScope(values):
-            return model(TEXTS, training=True).numpy()
+            return model(feed(TEXTS), training=True).numpy()
 
     np.testing.assert_array_equal(run(1), run(1))
     assert np.abs(run(1) - run(2))[:3].max() > 1e-3
-    assert np.abs(run(1) - model(TEXTS))[:3].max() > 1e-3
-    np.testing.assert_array_equal(model(TEXTS), model(TEXTS))
+    assert np.abs(run(1) - model(feed(TEXTS)))[:3].max() > 1e-3
+    np.testing.assert_array_equal(model(feed(TEXTS)), model(feed(TEXTS)))
 
 
 def test_compiles_under_xla():
@@ -206,7 +212,7 @@ def test_compiles_under_xla():
 
     def function(tokens):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.sin(model(tokens, training=True)))
+            loss = tf.reduce_sum(tf.sin(model(feed(tokens), training=True)))
         return tape.gradient(loss, model.get_layer("gru1_backward").cell.kernel.value)
 
     tokens = tf.constant(TEXTS)
@@ -219,7 +225,7 @@ def test_keras_file_gives_the_same_model(tmp_path):
     model = build(config)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again(TEXTS), model(TEXTS))
+    np.testing.assert_array_equal(again(feed(TEXTS)), model(feed(TEXTS)))
     assert [v.path for v in again.weights] == [v.path for v in model.weights]
 
 
@@ -231,9 +237,12 @@ def test_precision():
         model.set_weights(exact.get_weights())
         inner = keras.config.dtype_policy().compute_dtype
         assert model.get_layer("lstm1").output.dtype == inner
-        assert model(TEXTS).dtype == outer
+        assert model(feed(TEXTS)).dtype == outer
         assert {v.dtype for v in model.weights} == {outer}
-        error = np.abs(np.subtract(model(TEXTS), exact(TEXTS))).max() / np.abs(exact(TEXTS)).max()
+        error = (
+            np.abs(np.subtract(model(feed(TEXTS)), exact(feed(TEXTS)))).max()
+            / np.abs(exact(feed(TEXTS))).max()
+        )
         assert error < (0.05 if inner == "bfloat16" else 1e-5)
 
 
@@ -264,11 +273,48 @@ def test_an_embedding_is_for_tokens():
         LSTM(embedding_dim=4).build(SERIES, 2)
 
 
-@pytest.mark.field("LSTM.embedding_scale")
+@pytest.mark.parametrize(
+    ("inputs", "wanted"),
+    [
+        ({}, "one of kind series or image"),
+        ({"audio": ArraySpec("audio", (8,))}, "one of kind series or image"),
+        (SERIES | image(2, 2, 1), "one of kind series or image"),
+        (TOKENS | SERIES, "one of kind tokens and its mask"),
+        ({"tokens": TokenSpec(9, mask="mask")}, "one of kind tokens and its mask"),
+        (
+            {"tokens": TokenSpec(9, "mask", decoder=True), "mask": MaskSpec()},
+            "one of kind tokens and its mask",
+        ),
+    ],
+)
+def test_other_inputs_are_refused(inputs, wanted):
+    with pytest.raises(ValueError, match=f"^inputs must be {wanted}, got .*: choose"):
+        LSTM(**SMALL).build(inputs, 2)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padding_may_have_any_id(cell, bidirectional):
+    """With permuted ids and vectors, where 3 is padding and 0 is a word, all outputs are equal."""
+    config = LSTM(**SMALL, cell=cell, bidirectional=bidirectional, pooling="attention")
+    model, permuted = build(config), build(config)
+    vectors = model.get_layer("embedding").embeddings.numpy()
+    permuted.get_layer("embedding").embeddings.assign(vectors[np.argsort(NEW_IDS)])
+    np.testing.assert_array_equal(permuted(feed(NEW_IDS[TEXTS], pad=3)), model(feed(TEXTS)))
+
+
+@pytest.mark.parametrize("names", [["tokens"], ["padding_mask"], ["tokens", "padding_mask", "a"]])
+def test_a_call_takes_exactly_the_inputs(names):
+    tensors = {**feed(TEXTS), "a": TEXTS}
+    with pytest.raises(ValueError, match="padding_mask"):
+        build(LSTM(**SMALL))({name: tensors[name] for name in names})
+
+
+@pytest.mark.field("LSTM.embedding_init_range")
 def test_vectors_start_within_their_scale():
     for scale in (0.05, 2.0):
-        model = LSTM(**SMALL, embedding_scale=scale).build(TOKENS, 2)
+        model = LSTM(**SMALL, embedding_init_range=scale).build(TOKENS, 2)
         vectors = model.get_layer("embedding").embeddings.numpy()
         assert 0.8 * scale < np.abs(vectors).max() <= scale
-    with pytest.raises(ValueError, match="embedding_scale must be above 0, got 0"):
-        LSTM(embedding_scale=0.0)
+    with pytest.raises(ValueError, match="embedding_init_range must be above 0, got 0"):
+        LSTM(embedding_init_range=0.0)

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from named_inputs import feed, feed_pair, pair
 
 from modelzoo.decoding.config import Decoding
 from modelzoo.decoding.search import search
-from modelzoo.fields.input_specs import PairTokens
 from modelzoo.models.lstm_seq2seq import LSTMSeq2Seq
 
-PAIR = PairTokens(source_vocab=9, target_vocab=9, shared=True, source_length=6, target_length=5)
-SMALL = {"embedding_dim": 4, "units": 3, "encoder_layers": 2, "decoder_layers": 2}
+PAIR = pair(9)
+SMALL = {"embedding_dim": 4, "units": 3, "num_encoder_layers": 2, "num_decoder_layers": 2}
 KINDS = {
     "luong": {"attention": "luong"},
     "luong_dot": {"attention": "luong_dot", "bidirectional": False},
@@ -18,13 +18,13 @@ KINDS = {
 }
 SOURCE = np.array([[5, 3, 7, 1, 2, 8], [6, 2, 8, 0, 0, 0], [8, 0, 0, 0, 0, 0]], "int32")
 TARGET = np.array([[8, 3, 7, 1, 2], [8, 6, 0, 0, 0], [8, 1, 4, 2, 0]], "int32")
-BOTH = {"source": SOURCE, "target": TARGET}
+BOTH = feed_pair(SOURCE, TARGET)
 LENGTHS = (6, 3, 1)
 
 
-def build(config, spec=PAIR):
-    """The model with random weights, biases too."""
-    model = config.build(spec, spec.target_vocab)
+def build(config, inputs=PAIR):
+    """The model with random weights and biases."""
+    model = config.build(inputs, inputs["decoder/tokens"].vocab_size)
     rng = np.random.default_rng(3)
     for v in model.weights:
         v.assign(rng.normal(0.0, 0.7, v.shape))
@@ -37,12 +37,12 @@ def model(request):
 
 
 def decoded(model, source, target, step=None, **kwargs):
-    """Logits of each position, from cached steps, `[n, k, length, vocabulary]`; and the state.
+    """Logits of each position, from cached steps, `[n, k, length, vocab_size]`; and the state.
 
     target: `[n, k, length]`.
     """
     step = step or model.step
-    state = model.start(tf.constant(source), target.shape[1], target.shape[2], **kwargs)
+    state = model.start(feed(tf.constant(source)), target.shape[1], target.shape[2], **kwargs)
     logits = []
     for t in range(target.shape[2]):
         new, state = step(tf.constant(target[:, :, t]), state)
@@ -56,13 +56,13 @@ def in_torch(weights, config):
     lstm = torch.nn.LSTM(
         config.embedding_dim,
         units,
-        config.encoder_layers,
+        config.num_encoder_layers,
         batch_first=True,
         bidirectional=config.bidirectional,
         dtype=torch.float64,
     )
     copied = {}
-    for number in range(config.encoder_layers):
+    for number in range(config.num_encoder_layers):
         for direction in range(directions):
             end = f"l{number}{'_reverse' * direction}"
             side = ("_forward", "_backward")[direction] if config.bidirectional else ""
@@ -85,10 +85,10 @@ def in_torch(weights, config):
     keys = values @ weights["keys/kernel"] if "keys/kernel" in weights else values
     target, matrix = embed("target", TARGET)
     hidden = []
-    for k in range(config.decoder_layers):
+    for k in range(config.num_decoder_layers):
         # The last states of both directions, side by side.
         own = [
-            s.reshape(-1, directions, len(SOURCE), units)[min(k, config.encoder_layers - 1)]
+            s.reshape(-1, directions, len(SOURCE), units)[min(k, config.num_encoder_layers - 1)]
             for s in states
         ]
         own = [torch.cat(list(s), dim=-1) for s in own]
@@ -113,14 +113,14 @@ def in_torch(weights, config):
                 for v, w in weights.items()
                 if v.startswith(f"{name}/")
             }
-            ih, seen = cell["kernel"].T, x
+            ih, read = cell["kernel"].T, x
             if "query_kernel" in cell:
                 query = (states[0] @ cell["query_kernel"])[:, None]
                 context = attend((torch.tanh(query + keys) @ cell["scale"])[..., 0])
                 ih = torch.cat([ih, cell["context_kernel"].T], dim=1)
-                seen = torch.cat([x, context], dim=1)
+                read = torch.cat([x, context], dim=1)
             states[:] = torch.lstm_cell(
-                seen, states, ih, cell["recurrent_kernel"].T, cell["bias"], 0 * cell["bias"]
+                read, states, ih, cell["recurrent_kernel"].T, cell["bias"], 0 * cell["bias"]
             )
             x = states[0]
         if config.attention != "bahdanau":
@@ -136,8 +136,8 @@ def in_torch(weights, config):
 @pytest.mark.field(
     "LSTMSeq2Seq.attention",
     "LSTMSeq2Seq.bidirectional",
-    "LSTMSeq2Seq.encoder_layers",
-    "LSTMSeq2Seq.decoder_layers",
+    "LSTMSeq2Seq.num_encoder_layers",
+    "LSTMSeq2Seq.num_decoder_layers",
     "LSTMSeq2Seq.share_embeddings",
 )
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_values_and_gradients_are_torchs(kind, share, depths):
     config = LSTMSeq2Seq(
         embedding_dim=4,
         units=3,
-        encoder_layers=depths[0],
-        decoder_layers=depths[1],
+        num_encoder_layers=depths[0],
+        num_decoder_layers=depths[1],
         share_embeddings=share,
         **KINDS[kind],
     )
@@ -175,57 +175,76 @@ def test_values_and_gradients_are_torchs(kind, share, depths):
 
 
 def test_cached_steps_are_the_whole(model):
-    # Three sequences of each source, which must not see each other.
+    # Three beams of each source, which must not affect each other.
     rng = np.random.default_rng(0)
     target = rng.integers(1, 9, (3, 3, 5), "int32")
     logits, state = decoded(model, SOURCE, target)
     assert state["position"] == 5
     for k in range(3):
-        whole = model({"source": SOURCE, "target": target[:, k]})
+        whole = model(feed_pair(SOURCE, target[:, k]))
         np.testing.assert_allclose(logits[:, k], whole, rtol=0, atol=1e-5)
 
 
-def test_sequences_go_on_from_others(model):
-    """What a search does: sequences are continued from others, examples leave."""
+def test_beams_continue_others(model):
+    """A search continues beams from others and removes examples."""
     target = np.random.default_rng(0).integers(1, 9, (3, 2, 5), "int32")
     state = decoded(model, SOURCE, target[:, :, :3])[1]
-    state["rows"] = {name: tf.gather(x, [1, 1], axis=1) for name, x in state["rows"].items()}
-    for part in ("shared", "rows"):
+    state["beams"] = {name: tf.gather(x, [1, 1], axis=1) for name, x in state["beams"].items()}
+    for part in ("shared", "beams"):
         state[part] = {name: tf.gather(x, [2, 0]) for name, x in state[part].items()}
     logits, _ = model.step(tf.constant(target[[2, 0], :, 3]), state)
     for k in range(2):
         tokens = np.concatenate([target[[2, 0], 1, :3], target[[2, 0], k, 3:4]], axis=1)
-        whole = model({"source": SOURCE[[2, 0]], "target": tokens})
+        whole = model(feed_pair(SOURCE[[2, 0]], tokens))
         np.testing.assert_allclose(logits[:, k], whole[:, -1], rtol=0, atol=1e-5)
 
 
 def test_padding_changes_no_output(model):
     whole = model(BOTH)
-    longer = {name: np.pad(tokens, ((0, 0), (0, 3))) for name, tokens in BOTH.items()}
+    longer = {name: np.pad(array, ((0, 0), (0, 3))) for name, array in BOTH.items()}
     np.testing.assert_allclose(model(longer)[:, :5], whole, rtol=0, atol=1e-6)
     for n, length in enumerate(LENGTHS):
-        alone = model({"source": SOURCE[n : n + 1, :length], "target": TARGET[n : n + 1]})
+        alone = model(feed_pair(SOURCE[n : n + 1, :length], TARGET[n : n + 1]))
         np.testing.assert_allclose(whole[n], alone[0], rtol=0, atol=1e-6)
-    # A source that is nothing but padding, as in the rows that fill a batch.
-    assert np.isfinite(model({"source": 0 * SOURCE, "target": TARGET})).all()
+    # A source of nothing but padding, as in the examples that fill a batch.
+    assert np.isfinite(model(feed_pair(0 * SOURCE, TARGET))).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_may_have_any_id(kind):
+    """With permuted ids and vectors, where 3 is padding and 0 is a word, logits are permuted."""
+    new_ids = np.array([3, 8, 2, 0, 4, 5, 6, 7, 1], "int32")
+    model, permuted = (build(LSTMSeq2Seq(**SMALL, **KINDS[kind])) for _ in range(2))
+    for v, new in zip(model.weights, permuted.weights, strict=True):
+        new.assign(v[np.argsort(new_ids)] if "embedding" in v.path else v)
+    got = permuted(feed_pair(new_ids[SOURCE], new_ids[TARGET], pad=3))
+    np.testing.assert_allclose(got[..., new_ids], model(BOTH), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("names", [["tokens"], ["padding_mask"], list(BOTH)])
+def test_a_decoder_starts_from_exactly_the_encoders_inputs(model, names):
+    assert model.encoder_inputs == ("tokens", "padding_mask")
+    assert model.decoder_inputs == ("decoder/tokens", "decoder/padding_mask")
+    with pytest.raises(ValueError, match=r"^inputs must be a dict of \['tokens', 'padding_mask'\]"):
+        model.start({name: BOTH[name] for name in names}, 1, 5)
 
 
 def test_no_position_sees_the_future(model):
     changed = TARGET.copy()
     changed[:, 3] = 5
-    same = np.isclose(model(BOTH), model({**BOTH, "target": changed}), rtol=0, atol=1e-7)
+    same = np.isclose(model(BOTH), model(feed_pair(SOURCE, changed)), rtol=0, atol=1e-7)
     assert same.all(axis=-1).tolist() == [[True] * 3 + [False] * 2] * 3
 
 
 def test_attention_and_coverage(model):
-    cross = model.attention(SOURCE, TARGET)["cross"]
+    cross = model.attention(BOTH)["cross"]
     assert cross.shape == (3, 1, 1, 5, 6)
     weights = np.array(cross[:, 0, 0])
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=0, atol=1e-6)
     assert (weights[np.broadcast_to(SOURCE[:, None] == 0, weights.shape)] == 0).all()
     assert np.ptp(weights[0], axis=0).max() > 1e-3
     _, state = decoded(model, SOURCE, np.stack([TARGET, TARGET[::-1]], axis=1), coverage=True)
-    coverage = state["rows"]["coverage"]
+    coverage = state["beams"]["coverage"]
     assert coverage.shape == (3, 2, 6)
     np.testing.assert_allclose(coverage[:, 0], weights.sum(axis=1), rtol=0, atol=1e-5)
 
@@ -236,7 +255,7 @@ def test_compiles_under_xla(attention):
 
     def loss_and_gradients(source, target):
         with tf.GradientTape() as tape:
-            logits = model({"source": source, "target": target}, training=True)
+            logits = model(feed_pair(source, target), training=True)
             loss = tf.reduce_sum(tf.sin(logits))
         gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
         return [loss, *map(tf.convert_to_tensor, gradients)]
@@ -251,12 +270,12 @@ def test_compiles_under_xla(attention):
 
 
 def test_runs_in_a_loop_of_any_lengths(model):
-    """In a graph that knows neither the number of examples nor the length."""
+    """In a graph with dynamic numbers of examples and tokens."""
     free = tf.TensorSpec((None, None), "int32")
 
     @tf.function(input_signature=[free, free])
     def last(source, target):
-        state = model.start(source, 2, 7, coverage=True)
+        state = model.start(feed(source), 2, 7, coverage=True)
         logits = tf.zeros((tf.shape(source)[0], 2, 9))
 
         def body(t, logits, state):
@@ -265,33 +284,43 @@ def test_runs_in_a_loop_of_any_lengths(model):
         return tf.while_loop(lambda t, *_: t < tf.shape(target)[1], body, (0, logits, state))[1]
 
     for length in (2, 5):
-        whole = model({"source": SOURCE, "target": TARGET[:, :length]})
+        whole = model(feed_pair(SOURCE, TARGET[:, :length]))
         for k in range(2):
             got = last(SOURCE, TARGET[:, :length])[:, k]
             np.testing.assert_allclose(got, whole[:, -1], rtol=0, atol=1e-5)
 
 
 def test_is_searched(model):
-    def found(leave, **fields):
+    def found(remove_finished, **fields):
         decoding = Decoding(**fields)
-        state = model.start(tf.constant(SOURCE), decoding.beams, 6, coverage=True)
-        real = tf.constant(SOURCE != 0)
+        inputs = feed(tf.constant(SOURCE))
         return search(
-            model, state, decoding, start=8, end=8, capacity=6, source_real=real, leave=leave
+            model,
+            model.start(inputs, decoding.beams, 6, coverage=True),
+            decoding,
+            start=8,
+            end=8,
+            pad=0,
+            forbidden=(0,),
+            capacity=6,
+            memory_mask=inputs["padding_mask"],
+            remove_finished=remove_finished,
         )
 
-    # Greedy: what the whole says is best, token by token, but never padding.
+    # Greedy search: the best token of the whole model at each position, but never padding.
     tokens = np.full((3, 1), 8)
     for _ in range(5):
-        last = model({"source": SOURCE, "target": tokens})[:, -1, 1:]
+        last = model(feed_pair(SOURCE, tokens))[:, -1, 1:]
         tokens = np.concatenate([tokens, 1 + np.argmax(last, axis=-1)[:, None]], axis=1)
-    for row, got in zip(tokens[:, 1:], found(leave=False).tokens[:, 0].numpy(), strict=True):
+    for row, got in zip(
+        tokens[:, 1:], found(remove_finished=False).tokens[:, 0].numpy(), strict=True
+    ):
         ended = np.flatnonzero(row == 8)
         length = ended[0] + 1 if len(ended) else 5
         np.testing.assert_array_equal(got[:length], row[:length])
     fields = {"beams": 3, "n_best": 2, "length_penalty": 0.6, "coverage_penalty": 0.4}
-    static = tf.function(lambda: found(leave=False, **fields))()
-    moving = tf.function(lambda: found(leave=True, **fields))()
+    static = tf.function(lambda: found(remove_finished=False, **fields))()
+    moving = tf.function(lambda: found(remove_finished=True, **fields))()
     np.testing.assert_allclose(moving.scores, static.scores, rtol=0, atol=1e-5)
     longest = moving.tokens.shape[2]
     np.testing.assert_array_equal(moving.tokens, static.tokens[:, :, :longest])
@@ -305,12 +334,12 @@ def test_weights_are_those_of_the_scope(model):
     ):
         whole = model(BOTH)
         logits, _ = decoded(model, SOURCE, TARGET[:, None])
-        cross = model.attention(SOURCE, TARGET)["cross"]
+        cross = model.attention(BOTH)["cross"]
     np.testing.assert_array_equal(model(BOTH), before)
     model.set_weights(other)
     np.testing.assert_allclose(whole, model(BOTH), rtol=0, atol=1e-6)
     np.testing.assert_allclose(logits[:, 0], whole, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(cross, model.attention(SOURCE, TARGET)["cross"], atol=1e-6)
+    np.testing.assert_allclose(cross, model.attention(BOTH)["cross"], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -325,7 +354,7 @@ def test_precision(kind):
         logits, state = decoded(model, SOURCE, TARGET[:, None], coverage=True)
         assert model(BOTH).dtype == inner and logits.dtype == outer
         assert {v.dtype for v in model.weights} == {outer}
-        assert state["rows"]["coverage"].dtype == "float32"
+        assert state["beams"]["coverage"].dtype == "float32"
         for got in (logits[:, 0], tf.cast(model(BOTH), "float64")):
             assert np.abs(np.subtract(got, exact(BOTH))).max() < tolerance
 
@@ -365,29 +394,29 @@ def test_places_of_dropout():
 
 @pytest.mark.field("LSTMSeq2Seq.embedding_dim", "LSTMSeq2Seq.units", "LSTMSeq2Seq.share_embeddings")
 def test_sizes():
-    spec = PairTokens(11, 7, shared=False, source_length=6, target_length=5)
+    apart = pair(11, 7)
     config = LSTMSeq2Seq(embedding_dim=5, units=3, share_embeddings="none")
     lstm = [4 * 3 * (size + 3 + 1) for size in (5, 5, 5)]
     starts, keys = 2 * (6 * 3 + 3), 6 * 3
     expected = sum(lstm) + starts + keys
-    assert config.build(spec, 7).count_params() == (
+    assert config.build(apart, 7).count_params() == (
         expected + 5 * 11 + 5 * 7 + (6 + 3) * 3 + 3 * 7 + 7
     )
     tied = LSTMSeq2Seq(embedding_dim=5, units=3, share_embeddings="target")
-    assert tied.build(spec, 7).count_params() == expected + 5 * 11 + 5 * 7 + (6 + 3) * 5
+    assert tied.build(apart, 7).count_params() == expected + 5 * 11 + 5 * 7 + (6 + 3) * 5
     one = LSTMSeq2Seq(embedding_dim=5, units=3, share_embeddings="all")
     assert one.build(PAIR, 9).count_params() == expected + 5 * 9 + (6 + 3) * 5
     with pytest.raises(ValueError, match='^share_embeddings must be .*, got "all"'):
-        one.build(spec, 7)
+        one.build(apart, 7)
+    with pytest.raises(ValueError, match='^share_embeddings must be "none" if the number of outp'):
+        one.build(PAIR, 7)
 
 
 def test_keras_file_gives_the_same_model(model, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again(BOTH), model(BOTH))
-    np.testing.assert_array_equal(
-        again.attention(SOURCE, TARGET)["cross"], model.attention(SOURCE, TARGET)["cross"]
-    )
+    np.testing.assert_array_equal(again.attention(BOTH)["cross"], model.attention(BOTH)["cross"])
 
 
 @pytest.mark.parametrize(
@@ -395,8 +424,8 @@ def test_keras_file_gives_the_same_model(model, tmp_path):
     [
         ("embedding_dim", 0),
         ("units", 0),
-        ("encoder_layers", 0),
-        ("decoder_layers", 0),
+        ("num_encoder_layers", 0),
+        ("num_decoder_layers", 0),
         ("attention", "dot"),
         ("attention", "luong_dot"),
         ("share_embeddings", "both"),

@@ -1,4 +1,4 @@
-"""Exported folders: versions, atomicity, and what a process with TensorFlow alone sees."""
+"""Exported folders: versions, atomicity, and loading by a process with TensorFlow alone."""
 
 import dataclasses
 import json
@@ -10,29 +10,36 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from bound_data import image_data
 
-from modelzoo.data.spec import ImageSpec, load
+from modelzoo.data import ClassLabel, Dataset, Image, Npz
+from modelzoo.data.bound import BoundData
 from modelzoo.fields.errors import UserError
+from modelzoo.fields.input_specs import only
 from modelzoo.serving import saved_model
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
-SPEC = ImageSpec(height=4, width=4, channels=1, class_names=("no", "yes"))
+SHAPE, NAMES = (4, 4, 1), ("no", "yes")
+DATA = image_data(SHAPE, NAMES)
 EXPERIMENT = {"seed": 7}
 
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
-    def build(self, input_spec, num_outputs):
-        inputs = keras.Input(input_spec.shape[1:], name="image")
+    input_kinds = ("image",)
+
+    def build(self, inputs, num_outputs):
+        name, spec = only(inputs, "image")
+        inputs = keras.Input(spec.shape, name=name)
         x = keras.layers.Conv2D(3, 3, activation="relu", name="conv")(inputs)
         x = keras.layers.Dropout(0.5, name="dropout")(x)
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-        return keras.Model(inputs, keras.layers.Dense(num_outputs, name="logits")(x))
+        return keras.Model({name: inputs}, keras.layers.Dense(num_outputs, name="logits")(x))
 
 
 @pytest.fixture(scope="module")
 def task():
-    return ImageClassification().bind(SPEC)
+    return Classification().bind(DATA)
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +73,19 @@ except tf.errors.InvalidArgumentError:
 
 def test_loads_with_tensorflow_alone(task, model, tmp_path):
     folder = saved_model.export(model, task, EXPERIMENT, tmp_path / "export")
-    images = np.random.default_rng(0).integers(0, 256, (6, *SPEC.shape), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (6, *SHAPE), np.uint8)
     np.save(tmp_path / "images.npy", images)
     command = [sys.executable, "-c", _ALONE, folder, tmp_path / "images.npy", tmp_path / "got.npz"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == ["refused"]
-    logits = model(images / np.float32(127.5) - 1, training=False)
+    logits = model({"image": images / np.float32(127.5) - 1}, training=False)
     got = np.load(tmp_path / "got.npz")
     np.testing.assert_allclose(got["scores"], tf.nn.softmax(logits), atol=1e-6)
-    assert list(got["classes"]) == [SPEC.class_names[i] for i in np.argmax(logits, axis=-1)]
+    assert list(got["classes"]) == [NAMES[i] for i in np.argmax(logits, axis=-1)]
 
 
-def test_versions_count_up_and_carry_config_and_spec(task, model, tmp_path):
+def test_versions_count_up_and_carry_config_and_data(task, model, tmp_path):
     folders = [saved_model.export(model, task, EXPERIMENT, tmp_path) for _ in range(2)]
     folders.append(saved_model.export(model, task, EXPERIMENT, tmp_path, version=10))
     folders.append(saved_model.export(model, task, EXPERIMENT, tmp_path))
@@ -87,7 +94,8 @@ def test_versions_count_up_and_carry_config_and_spec(task, model, tmp_path):
     assert _names(tmp_path) == ["1", "10", "11", "2"]
     sidecar = folders[0] / "assets.extra"
     assert json.loads((sidecar / "config.json").read_text()) == EXPERIMENT
-    assert load(json.loads((sidecar / "spec.json").read_text()), sidecar) == SPEC
+    config = Dataset(source=Npz("a.npz"), inputs=Image(), target=ClassLabel())
+    assert BoundData.load(config, sidecar) == DATA
     with pytest.raises(UserError, match="version 10 exists"):
         saved_model.export(model, task, EXPERIMENT, tmp_path, version=10)
     assert _names(tmp_path) == ["1", "10", "11", "2"]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -109,6 +109,8 @@ class BoundImage(BoundInput):
     config: Image
     shape: Shape
 
+    file_part: ClassVar[str] = "encoded"
+
     def __post_init__(self):
         config, (height, width, channels) = self.config, self.shape
         for name in ("mean", "std"):
@@ -195,7 +197,7 @@ class BoundImage(BoundInput):
         encoded = tf.TensorSpec([None], tf.string, name="encoded")
         return {"serving_default": ("image", images), "image_bytes": ("encoded", encoded)}
 
-    def from_files(self, paths: Sequence[str | Path]) -> Iterator[tuple[str, bytes | BadExample]]:
+    def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, bytes | BadExample]]:
         """Names and contents of image files, for `encoded`."""
         for path in map(str, paths):
             try:

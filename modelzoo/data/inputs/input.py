@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -173,7 +173,7 @@ class BoundInput(abc.ABC):
         """By signature name, the raw tensor that a request gives and its spec, named."""
 
     @abc.abstractmethod
-    def from_files(self, paths: Sequence[str | Path]) -> Iterator[tuple[str, Any]]:
+    def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, Any]]:
         """Names and raw values of the examples in files, or a BadExample in place of a value."""
 
     @abc.abstractmethod

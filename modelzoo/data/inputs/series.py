@@ -1,7 +1,7 @@
 """Series: numbers that follow each other in time, scaled to mean 0 and standard deviation 1."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -181,6 +181,8 @@ class BoundSeries(BoundInput):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    file_part: ClassVar[str] = "series"
+
     @property
     def _shape(self) -> tuple[int, int]:
         return self.length, len(self.feature_names)
@@ -215,7 +217,7 @@ class BoundSeries(BoundInput):
     def fingerprint(self) -> bytes:
         return repr((self.columns, self._shape, self.mean, self.std)).encode()
 
-    def from_files(self, paths: Sequence[str | Path]) -> Iterator[tuple[str, Any]]:
+    def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, Any]]:
         """The series in tables with a header: float32 `[length, features]`.
 
         If a row of the training data is an example, each row is one, named "FILE:LINE". Otherwise

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -232,7 +232,7 @@ class BoundText(BoundInput):
     def serving(self) -> dict[str, tuple[str, tf.TensorSpec]]:
         return {"serving_default": ("text", tf.TensorSpec([None], tf.string, name="text"))}
 
-    def from_files(self, paths: Sequence[str | Path]) -> Iterator[tuple[str, Any]]:
+    def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, Any]]:
         """Each line of UTF-8 files as bytes; "-" is the standard input."""
         for path in map(str, paths):
             try:

@@ -21,10 +21,10 @@ class Tags(Target):
     """Any number of tags for each example.
 
     Attributes:
-        columns: one column that holds all tags of an example: lists, texts with a separator, or
+        columns: one column that holds all tags of an example, as lists, texts with a separator, or
             arrays of 0 and 1; or one column of 0 or 1 for each tag, named by the tag. () for the
             source's default, "label" in a table.
-        separator: the text between the tags of one column, such as ";"; None for other columns.
+        separator: the text between the tags of one column, such as ";"; None if there is none.
 
     Example:
         >>> Tags(columns=("genres",), separator=";").separator
@@ -52,7 +52,7 @@ class Tags(Target):
     def wanted(self, key: str) -> Wanted:
         wanted = super().wanted(key)
         if self.separator is not None:
-            return dataclasses.replace(wanted, forms=("text",), many=False)
+            return dataclasses.replace(wanted, forms=("text", "list"), many=False)
         if len(self.columns) > 1:
             return dataclasses.replace(wanted, forms=("text", "number"))
         return wanted
@@ -72,11 +72,13 @@ class Tags(Target):
         """Whether one column holds the names of all tags."""
         return self.separator is not None or columns[0].form == "list"
 
-    def _split(self, cell: Any, column: Column) -> tuple[str, ...]:
-        cells = cell.split(self.separator) if self.separator is not None else cell
+    def _split(self, cell: Any, column: Column) -> tuple[str, ...] | BadExample:
         if column.names is not None:
-            return tuple(column.names[number] for number in cells)
-        return tuple(tag for one in cells if (tag := str(one).strip()))
+            return tuple(column.names[number] for number in cell)
+        if isinstance(cell, str) and self.separator is None:
+            return BadExample(f"has {cell!r} in the column {column.name}, not a list of tags")
+        tags = cell.split(self.separator) if isinstance(cell, str) else cell
+        return tuple(tag for one in tags if (tag := str(one).strip()))
 
     def fit(
         self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]

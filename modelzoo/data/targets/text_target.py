@@ -26,7 +26,7 @@ from modelzoo.data.inputs.token_store import TokenStore
 from modelzoo.data.targets.target import BoundTarget, Target
 from modelzoo.data.tokenizers import Tokenizer
 from modelzoo.data.tokenizers.tokenizer import SpecialIds
-from modelzoo.fields.errors import FieldError, UserError
+from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import InputSpec, MaskSpec, TokenSpec
 
 
@@ -218,10 +218,7 @@ class BoundTextTarget(BoundTarget):
         return self.tokenizer.join(tf.RaggedTensor.from_tensor(tokens))
 
     def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        if not isinstance(other, BoundTextTarget):
-            raise UserError(
-                f"the model learned {self.config.kind}, but the data has {other.config.kind}"
-            )
+        self.check_kind(other)
         return lambda batch: batch
 
     def label_to_json(self, label: np.ndarray) -> str:

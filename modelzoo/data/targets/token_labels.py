@@ -13,6 +13,7 @@ from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
 from modelzoo.data.inputs.text import cell_text, item_text, text_names
 from modelzoo.data.inputs.token_store import TokenStore
+from modelzoo.data.targets.names import places
 from modelzoo.data.targets.target import BoundTarget, Target
 from modelzoo.fields.errors import UserError
 
@@ -137,22 +138,12 @@ class BoundTokenLabels(BoundTarget):
         return dict(raw)
 
     def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        if not isinstance(other, BoundTokenLabels):
-            raise UserError(
-                f"the model learned {self.config.kind}, but the data has {other.config.kind}"
-            )
-        unknown = [name for name in other.names if name not in self.names]
-        if unknown:
-            raise UserError(
-                f"the data has {len(unknown)} classes that the model does not know, the first "
-                f"{unknown[0]!r}: it knows {', '.join(self.names[:10])}"
-                f"{', ...' if self.names[10:] else ''}"
-            )
-        table = np.array([self.names.index(name) for name in other.names], np.int64)
+        self.check_kind(other)
+        table = tf.constant(places(other.names, self.names, self.noun))
 
         def aligned(batch: Tensors) -> Tensors:
             label = batch["label"]
-            found = tf.gather(tf.constant(table), tf.maximum(label, 0))
+            found = tf.gather(table, tf.maximum(label, 0))
             return {**batch, "label": tf.where(label < 0, label, found)}
 
         return aligned

@@ -34,7 +34,7 @@ class BoundVector(BoundTarget):
 
         def read(raw: Tensors) -> tf.Tensor:
             cells = [tf.cast(raw[column.name], tf.float32) for column in columns]
-            cells = [cell if len(cell.shape) == 2 else cell[:, None] for cell in cells]
+            cells = [tf.reshape(cell, [tf.shape(cell)[0], -1]) for cell in cells]
             return self._reordered(tf.ensure_shape(tf.concat(cells, 1), [None, len(given)]), given)
 
         return read
@@ -56,15 +56,14 @@ class BoundVector(BoundTarget):
 
 
 def number_names(rows: Rows, columns: Sequence[Column]) -> tuple[str, ...]:
-    """Names of the numbers in columns: the source's, or else those of the columns."""
-    column = columns[0]
-    if len(columns) > 1 or column.form != "array":
-        return tuple(column.name for column in columns)
-    if column.names is not None:
-        return column.names
-    shape = np.shape(rows.values(column, np.arange(1)))[1:]
-    width = int(np.prod(shape))
-    return (column.name,) if width == 1 else tuple(f"{column.name}/{k}" for k in range(width))
+    """Names of the numbers in columns: the source's for one column, else those of the columns."""
+    if len(columns) == 1 and columns[0].names is not None:
+        return columns[0].names
+    found: list[str] = []
+    for column in columns:
+        name, size = column.name, np.size(rows.values(column, np.arange(1))[0])
+        found += [name] if size == 1 else [f"{name}/{k}" for k in range(size)]
+    return tuple(found)
 
 
 def parse_numbers(

@@ -54,10 +54,10 @@ class _Recurrent:
     def _own_loop(self, sequences, initial_state, mask, training):
         cell = self.cell
         if training and cell.dropout:
-            sequences *= _dropout_mask(cell, sequences[:, 0], cell.dropout)[:, None]
+            sequences *= cell.get_dropout_mask(sequences[:, 0])[:, None]
         dropout = None
         if training and cell.recurrent_dropout:
-            dropout = _dropout_mask(cell, initial_state[0], cell.recurrent_dropout)
+            dropout = cell.get_recurrent_dropout_mask(initial_state[0])
         kernel, within = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel))
         bias = tf.zeros([2, kernel.shape[-1]], kernel.dtype)
         if cell.bias is not None:
@@ -132,11 +132,6 @@ class SimpleRNN(_Recurrent, keras.layers.SimpleRNN):
 
     def _step(self, x, states):
         return [self.cell.activation(tf.cast(x, states[0].dtype))]
-
-
-def _dropout_mask(cell, like, rate):
-    """A dropout mask from the cell's seeds; Keras's own method stores it as an attribute."""
-    return keras.random.dropout(tf.ones_like(like), rate, seed=cell.seed_generator)
 
 
 def parts(x, count, dtype):

@@ -14,6 +14,7 @@ from modelzoo.data.bound import BoundData
 from modelzoo.data.columns import BadExample, Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.text import Text
+from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.data.tokenizers import Characters, Words
 from modelzoo.fields.errors import UserError
 from modelzoo.fields.input_specs import MaskSpec, TokenSpec
@@ -137,6 +138,12 @@ def test_padding_may_have_any_id(given, end, tmp_path):
     np.testing.assert_array_equal(served["tokens"][1:], raw["tokens"])
     np.testing.assert_array_equal(served["padding_mask"][1:], raw["padding_mask"])
     assert data.bound.model_specs()["tokens"].vocab_size == len(GIVEN)
+    labels = Column("label", "text", ["no", "yes", "no"])
+    source = Memory(splits={"train": {"text": Column("text", "text", texts), "label": labels}})
+    labelled = Dataset(source=source, inputs=Text(**fields), target=ClassLabel()).open()
+    batch = labelled.bound.features(labelled.split("train").gather([2, 1], 1), training=True)
+    assert batch["tokens"].numpy().tolist() == [padded(rows[k], 4, pad) for k in (2, 1)]
+    assert batch["label"].numpy().tolist() == [0, 1]
     # Without the file too, from what a run keeps.
     data.bound.save(tmp_path / "run")
     (tmp_path / "vocab.txt").unlink()

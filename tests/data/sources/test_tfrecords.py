@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow as tf
-from modelzoo.data.sources.tfrecords import TFRecords
 
 from modelzoo.data.sources import tfrecords as records_module
+from modelzoo.data.sources.tfrecords import TFRecords
 from modelzoo.fields.errors import UserError
 
 

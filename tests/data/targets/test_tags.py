@@ -33,6 +33,10 @@ SEPARATED = [" ; ".join(tags) for tags in TAGS]
 FORMS = {
     "lists": {"columns": [Column("t", "list", TAGS)]},
     "separator": {"columns": [Column("t", "text", SEPARATED)], "separator": ";"},
+    "lists and texts": {
+        "columns": [Column("t", "list", ["a;b", [], ["c"], "a"])],
+        "separator": ";",
+    },
     "texts": {
         "columns": [
             Column(n, "text", [str(int(v)) for v in TABLE[:, k]]) for k, n in enumerate("abc")
@@ -94,6 +98,7 @@ def test_array_tags_without_names_are_numbered():
         ([Column("t", "text", ["0", "2"])], "train/1: has '2' in the column t, not 0 or 1"),
         ([Column("t", "number", [0, 0.5])], "train/1: has 0.5 in t, not 0 or 1"),
         ([Column("t", "array", np.array([[0, 1], [0, 2]]))], "train/1: has 2 in t/1, not 0 or 1"),
+        ([Column("t", "list", [["a"], "b"])], "train/1: has 'b' in the column t, not a list"),
     ],
 )
 def test_other_values_are_named_or_skipped(columns, message):

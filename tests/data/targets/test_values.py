@@ -38,6 +38,7 @@ def labels_of(split):
         ([Column(n, "number", list(TABLE[:, k])) for k, n in enumerate("ba")], ("b", "a")),
         ([Column("v", "array", TABLE)], ("v/0", "v/1")),
         ([Column("v", "array", TABLE, names=("q", "p"))], ("q", "p")),
+        ([Column("v", "array", TABLE[:, :1]), Column("w", "number", TABLE[:, 1])], ("v", "w")),
     ],
 )
 def test_values_are_numbers_of_float32(columns, names, lazy):

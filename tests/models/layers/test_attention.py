@@ -10,8 +10,8 @@ from modelzoo.models.layers.attention import Attention
 DIM, HEADS, BATCH, LENGTH, OTHER = 8, 2, 3, 5, 4
 X = np.random.default_rng(1).normal(size=(BATCH, LENGTH, DIM)).astype("float32")
 MEMORY = np.random.default_rng(2).normal(size=(BATCH, OTHER, DIM)).astype("float32")
-REAL = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]], bool)
-MEMORY_REAL = REAL[:, 1:]
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]], bool)
+MEMORY_MASK = MASK[:, 1:]
 
 
 def build(**kwargs):
@@ -21,7 +21,7 @@ def build(**kwargs):
     return layer
 
 
-def by_numpy(layer, x, memory, seen):
+def by_numpy(layer, x, memory, mask):
     """Output and weights of equation 1 of the paper, head by head."""
     if layer.cross:
         query, other = layer.query_kernel.numpy(), layer.key_value_kernel.numpy()
@@ -32,7 +32,7 @@ def by_numpy(layer, x, memory, seen):
     for head in range(HEADS):
         part = slice(head * width, (head + 1) * width)
         q, k, v = x @ query[:, part], memory @ key[:, part], memory @ value[:, part]
-        scores = np.where(seen, q @ k.transpose(0, 2, 1) / np.sqrt(width), -np.inf)
+        scores = np.where(mask, q @ k.transpose(0, 2, 1) / np.sqrt(width), -np.inf)
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights.append(scores / scores.sum(axis=-1, keepdims=True))
         heads.append(weights[-1] @ v)
@@ -41,14 +41,14 @@ def by_numpy(layer, x, memory, seen):
 
 def test_values_are_the_papers():
     past = np.tril(np.ones([LENGTH, LENGTH], bool))
-    for kwargs, args, seen in (
-        ({}, {"real": REAL}, REAL[:, None]),
+    for kwargs, args, mask in (
+        ({}, {"padding_mask": MASK}, MASK[:, None]),
         ({"causal": True}, {}, past[None]),
-        ({"causal": True}, {"real": REAL}, past & REAL[:, None]),
-        ({"cross": True}, {"memory": MEMORY, "real": MEMORY_REAL}, MEMORY_REAL[:, None]),
+        ({"causal": True}, {"padding_mask": MASK}, past & MASK[:, None]),
+        ({"cross": True}, {"memory": MEMORY, "padding_mask": MEMORY_MASK}, MEMORY_MASK[:, None]),
     ):
         layer = build(**kwargs)
-        expected = by_numpy(layer, X, args.get("memory", X), seen)
+        expected = by_numpy(layer, X, args.get("memory", X), mask)
         for got, value in zip(layer(X, **args, return_weights=True), expected, strict=True):
             np.testing.assert_allclose(got, value, rtol=0, atol=1e-5)
 
@@ -59,15 +59,16 @@ def test_values_and_gradients_are_torchs(cross, use_bias):
     ours = build(cross=cross, use_bias=use_bias)
     theirs = torch.nn.MultiheadAttention(DIM, HEADS, bias=use_bias, batch_first=True)
     copy_attention(ours, theirs)
-    x, memory, real = tf.constant(X), MEMORY if cross else None, MEMORY_REAL if cross else REAL
+    x, memory = tf.constant(X), MEMORY if cross else None
+    mask = MEMORY_MASK if cross else MASK
     with tf.GradientTape() as tape:
         tape.watch(x)
-        outputs = ours(x, memory, real, training=True)
+        outputs = ours(x, memory, mask, training=True)
         loss = tf.reduce_sum(tf.sin(outputs))
     their_x = torch.from_numpy(X).requires_grad_()
     their_memory = torch.from_numpy(MEMORY) if cross else their_x
     expected = theirs(
-        their_x, their_memory, their_memory, torch.from_numpy(~real), need_weights=False
+        their_x, their_memory, their_memory, torch.from_numpy(~mask), need_weights=False
     )[0]
     torch.sin(expected).sum().backward()
     np.testing.assert_allclose(outputs, expected.detach(), rtol=0, atol=1e-5)
@@ -82,36 +83,39 @@ def test_steps_give_what_all_at_once_does(rotary):
     whole = layer(X)
     cache = {name: tf.zeros([BATCH, HEADS, LENGTH, DIM // HEADS]) for name in ("keys", "values")}
     for position in range(LENGTH):
-        seen = np.broadcast_to(np.arange(LENGTH) <= position, [BATCH, 1, LENGTH])
+        mask = np.broadcast_to(np.arange(LENGTH) <= position, [BATCH, 1, LENGTH])
         step = X[:, position : position + 1]
-        outputs, cache = layer.step(tf.constant(step), cache, seen, tf.constant(position))
+        outputs, cache = layer.step(tf.constant(step), cache, mask, tf.constant(position))
         np.testing.assert_allclose(outputs[:, 0], whole[:, position], rtol=0, atol=1e-5)
 
 
 def test_a_memory_is_projected_once():
     layer = build(cross=True)
-    keys, values = layer.memory(tf.constant(MEMORY))
-    outputs, weights = layer.recall(tf.constant(X), keys, values, tf.constant(MEMORY_REAL))
-    expected = layer(X, MEMORY, MEMORY_REAL, return_weights=True)
+    keys, values = layer.project_memory(tf.constant(MEMORY))
+    mask = tf.constant(MEMORY_MASK)
+    outputs, weights = layer.attend_to_memory(tf.constant(X), keys, values, mask)
+    expected = layer(X, MEMORY, MEMORY_MASK, return_weights=True)
     np.testing.assert_allclose(outputs, expected[0], rtol=0, atol=1e-6)
     np.testing.assert_allclose(weights, expected[1], rtol=0, atol=1e-6)
 
 
 def test_rotary_attention_depends_on_distances_alone():
-    """Steps in front that nobody attends to move all others, and change nothing."""
+    """Masked positions in front move all others and change nothing."""
     moved = np.concatenate([np.ones_like(X[:, :3]), X], axis=1)
-    real = np.arange(LENGTH + 3) >= 3
-    real = np.broadcast_to(real, [BATCH, LENGTH + 3])
+    mask = np.arange(LENGTH + 3) >= 3
+    mask = np.broadcast_to(mask, [BATCH, LENGTH + 3])
     for rotary in (True, False):
         layer = build(rotary=rotary)
-        np.testing.assert_allclose(layer(moved, real=real)[:, 3:], layer(X), rtol=0, atol=1e-5)
-    turned = build(rotary=True)(X)
-    assert np.abs(turned - build()(X)).max() > 0.01
+        np.testing.assert_allclose(
+            layer(moved, padding_mask=mask)[:, 3:], layer(X), rtol=0, atol=1e-5
+        )
+    rotated = build(rotary=True)(X)
+    assert np.abs(rotated - build()(X)).max() > 0.01
 
 
-def test_a_sequence_without_any_real_step_gives_numbers():
+def test_a_sequence_of_padding_gives_finite_outputs():
     layer = build()
-    assert np.isfinite(layer(X, real=np.zeros([BATCH, LENGTH], bool))).all()
+    assert np.isfinite(layer(X, padding_mask=np.zeros([BATCH, LENGTH], bool))).all()
 
 
 def test_dropout_is_of_the_weights():
@@ -121,7 +125,7 @@ def test_dropout_is_of_the_weights():
     kernel.assign(np.concatenate([np.zeros([DIM, 2 * DIM]), np.eye(DIM)], axis=1))
     x = np.eye(DIM, dtype="float32")[None]
     outputs = layer(np.tile(x, [50, 1, 1]), training=True).numpy()
-    # Equal weights of 1/8: half of them are gone, the others double, in each head on its own.
+    # Weights are 1/8: half of them become 0 and the others double, in each head.
     assert set(np.unique(outputs.round(6))) == {0.0, 0.25}
     assert 0.45 < (outputs > 0).mean() < 0.55
     np.testing.assert_allclose(layer(x), np.full_like(x, 0.125), atol=1e-6)
@@ -133,8 +137,8 @@ def test_precision():
         keras.config.set_dtype_policy(policy)
         layer = build()
         layer.set_weights(exact.get_weights())
-        outputs, weights = layer(X, real=REAL, return_weights=True)
+        outputs, weights = layer(X, padding_mask=MASK, return_weights=True)
         assert outputs.dtype == keras.config.dtype_policy().compute_dtype
         assert weights.dtype == ("float64" if policy == "float64" else "float32")
-        expected = exact(X, real=REAL)
+        expected = exact(X, padding_mask=MASK)
         assert np.abs(np.subtract(outputs, expected)).max() < error * np.abs(expected).max()

@@ -3,10 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modelzoo.models.layers.attending import AttendingLSTM, LuongAttention, attending_scan
+from modelzoo.models.layers.attention_lstm import (
+    AttentionLSTM,
+    LuongAttention,
+    attention_lstm_scan,
+)
 
 BATCH, STEPS, LENGTH, FEATURES, UNITS, DIM = 3, 4, 5, 2, 3, 6
-REAL = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 1, 1, 0]], bool)
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 1, 1, 0]], bool)
 SHAPES = {
     "x": (BATCH, STEPS, FEATURES),
     "keys": (BATCH, LENGTH, UNITS),
@@ -23,20 +27,20 @@ def normal(*shape, seed=0):
 def given(dtype="float32"):
     arrays = {n: normal(*s, seed=k).astype(dtype) for k, (n, s) in enumerate(SHAPES.items())}
     h, c = arrays.pop("h"), arrays.pop("c")
-    return *arrays.values(), REAL, h, c
+    return *arrays.values(), MASK, h, c
 
 
 def make(**kwargs):
-    layer = AttendingLSTM(UNITS, name="decoder1", **kwargs)
+    layer = AttentionLSTM(UNITS, name="decoder1", **kwargs)
     layer.build(SHAPES["x"], SHAPES["keys"], SHAPES["values"])
     for number, v in enumerate(layer.weights):
         v.assign(normal(*v.shape, seed=9 + number))
     return layer
 
 
-def mean_under(scores, values, real):
-    """Of one example: the softmax over the real steps, and the mean under it."""
-    weights = np.where(real, np.exp(scores - scores.max()), 0.0)
+def weighted_mean(scores, values, mask):
+    """The softmax over the real tokens of one example, and the mean of the values under it."""
+    weights = np.where(mask, np.exp(scores - scores.max()), 0.0)
     weights /= weights.sum()
     return weights @ values, weights
 
@@ -45,14 +49,14 @@ def sigmoid(x):
     return 1.0 / (1.0 + np.exp(-x))
 
 
-def by_hand(layer, x, keys, values, real, h, c, drop=1.0):
-    """Outputs, means and weights of one example, by the equations in float64."""
+def by_hand(layer, x, keys, values, mask, h, c, drop=1.0):
+    """Outputs, context vectors and weights of one example, by the equations in float64."""
     kernel, recurrent, from_context, bias, query, scale = (np.float64(v) for v in layer.weights)
     results = []
     for token in x:
         h = h * drop
         scores = [scale[:, 0] @ np.tanh(h @ query + key) for key in keys]
-        context, weights = mean_under(np.array(scores), values, real)
+        context, weights = weighted_mean(np.array(scores), values, mask)
         gates = token @ kernel + h @ recurrent + context @ from_context + bias
         i, f, g, o = np.split(gates, 4)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
@@ -64,17 +68,17 @@ def by_hand(layer, x, keys, values, real, h, c, drop=1.0):
 def test_luong_attention_is_the_equations():
     queries = normal(BATCH, STEPS, UNITS)
     _, keys, values, *_ = given()
-    context, weights = LuongAttention()(np.float32(queries), keys, values, REAL)
+    context, weights = LuongAttention()(np.float32(queries), keys, values, MASK)
     for n in range(BATCH):
         for t in range(STEPS):
             scores = np.array([queries[n, t] @ key for key in keys[n]])
-            expected = mean_under(scores, values[n], REAL[n])
+            expected = weighted_mean(scores, values[n], MASK[n])
             np.testing.assert_allclose(context[n, t], expected[0], rtol=0, atol=1e-5)
             np.testing.assert_allclose(weights[n, t], expected[1], rtol=0, atol=1e-5)
-    assert (weights.numpy()[np.broadcast_to(~REAL[:, None], weights.shape)] == 0).all()
+    assert (weights.numpy()[np.broadcast_to(~MASK[:, None], weights.shape)] == 0).all()
 
 
-def test_attending_lstm_is_the_equations():
+def test_attention_lstm_is_the_equations():
     layer, arrays = make(), given()
     results = layer(*arrays)
     for n in range(BATCH):
@@ -82,7 +86,7 @@ def test_attending_lstm_is_the_equations():
             np.testing.assert_allclose(got[n], expected, rtol=0, atol=1e-5)
     one = keras.ops.zeros(4 * UNITS).numpy()
     one[UNITS : 2 * UNITS] = 1
-    fresh = AttendingLSTM(UNITS)
+    fresh = AttentionLSTM(UNITS)
     fresh(*arrays)
     np.testing.assert_array_equal(fresh.bias, one)
 
@@ -93,8 +97,8 @@ def test_steps_are_the_loop():
     # Two sequences of each example; the second is another example's.
     x2, h, c = (np.stack([a, a[::-1]], axis=1) for a in (x, h, c))
     for t in range(STEPS):
-        h, c, context, seen = layer.step(tf.constant(x2[:, :, t]), *source, h, c)
-        for got, expected in ((h, outputs), (context, contexts), (seen, weights)):
+        h, c, context, step_weights = layer.step(tf.constant(x2[:, :, t]), *source, h, c)
+        for got, expected in ((h, outputs), (context, contexts), (step_weights, weights)):
             np.testing.assert_allclose(got[:, 0], expected[:, t], rtol=0, atol=1e-6)
     assert np.abs(h[:, 1] - outputs[::-1, -1])[[0, 2]].max() > 1e-3
 
@@ -103,7 +107,7 @@ def test_steps_are_the_loop():
 def test_gradients_are_the_slopes(dropped):
     layer = make()
     kernel, recurrent, from_context, bias, query, scale = (np.float64(v) for v in layer.weights)
-    x, keys, values, real, h, c = given("float64")
+    x, keys, values, mask, h, c = given("float64")
     drop = tf.constant(np.float64(normal(BATCH, UNITS) > 0) * 2) if dropped else None
     start = [x.transpose(1, 0, 2) @ kernel + bias, np.hstack([recurrent, query]), from_context]
     start = [tf.constant(a) for a in (*start, scale, keys, values, h, c)]
@@ -111,7 +115,7 @@ def test_gradients_are_the_slopes(dropped):
 
     @tf.function(autograph=False)
     def loss(*arrays):
-        results = attending_scan(*arrays, real=tf.constant(real), drop=drop)
+        results = attention_lstm_scan(*arrays, memory_mask=tf.constant(mask), drop=drop)
         return sum(tf.reduce_sum(a * b) for a, b in zip(results[:2], upstream, strict=True))
 
     with tf.GradientTape() as tape:

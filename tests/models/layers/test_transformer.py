@@ -9,8 +9,8 @@ from modelzoo.models.layers.transformer import Block, FeedForward
 DIM, HEADS, FFN, BATCH, LENGTH, OTHER = 8, 2, 12, 3, 5, 4
 X = np.random.default_rng(1).normal(size=(BATCH, LENGTH, DIM)).astype("float32")
 MEMORY = np.random.default_rng(2).normal(size=(BATCH, OTHER, DIM)).astype("float32")
-REAL = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]], bool)
-MEMORY_REAL = REAL[:, 1:]
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]], bool)
+MEMORY_MASK = MASK[:, 1:]
 
 
 def build(**kwargs):
@@ -24,7 +24,7 @@ def build(**kwargs):
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("cross", [False, True])
 def test_values_and_gradients_are_torchs(norm, activation, cross):
-    ours = build(norm=norm, activation=activation, cross=cross, causal=cross, use_bias=True)
+    ours = build(norm=norm, activation=activation, cross=cross, causal=cross, attention_bias=True)
     kind = torch.nn.TransformerDecoderLayer if cross else torch.nn.TransformerEncoderLayer
     theirs = kind(DIM, HEADS, FFN, 0.0, activation, batch_first=True, norm_first=norm == "pre")
     copy_block(ours, theirs)
@@ -32,19 +32,19 @@ def test_values_and_gradients_are_torchs(norm, activation, cross):
     with tf.GradientTape() as tape:
         tape.watch(x)
         if cross:
-            outputs = ours(x, MEMORY, memory_real=MEMORY_REAL, training=True)
+            outputs = ours(x, MEMORY, memory_mask=MEMORY_MASK, training=True)
         else:
-            outputs = ours(x, real=REAL, training=True)
+            outputs = ours(x, padding_mask=MASK, training=True)
         loss = tf.reduce_sum(tf.sin(outputs))
     if cross:
         expected = theirs(
             their_x,
             torch.from_numpy(MEMORY),
             torch.nn.Transformer.generate_square_subsequent_mask(LENGTH),
-            memory_key_padding_mask=torch.from_numpy(~MEMORY_REAL),
+            memory_key_padding_mask=torch.from_numpy(~MEMORY_MASK),
         )
     else:
-        expected = theirs(their_x, src_key_padding_mask=torch.from_numpy(~REAL))
+        expected = theirs(their_x, src_key_padding_mask=torch.from_numpy(~MASK))
     torch.sin(expected).sum().backward()
     np.testing.assert_allclose(outputs, expected.detach(), rtol=0, atol=1e-5)
     got = tape.gradient(loss, [x, ours.ffn.inner_kernel.value])
@@ -63,6 +63,44 @@ def test_swiglu_is_the_papers():
     np.testing.assert_allclose(layer(X), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu", "gelu_tanh", "swiglu"])
+@pytest.mark.parametrize("use_bias", [True, False, None])
+def test_activations_and_biases_are_torchs(activation, use_bias):
+    layer = FeedForward(FFN, activation, use_bias=use_bias)
+    layer.build(X.shape)
+    randomise(layer.weights)
+    has_bias = activation != "swiglu" if use_bias is None else use_bias
+    assert [v.name for v in layer.weights if "bias" in v.name] == (
+        ["inner_bias", "outer_bias"] if has_bias else []
+    )
+    inner, outer = (
+        [torch.tensor(v.numpy()) for v in layer.weights if part in v.name]
+        for part in ("inner", "outer")
+    )
+    y = torch.nn.functional.linear(torch.tensor(X), inner[0].T, *inner[1:])
+    if activation == "swiglu":
+        gate, y = y.chunk(2, dim=-1)
+        y = torch.nn.functional.silu(gate) * y
+    elif activation == "relu":
+        y = torch.relu(y)
+    else:
+        approximate = "tanh" if activation == "gelu_tanh" else "none"
+        y = torch.nn.functional.gelu(y, approximate=approximate)
+    y = torch.nn.functional.linear(y, outer[0].T, *outer[1:])
+    np.testing.assert_allclose(layer(X), y, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("epsilon", [1e-12, 0.5])
+def test_epsilon_and_biases_of_blocks_are_torchs(epsilon):
+    ours = build(attention_bias=True, epsilon=epsilon, norm="pre")
+    theirs = torch.nn.TransformerEncoderLayer(
+        DIM, HEADS, FFN, 0.0, layer_norm_eps=epsilon, batch_first=True, norm_first=True
+    )
+    copy_block(ours, theirs)
+    expected = theirs(torch.from_numpy(X)).detach()
+    np.testing.assert_allclose(ours(X), expected, rtol=0, atol=1e-5)
+
+
 def test_dropout_inside_the_feed_forward_net():
     layer = FeedForward(FFN, dropout=0.5)
     layer.build((None, None, 1))
@@ -71,7 +109,7 @@ def test_dropout_inside_the_feed_forward_net():
     x = np.ones([1, 200, 1], "float32")
     np.testing.assert_allclose(layer(x), x, atol=1e-6)
     outputs = layer(x, training=True).numpy()
-    # Each is a number of those that stay, of 12, over 6.
+    # Each output is the number of remaining values, of 12, over 6.
     np.testing.assert_allclose(outputs * 6, (outputs * 6).round(), atol=1e-5)
     assert outputs.std() > 0.1
     assert 0.9 < outputs.mean() < 1.1
@@ -79,11 +117,11 @@ def test_dropout_inside_the_feed_forward_net():
 
 def test_dropout_is_before_the_residual():
     block = build(dropout=0.5, norm="pre")
-    for part in block.parts:
+    for part in block.sublayers:
         for variable in part.weights:
             variable.assign(np.zeros(variable.shape))
     block.ffn.outer_bias.assign(np.ones(DIM))
     change = block(X, training=True) - X
-    # What is added is 1 for each value, of which half are dropped and the others double.
+    # The added values are 1; half of them are dropped and the others double.
     np.testing.assert_allclose(np.abs(change - 1), np.ones_like(X), atol=1e-6)
     assert 0.3 < np.mean(change > 1) < 0.7
