@@ -52,17 +52,17 @@ class SignDescent(keras.optimizers.Optimizer):
 
 CONFIG = """
 from modelzoo import Experiment, TrainConfig
-from modelzoo.data.npz import NpzImages
-from modelzoo.models.cnn import CNN
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.data import ClassLabel, Dataset, Image, Npz
+from modelzoo.models import CNN
+from modelzoo.tasks import Classification
 from sign_sgd import SignSGD
 
 
 def get_config():
     return Experiment(
         model=CNN(filters=(4,), dense=(8,)),
-        task=ImageClassification(),
-        data=NpzImages("stripes.npz"),
+        task=Classification(),
+        data=Dataset(source=Npz("stripes.npz"), inputs=Image(), target=ClassLabel()),
         optimizer=SignSGD(learning_rate=0.01),
         train=TrainConfig(steps=12, batch_size=16),
     )
