@@ -96,7 +96,7 @@ def image_run(tmp_path_factory):
             for kind in ("model", "ema")
             for path, value in random_weights().items()
         }
-        meta = checkpoint.Meta(step=step, examples=8 * step, best_step=10, best_score=0.5)
+        meta = checkpoint.Meta(step=step, examples=8 * step, best_step=10, best_value=0.5)
         checkpoint.write(workdir, arrays, meta)
     return types.SimpleNamespace(
         workdir=workdir, data_dir=data_dir, experiment=experiment, bound=bound

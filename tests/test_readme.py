@@ -90,7 +90,7 @@ def test_your_own_data(photos, capsys):
     result = run_folder.read_json(photos / "runs" / "photos" / "result.json")
     assert 0 < np.sum(result["eval"]["validation"]["confusion"]) < 20  # About a tenth.
     assert np.sum(result["eval"]["test"]["confusion"]) == 4
-    assert checkpoint.read_meta(checkpoint.find("runs/photos", "best")).best_score is not None
+    assert checkpoint.read_meta(checkpoint.find("runs/photos", "best")).best_value is not None
 
 
 def test_the_guide_to_images(photos, capsys):

@@ -228,6 +228,8 @@ class OpenData:
         """The text of a split, such as "train[:90%]"; None for a role without a split."""
         if name not in ROLES:
             return name
+        if name == "test" and self.data.fold is not None:
+            name = "train"  # Of which the fold holds out a part.
         text = getattr(self.data, f"{name}_split")
         if text == "auto":
             there = self._source.split_names
@@ -245,7 +247,9 @@ class OpenData:
 
     def view(self, name: str) -> View:
         """The examples of a split by its role or text, before inputs and target are opened."""
-        text = self._text(name)
+        # Both parts of a fold are of the training split.
+        folded = self.data.fold is not None and name in ("train", "test")
+        text = self._text("train" if folded else name)
         base = split_name(text)
         if base not in self._source.split_names:
             error = self._source.missing(base)
@@ -256,7 +260,7 @@ class OpenData:
             raise MissingSplitError(f"{error}; {hint} to a split that exists")
         rows = self._base(base)
         view = self._examples(rows, text)
-        if self.data.fold is None or name not in ("train", "test"):
+        if not folded:
             return view
         trained, held_out = self._fold_parts(view)
         return view.take(trained if name == "train" else held_out)

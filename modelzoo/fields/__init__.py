@@ -1,1 +1,1 @@
-"""Leaves of the package: errors, field types, overrides, durations, input specs."""
+"""What all other packages build on: errors, field types, overrides, public names, compat."""

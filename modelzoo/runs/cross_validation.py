@@ -1,10 +1,10 @@
-"""Cross-validation: a run for each fold of the training split, and what they say together.
+"""Cross-validation: a run for each fold of the training split, and their results together.
 
-The rows of `config.data.train_split` are cut into folds, see `modelzoo.data.folds`; each run is
-trained on the others and scores its fold, which nothing has looked at until then, as its test
-split. What is learned of the data beforehand, a vocabulary or a scale, is learned of the rows that
-the run trains on. A checkpoint is chosen by `config.data.validation_split` alone, which must share
-no row with the folds, and no group; `config.data.test_split` is not read.
+The examples of `config.data.train_split` are divided into folds, see `modelzoo.data.folds`. Each
+run trains on the other folds and evaluates its own as its test split, which nothing reads before.
+A vocabulary or a scale is learned from the examples that the run trains on. A checkpoint is
+selected by `config.data.validation_split` alone, which must share no example and no group with the
+folds; `config.data.test_split` is not read.
 """
 
 import hashlib
@@ -37,25 +37,33 @@ _REFERENCES = "references"
 def cross_validate(
     experiment: config.Experiment, workdir: str | Path, folds: int, progress: Progress
 ) -> dict[str, Any]:
-    """Trains a run in `workdir/fold1` and so on for each of the folds; the `result.json` of all.
+    """Trains a run for each fold, in `workdir/fold1` and so on; returns the `result.json` of all.
 
-    Started again it goes on with the first fold that is not finished, where that stopped. The
-    result has `folds` (folder, numbers of rows, steps and scores of each), `over_folds` (name of a
-    score -> `mean`, `std`, `low`, `high`), `pooled` (the scores of all held-out examples together)
-    and `pooled_intervals` (`accuracy` -> `low`, `high`). Raises UserError for what a user can mend
-    and Interrupted where a signal stopped the run.
+    Started again, it resumes the first fold that is not finished.
+
+    Returns:
+        `folds` (folder, numbers of examples, steps and metrics of each), `over_folds` (name of a
+        metric -> `mean`, `std`, `low`, `high`), `pooled` (the metrics of all held-out examples
+        together) and `pooled_intervals` (`accuracy` -> `low`, `high`).
+
+    Raises:
+        UserError: a field or the data does not fit, or the folder holds something else.
+        Interrupted: a signal stopped the run.
     """
     if folds < 2:
         raise UserError(f"--folds must be at least 2, got {folds}")
-    if getattr(experiment.data, "fold", None) is not None:
+    if experiment.data.fold is not None:
         raise UserError(
-            f"config.data.fold must be none where --folds sets it, got {experiment.data.fold}"
+            f"config.data.fold must be none with --folds, which sets it, got {experiment.data.fold}"
         )
     if not experiment.eval.test_at_end:
-        raise UserError("config.eval.test_at_end must be true: --folds scores what it holds out")
+        raise UserError(
+            "config.eval.test_at_end must be true with --folds, which evaluates each fold, got "
+            "false"
+        )
     with run_folder.ensure_workdir(workdir) as folder, run_folder.locked(folder):
         if checkpoint.steps(folder):
-            raise UserError(f"{folder} holds a run without --folds: take another --workdir")
+            raise UserError(f"{folder} holds a run without --folds: use another --workdir")
         strategy = make_strategy(experiment.distribute)
         for number in range(1, folds + 1):
             _train(experiment, folder, (number, folds, experiment.seed), strategy, progress)
@@ -73,7 +81,7 @@ def _train(
     strategy: tf.distribute.Strategy,
     progress: Progress,
 ) -> None:
-    """Trains one fold to its end, unless it is there."""
+    """Trains one fold to its end, unless it is finished."""
     number, folds, _ = fold
     data = {"data.fold": fold, "data.test_split": experiment.data.train_split}
     changed = config.override(experiment, data)
@@ -83,7 +91,7 @@ def _train(
             before = read_run(folder)[0].data.fold[1]
             if before != folds:
                 raise UserError(
-                    f"{workdir} holds {before} folds, --folds is {folds}: take another --workdir"
+                    f"{workdir} holds {before} folds, but --folds is {folds}: use another --workdir"
                 )
         check_config(changed, folder)
         if (folder / _HELD_OUT).is_file():
@@ -95,8 +103,8 @@ def _train(
         first = run_folder.fold(workdir, 1) / _HELD_OUT
         if number > 1 and _load(first)["rows"] != rows:
             raise UserError(
-                f"the examples are not those that {first.parent} was trained on: bring them back, "
-                "or take another --workdir"
+                f"the examples are not those that {first.parent} was trained on: restore them, or "
+                "use another --workdir"
             )
         run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
         run(trainer)
@@ -109,9 +117,9 @@ def _train(
         }
         per_example = found.with_references(held_out)
         if "reference" in per_example:
-            # Of tuples of several lengths NumPy has no array but one of objects.
+            # NumPy stores tuples of several lengths only as objects.
             arrays[_REFERENCES] = [json.dumps(texts) for texts in per_example["reference"]]
-            # Tokens are of the fold's own vocabulary.
+            # Each fold has its own vocabulary, so texts are stored, not tokens.
             per_example = {"texts": trainer.task.serving.texts(per_example)}
         arrays |= {f"per_example/{name}": value for name, value in per_example.items()}
         file = io.BytesIO()
@@ -120,7 +128,11 @@ def _train(
 
 
 def _check(splits: Mapping[str, Split], validation_split: str | None) -> str:
-    """Tells the rows of all folds from others; UserError where the validation split has some."""
+    """Returns a digest of the examples of all folds.
+
+    Raises:
+        UserError: the validation split has some of them.
+    """
 
     def names(role: str) -> list[str]:
         return list(splits[role].groups or splits[role].ids)
@@ -129,8 +141,8 @@ def _check(splits: Mapping[str, Split], validation_split: str | None) -> str:
     shared = sorted(ours.intersection(names("validation"))) if "validation" in splits else []
     if shared:
         raise UserError(
-            f"config.data.validation_split={validation_split!r} has {len(shared)} of what the "
-            f"folds are cut from, such as {shared[0]}: set it to none, or both it and "
+            f"config.data.validation_split={validation_split!r} shares {len(shared)} examples or "
+            f"groups with the folds, such as {shared[0]}: set it to none, or set it and "
             "config.data.train_split to parts, such as 'train[90%:]' and 'train[:90%]'"
         )
     ids = sorted(map(str, [*splits["train"].ids, *splits["test"].ids]))
@@ -159,7 +171,7 @@ def _result(workdir: Path, folds: int) -> dict[str, Any]:
     task = experiment.task.bind(bound)
     pooled = task.objective.metrics(added["sums"], added["per_example"])
     held_out, ranges = sum(int(of["examples"][1]) for of in counts), {}
-    # Of tokens and of examples with weights or groups it would say too much.
+    # For tokens and for examples with weights or groups the interval would be too narrow.
     alone = not counts[0]["grouped"] and added["sums"].get("weight") == held_out
     if alone and "accuracy" in pooled and "correct" in added["sums"]:
         low, high = intervals.of_share(float(added["sums"]["correct"]), held_out)
@@ -185,15 +197,15 @@ def _result(workdir: Path, folds: int) -> dict[str, Any]:
     }
 
 
-def over_folds(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """`mean`, `std` (of a sample) and the 95 % t-interval `low`, `high` of every float score.
+def over_folds(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """`mean`, `std` (of a sample) and the 95 % t-interval `low`, `high` of every float metric.
 
-    The interval takes the folds for independent. They are not, for their trainings share rows, and
-    no estimate can tell by how much (Bengio and Grandvalet 2004).
+    The interval assumes that the folds are independent. They are not, since their training sets
+    overlap, and no unbiased estimate of the variance exists (Bengio and Grandvalet 2004).
     """
     result = {}
-    for name in (name for name, value in scores[0].items() if isinstance(value, float)):
-        values = [of[name] for of in scores]
+    for name in (name for name, value in metrics[0].items() if isinstance(value, float)):
+        values = [of[name] for of in metrics]
         low, high = intervals.of_mean(values)
         mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
         result[name] = {"mean": mean, "std": std, "low": low, "high": high}
@@ -201,7 +213,7 @@ def over_folds(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float
 
 
 def table(result: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a result for a person to read: a score each."""
+    """The lines of a result for people, one per metric."""
     width = max(map(len, result["over_folds"]))
     held_out = sum(of["held_out"] for of in result["folds"])
     yield f"\n{len(result['folds'])} folds of {held_out:,} examples"

@@ -70,7 +70,7 @@ def run(trainer: Trainer) -> dict[str, Any]:
 
 
 def _result(workdir: Path) -> dict[str, Any]:
-    """What the last process that finished here left; empty where none did."""
+    """The `result.json` of an earlier process; empty if there is none."""
     try:
         return run_folder.read_json(workdir / "result.json")
     except UserError:
@@ -88,6 +88,6 @@ def check_config(experiment: config.Experiment, workdir: Path, way_out: str = ""
     changes = config.difference(saved, experiment)
     if changes:
         raise UserError(
-            f"{workdir} was trained under another config ({'; '.join(changes)}): take another "
+            f"{workdir} was trained under another config ({'; '.join(changes)}): use another "
             f"--workdir{way_out}"
         )

@@ -1,8 +1,8 @@
 """The mean of a run's newest checkpoints, and which checkpoints a run serves.
 
-A mean of weights along one training often does better than the last of them (Vaswani et al. 2017,
-section 6.1; Izmailov et al. 2018). Raw weights and moving averages have a mean each, and so have
-moving statistics (Izmailov et al. count BatchNorm's anew, on the training data, instead).
+The mean of weights along one training is often better than the last of them (Vaswani et al. 2017,
+section 6.1; Izmailov et al. 2018). Raw weights, moving averages and moving statistics each have
+their mean (Izmailov et al. recompute the statistics of BatchNorm on the training data instead).
 """
 
 import re
@@ -21,36 +21,39 @@ from modelzoo.training.plan import Plan
 def find(workdir: str | Path, which: str | int) -> list[Path]:
     """The checkpoint folders of "last", "best", a step or, newest last, "mean:N".
 
-    "mean:N" passes over those that a stop of the run left, so that a run which was stopped serves
-    what one that was not does. Raises UserError where they are not there.
+    "mean:N" skips the checkpoints that an interruption wrote, so that an interrupted run serves the
+    same as an uninterrupted one.
+
+    Raises:
+        UserError: there are no such checkpoints.
     """
     mean = re.fullmatch(r"mean:(\d+)", str(which))
     if not mean:
         return [checkpoint.find(workdir, which)]
     number, there = int(mean[1]), checkpoint.due(workdir)
     if number < 1:
-        raise UserError(f"the mean of how many checkpoints? mean:N needs an N above 0, got {which}")
+        raise UserError(f"mean:N needs N of at least 1, got {which}")
     if number > len(there):
         raise UserError(
-            f"{which} needs {number} checkpoints of {workdir}, there are {there}: take fewer, or "
+            f"{which} needs {number} checkpoints of {workdir}, there are {there}: use fewer, or "
             "--checkpoint=last"
         )
     return [checkpoint.find(workdir, step) for step in there[-number:]]
 
 
 def check(workdir: Path, evaluation: EvalConfig, keep: int, plan: Plan) -> None:
-    """Raises UserError where the run will not have the checkpoints of its mean at its end."""
+    """Raises UserError if the run will not have enough checkpoints for its mean at its end."""
     number = evaluation.average_checkpoints
     if number == 1:
         return
     if keep < number:
         raise UserError(
-            f"config.train.keep_checkpoints must be at least {number}, as many as "
-            f"config.eval.average_checkpoints, got {keep}"
+            f"config.train.keep_checkpoints must be at least config.eval.average_checkpoints, "
+            f"{number}, got {keep}"
         )
     there = checkpoint.due(workdir)
     step = there[-1] if there else 0
-    # One that a stop left is not among them any more once a later one is.
+    # The checkpoint of an interruption is deleted after the next one.
     passing = step < plan.total and checkpoint.interim(workdir, step)
     will = len(there) - passing + plan.checkpoints(step)
     if will < number:
@@ -61,10 +64,12 @@ def check(workdir: Path, evaluation: EvalConfig, keep: int, plan: Plan) -> None:
 
 
 def served(workdir: str | Path, evaluation: EvalConfig) -> list[Path]:
-    """The checkpoints whose mean a run under `evaluation` scores at its end, exports and serves.
+    """The checkpoints whose mean a run evaluates at its end, exports and serves.
 
-    The best where it keeps one, else the newest of `average_checkpoints`. Raises UserError where
-    they are not there.
+    It is the best one if the run keeps one, else the newest `average_checkpoints`.
+
+    Raises:
+        UserError: there are no such checkpoints.
     """
     if evaluation.average_checkpoints > 1:
         return find(workdir, f"mean:{evaluation.average_checkpoints}")
@@ -74,7 +79,7 @@ def served(workdir: str | Path, evaluation: EvalConfig) -> list[Path]:
 
 
 def resolve_checkpoints(name_or_path: str | Path) -> list[Path]:
-    """The folders behind what `checkpoint.resolve` takes; of a run's folder what it serves."""
+    """The checkpoint folders of a run (those it serves), a checkpoint or a shipped model."""
     path = zoo.find(name_or_path)
     if checkpoint.steps(path) and (path / "config.json").is_file():
         saved = run_folder.read_json(path / "config.json").get("eval", {})
@@ -96,9 +101,9 @@ def words(paths: Sequence[Path]) -> str:
 
 
 def read(paths: Sequence[Path], prefix: str = "") -> dict[str, np.ndarray]:
-    """The arrays of the last of `paths` that begin with `prefix`, weights as the mean over all.
+    """The arrays of the last of `paths` that begin with `prefix`, weights averaged over all.
 
-    Added up in float64; whole numbers, and what is no weight, are those of the last.
+    Sums in float64. Integers, and arrays that are no weights, are those of the last.
     """
     arrays = checkpoint.read(paths[-1], prefix)
     if len(paths) == 1:

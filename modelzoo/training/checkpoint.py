@@ -1,7 +1,7 @@
-"""Checkpoints: folders that appear whole, of plain arrays that NumPy alone can read.
+"""Checkpoints: folders of plain arrays, readable with NumPy alone, that appear by one rename.
 
-`checkpoints/00000120/state.npz` holds `model/PATH`, `ema/PATH`, `optimizer/PATH` arrays by variable
-path, `meta.json` the step, the position in the data and what the run remembers of its scores.
+`checkpoints/00000120/state.npz` holds `model/PATH`, `ema/PATH` and `optimizer/PATH` arrays by
+variable path; `meta.json` holds the step, the position in the data and the best metric so far.
 """
 
 import dataclasses
@@ -20,20 +20,20 @@ from modelzoo.fields.errors import UserError
 from modelzoo.training import run_folder
 
 TEMPORARY = ".partial"
-# What NumPy raises on a damaged archive depends on the byte that is wrong.
+# The error that NumPy raises on a damaged archive depends on the damaged byte.
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, AttributeError, zipfile.BadZipFile)
 
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What a checkpoint knows besides its arrays.
+    """What a checkpoint holds besides its arrays.
 
-    step: updates done. examples: examples of the endless training stream consumed.
-    seconds: of training, over all processes that took part. data: fingerprint of the training
-    split. best_metric, best_step, best_score, best_loss: the validation score by which a best
-    checkpoint is kept, where it was reached, what it was and the loss there. stale: evaluations
-    since. skipped: steps whose update was discarded. pending: what the next progress record will
-    be of, besides what comes. interim: the run was stopped here, no checkpoint was due.
+    step: number of updates. examples: position in the training stream. seconds: training time over
+    all processes of the run. data: fingerprint of the training split. best_metric: validation
+    metric that selects the best checkpoint. best_step, best_value, best_loss: its step, the metric
+    and the loss there. stale: evaluations since then. skipped: steps whose update was discarded.
+    pending: sums of the next progress record so far. interim: an interruption wrote it, none was
+    due.
     """
 
     step: int
@@ -42,7 +42,7 @@ class Meta:
     data: str | None = None
     best_metric: str | None = None
     best_step: int | None = None
-    best_score: float | None = None
+    best_value: float | None = None
     best_loss: float | None = None
     stale: int = 0
     skipped: int = 0
@@ -50,33 +50,36 @@ class Meta:
     interim: bool = False
 
     def judged(
-        self, metric: str, scores: Mapping[str, float], lower_is_better: Collection[str] = ("loss",)
+        self,
+        metric: str,
+        metrics: Mapping[str, float],
+        lower_is_better: Collection[str] = ("loss",),
     ) -> "Meta":
-        """With the scores of an evaluation now taken into account.
+        """Compares the metrics of an evaluation at this step with the best so far.
 
-        Of the scores in `lower_is_better` the lower is better, of any other the higher, and among
-        equals the one with the lower loss.
+        Lower is better for the metrics in `lower_is_better`, higher for others; a tie goes to the
+        lower loss.
         """
-        score, loss = scores[metric], scores.get("loss", 0.0)
+        value, loss = metrics[metric], metrics.get("loss", 0.0)
         sign = -1 if metric in lower_is_better else 1
-        best = (sign * self.best_score, -self.best_loss) if self.best_step is not None else None
-        if best is None or (sign * score, -loss) > best:
+        best = (sign * self.best_value, -self.best_loss) if self.best_step is not None else None
+        if best is None or (sign * value, -loss) > best:
             return dataclasses.replace(
                 self,
                 best_metric=metric,
                 best_step=self.step,
-                best_score=score,
+                best_value=value,
                 best_loss=loss,
                 stale=0,
             )
         return dataclasses.replace(self, stale=self.stale + 1)
 
     def forgetting(self, metric: str | None) -> "Meta":
-        """Without the best of another metric than `metric`."""
+        """Without the best checkpoint if another metric than `metric` selected it."""
         if metric == self.best_metric:
             return self
         return dataclasses.replace(
-            self, best_metric=None, best_step=None, best_score=None, best_loss=None, stale=0
+            self, best_metric=None, best_step=None, best_value=None, best_loss=None, stale=0
         )
 
 
@@ -92,7 +95,7 @@ def steps(workdir: str | Path) -> list[int]:
 
 
 def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> Path:
-    """Writes one checkpoint, whole or not at all; raises UserError where the disk refuses."""
+    """Writes one checkpoint, entirely or not at all; raises UserError if the disk refuses."""
     target = folder(workdir) / f"{meta.step:08d}"
     partial = target.with_name(target.name + TEMPORARY)
     try:
@@ -120,7 +123,7 @@ def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> 
 
 
 def prune(workdir: str | Path, keep: int, best: int | None) -> None:
-    """Deletes all but the newest `keep` due checkpoints and the best, and what a kill left."""
+    """Deletes all but the newest `keep` due checkpoints and the best, and unfinished ones."""
     kept = {*due(workdir)[-keep:], best}
     for step in steps(workdir):
         if step not in kept:
@@ -130,13 +133,13 @@ def prune(workdir: str | Path, keep: int, best: int | None) -> None:
 
 
 def due(workdir: str | Path) -> list[int]:
-    """Steps of the checkpoints that the plan asked for, which no stop changes, and the newest."""
+    """Steps of the checkpoints that were due by the plan, and of the newest."""
     there = steps(workdir)
     return [step for step in there if step == there[-1] or not interim(workdir, step)]
 
 
 def interim(workdir: str | Path, step: int) -> bool:
-    """Whether a stop of the run left the checkpoint of `step`."""
+    """Whether an interruption wrote the checkpoint of `step`."""
     try:
         return read_meta(folder(workdir) / f"{step:08d}").interim
     except UserError:
@@ -144,9 +147,9 @@ def interim(workdir: str | Path, step: int) -> bool:
 
 
 def find(workdir: str | Path, which: str | int = "last") -> Path:
-    """Folder of a run's checkpoint: "last", "best" or a step; UserError where there is none.
+    """Folder of a run's checkpoint: "last", "best" or a step; raises UserError without it.
 
-    `modelzoo.training.averaging.find` knows "mean:N" besides.
+    `modelzoo.training.averaging.find` also supports "mean:N".
     """
     there = steps(workdir)
     if not there:
@@ -158,7 +161,7 @@ def find(workdir: str | Path, which: str | int = "last") -> Path:
         if step is None:
             raise UserError(
                 f"{workdir} keeps no best checkpoint: set config.eval.best_metric when training, "
-                "or take 'last'"
+                "or use 'last'"
             )
     elif str(which).isdigit():
         step = int(which)
@@ -170,37 +173,38 @@ def find(workdir: str | Path, which: str | int = "last") -> Path:
 
 
 def read_meta(path: str | Path) -> Meta:
-    """The meta data of the checkpoint folder `path`."""
+    """The metadata of a checkpoint folder."""
     try:
         return Meta(**json.loads((Path(path) / "meta.json").read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is no checkpoint of modelzoo: {error}") from None
+        raise UserError(f"{path} is not a checkpoint of modelzoo: {error}") from None
 
 
 def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
-    """The arrays of the checkpoint folder `path` whose names begin with `prefix`, read alone.
+    """Reads the arrays of a checkpoint, or of a shipped model, whose names begin with `prefix`.
 
-    Of a trained model that ships, its weights. Raises UserError where they are missing or damaged.
+    Raises:
+        UserError: they are missing or damaged.
     """
     file = Path(path) / (zoo.WEIGHTS if zoo.is_trained(path) else "state.npz")
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files if name.startswith(prefix)}
     except FileNotFoundError:
-        raise UserError(f"{path} is no checkpoint of modelzoo: it has no state.npz") from None
+        raise UserError(f"{path} is not a checkpoint of modelzoo: it has no state.npz") from None
     except _DAMAGE as error:
-        # NumPy's own words on what it cannot read advise to load it as a pickle.
+        # NumPy's own message advises to load the file as a pickle.
         reason = "no plain arrays" if "pickle" in str(error) else error
         raise UserError(
-            f"the checkpoint {file} is damaged ({reason}): delete its folder to go on from the "
+            f"the checkpoint {file} is damaged ({reason}): delete its folder to resume from the "
             "checkpoint before it, if there is one"
         ) from None
 
 
 def resolve(path: str | Path) -> Path:
-    """The folder of arrays that `path` names: itself, or the best or last of a run folder.
+    """The folder of arrays: `path` itself, or the best or last checkpoint of a run's folder.
 
-    Where there is no folder of that path it is the name of a trained model that ships.
+    If there is no such folder, `path` is the name of a shipped model.
     """
     path = zoo.find(path)
     if (path / "state.npz").is_file() or zoo.is_trained(path):
@@ -213,28 +217,30 @@ def resolve(path: str | Path) -> Path:
 
 
 _OTHER = {
-    "model": "is of another model: take the config it was trained with",
-    "optimizer": "is of another optimizer: take the config it was trained with",
-    "ema": "was made with another config.train.ema_decay: none switches the average off",
-    "loss_scale": "was made with another config.train.precision: only float16 scales the loss",
+    "model": "belongs to another model: use the config that it was trained with",
+    "optimizer": "belongs to another optimizer: use the config that it was trained with",
+    "ema": "has another config.train.ema_decay: none disables the moving average",
+    "loss_scale": "has another config.train.precision: only float16 scales the loss",
 }
 
 
 def assign(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndarray]) -> None:
-    """Assigns every variable its array of the same name, or none at all.
+    """Assigns every variable the array of its name, or none at all.
 
-    Raises UserError naming the first variable that is missing, too many or of another shape.
+    Raises:
+        UserError: a variable is missing, superfluous or of another shape.
     """
     for name in [*variables, *arrays]:
-        other = _OTHER.get(name.split("/")[0], "is of another kind")
+        other = _OTHER.get(name.split("/")[0], "has other contents")
         if name not in arrays:
             raise UserError(f"the checkpoint {other}; it has no {name!r}")
         if name not in variables:
-            raise UserError(f"the checkpoint {other}; nothing here is called {name!r}")
+            raise UserError(f"the checkpoint {other}; the run has no {name!r}")
         shape = tuple(variables[name].shape)
         if arrays[name].shape != shape:
             raise UserError(
-                f"the checkpoint {other}; its {name!r} is {arrays[name].shape}, here it is {shape}"
+                f"the checkpoint {other}; its {name!r} is {arrays[name].shape}, that of the run "
+                f"is {shape}"
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])
@@ -243,9 +249,9 @@ def assign(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndar
 def restore_model(
     model: keras.Model, arrays: Mapping[str, np.ndarray], weights: str = "ema"
 ) -> None:
-    """Sets the model's weights from a checkpoint's arrays: the average where asked for and there.
+    """Sets a model's weights from a checkpoint's arrays; floats of another type are converted.
 
-    Weights that the checkpoint has as another float type are converted.
+    `weights` "ema" uses the moving average if there is one.
     """
     assign(
         {f"model/{v.path}": v for v in model.weights},
@@ -254,7 +260,7 @@ def restore_model(
 
 
 def weights_of(arrays: Mapping[str, np.ndarray], weights: str) -> dict[str, np.ndarray]:
-    """The weights in a checkpoint's arrays by path: the average where asked for and there."""
+    """The weights in a checkpoint's arrays by path; "ema" is the moving average if there is one."""
     averaged = weights == "ema" and any(name.startswith("ema/") for name in arrays)
     kind = "ema/" if averaged else "model/"
     return {name.removeprefix(kind): a for name, a in arrays.items() if name.startswith(kind)}

@@ -14,7 +14,7 @@ def global_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def clip(gradients: Sequence[tf.Tensor], settings: TrainConfig) -> list[tf.Tensor]:
-    """Bounds elements, then each gradient's norm, then the norm of all, as `settings` asks."""
+    """Clips elements, then the norm of each gradient, then the global norm, as `settings` say."""
     gradients = list(gradients)
     if settings.clip_value is not None:
         bound = settings.clip_value

@@ -1,4 +1,4 @@
-"""Learning curves: a run's scores against its steps, as numbers and as a picture."""
+"""Learning curves: a run's metrics over its steps, as numbers and as a picture."""
 
 import dataclasses
 import statistics
@@ -10,22 +10,22 @@ from modelzoo.measure import plot
 from modelzoo.training import run_folder
 
 POINTS = 200
-# Of a train record, what is no score.
+# Fields of a train record that are no metrics.
 _OWN = {"step", "kind", "learning_rate", "grad_norm", "examples_per_sec", "data_wait", "epoch"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """The scores of training batches and of the validation split.
+    """The metrics of training batches and of the validation split.
 
-    train, eval: `step` and a list for each score, all of one length. A notebook shows the picture.
+    train, eval: `step` and one list per metric, all of equal length. A notebook shows the picture.
     """
 
     train: Mapping[str, Sequence[float]]
     eval: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
 
     def svg(self, title: str = "") -> str:
-        """The picture: a pair of axes for each score, lines for training and validation."""
+        """The picture: one panel per metric, with lines for training and validation."""
         kinds = {"train": self.train, "validation": self.eval}
         panels = [
             plot.Panel(
@@ -50,8 +50,10 @@ class Curve:
 def curve(workdir: str | Path) -> Curve:
     """The learning curve of a run's folder, finished or not.
 
-    Train records are averaged with as many neighbours as leave at most 200 points, each at the
-    last of its steps. Raises UserError where the folder has no record of training.
+    Neighboring train records are averaged so that at most 200 points remain, each at its last step.
+
+    Raises:
+        UserError: the folder has no record of training.
     """
     workdir = Path(workdir).expanduser()
     run_folder.check_no_folds(workdir)
@@ -71,8 +73,8 @@ def curve(workdir: str | Path) -> Curve:
 
 
 def _lists(records: list[dict], names: list[str], width: int) -> dict[str, list[float]]:
-    """Step and scores of the records, `width` of them averaged; nothing where there are none."""
-    # Where no example of a batch had a weight, there is no score.
+    """Steps and metrics of the records, averaged over `width` of them; empty without records."""
+    # Batches without any weight have no metrics.
     records = [record for record in records if all(name in record for name in names)]
     parts = [records[k : k + width] for k in range(0, len(records), width)]
     if not parts:

@@ -1,11 +1,11 @@
-"""Dynamic loss scaling, which keeps float16's small gradients from becoming zero.
+"""Dynamic loss scaling, which keeps small float16 gradients from underflowing.
 
-The loss is multiplied by a scale before the backward pass and the reduced gradient divided by it
-(Micikevicius et al. 2018, section 3.2). An update that is not finite is discarded: the step counter
-and the data go on, the scale halves. So many updates in a row that are finite double it. The scale
-is a power of two, so that it rounds nothing: as long as nothing over- or underflows, the update
-does not depend on it. A sum over fewer examples overflows less, so which steps are discarded may
-depend on how many replicas and micro-batches share a batch.
+The loss is multiplied by a scale before the backward pass, and the reduced gradient is divided by
+it (Micikevicius et al. 2018, section 3.2). An update that is not finite is discarded: the step
+counter and the data continue, and the scale halves. A number of finite updates in a row doubles it.
+The scale is a power of two, which rounds nothing: without overflow and underflow, the update does
+not depend on it. A sum over fewer examples overflows less often, so which steps are discarded may
+depend on the number of replicas and micro-batches.
 """
 
 import keras
@@ -18,7 +18,7 @@ LEAST, MOST = 1.0, 2.0**24
 
 
 class LossScale:
-    """The scale as state: `variables` are the scale and the finite updates since it changed.
+    """The scale as state: `variables` are the scale and the finite updates since its last change.
 
     initial: the first scale. growth: finite updates in a row that double it.
     Build it inside `strategy.scope()`.
@@ -33,7 +33,7 @@ class LossScale:
 
     @classmethod
     def of(cls, settings: TrainConfig) -> "LossScale | None":
-        """The scale that the settings ask for: none but under float16."""
+        """The scale that the settings need; None except under float16."""
         if settings.precision != "float16":
             return None
         return cls(settings.loss_scale or INITIAL, settings.loss_scale_growth or GROWTH)

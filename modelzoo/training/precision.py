@@ -1,4 +1,4 @@
-"""Arithmetic: dtype policies of training and of inference, and determinism."""
+"""Dtype policies of training and inference, and determinism."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _POLICIES = {
 
 @contextlib.contextmanager
 def dtype_policy(precision: str) -> Iterator[None]:
-    """Builds what is inside under Keras's policy for `precision` (see `TrainConfig.precision`)."""
+    """Sets Keras's dtype policy for a `TrainConfig.precision` inside the block."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_POLICIES[precision])
     try:
@@ -29,15 +29,15 @@ def dtype_policy(precision: str) -> Iterator[None]:
 def inference_precision(precision: str) -> str:
     """Precision of evaluation, prediction and export: float32, or float64 after float64.
 
-    One arithmetic for all three, so that what is served is what was evaluated.
+    It is the same for all three, so that what is served is what was evaluated.
     """
     return "float64" if precision == "float64" else "float32"
 
 
 def deterministic(asked: bool) -> bool:
-    """Has TensorFlow compute deterministically where asked to; False where it does unasked.
+    """Enables deterministic ops if asked to; returns False if they are enabled without asking.
 
-    TensorFlow cannot be asked back within a process.
+    TensorFlow cannot disable them again within a process.
     """
     global _deterministic
     if asked:

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line on a terminal and in a notebook, else plain lines."""
+"""Progress for people: a live line on a terminal and in a notebook, else plain lines."""
 
 import shutil
 import sys
@@ -22,63 +22,63 @@ def count(number: float) -> str:
     return f"{number:.3g} P"
 
 
-def metric_words(scores: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The named scores in a line: `loss 0.0312, accuracy 0.9917`; those of raw weights beside."""
-    words = ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
-    return (
-        f"{words} (raw weights: {metric_words(scores['raw'], names)})" if "raw" in scores else words
-    )
+def metric_words(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The named metrics in a line, `loss 0.0312, accuracy 0.9917`, also of the raw weights."""
+    words = ", ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
+    if "raw" not in metrics:
+        return words
+    return f"{words} (raw weights: {metric_words(metrics['raw'], names)})"
 
 
 def text_line(text: str, most: int = 200) -> str:
-    """A text as the rest of a line: without line breaks and what a terminal obeys, cut if long."""
+    """A text on one line: without line breaks and control characters, truncated if long."""
     shown = "".join(c if c.isprintable() else " " for c in text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def signature_lines(scores: Mapping[str, Any]) -> list[str]:
-    """How scores were counted that have a signature, such as `bleu: nrefs:1|case:mixed|...`."""
-    return [f"{metric}: {text}" for metric, text in scores.get("signatures", {}).items()]
+def signature_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """The signatures of the metrics that have one, such as `bleu: nrefs:1|case:mixed|...`."""
+    return [f"{metric}: {text}" for metric, text in metrics.get("signatures", {}).items()]
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel shows standard output: there, too, a line can be written over."""
-    # A kernel has imported it long before.
+    """Whether a Jupyter kernel shows standard output, where a line can be overwritten."""
+    # A kernel has imported IPython already.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None
 
 
 class Progress:
-    """Prints to `stream` (standard output unless given).
+    """Prints to `stream` (default: standard output).
 
-    `broken` turns True where nobody reads any more; what would be printed then is dropped, so that
-    whoever prints can save before it stops.
+    `broken` becomes True when the reader has gone; later output is dropped, so that the caller can
+    save before it stops.
     """
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream or sys.stdout
         notebook = stream is None and in_notebook()
         self.live = notebook or self.stream.isatty()
-        # A notebook has no width to ask for; its lines would wrap beyond this.
+        # A notebook does not tell its width; lines would wrap beyond this.
         self._width = 100 if notebook else None
         self.broken = False
         self._shown = 0
 
     def say(self, text: str = "") -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         self._write(f"{text}\n")
         self._shown = 0
 
     def update(self, fields: Sequence[str]) -> None:
-        """The state now: rewrites the live line of a terminal, or adds a plain line.
+        """Rewrites the live line of a terminal, or prints a plain line.
 
-        A terminal gets as many of the fields as are whole in its width.
+        A terminal shows as many fields as fit its width.
         """
         if not self.live:
             return self.say("  ".join(fields))
         fields = list(fields)
-        # A margin keeps the ^C that a terminal echoes on the line.
+        # A margin for the ^C that a terminal echoes on the line.
         width = self._width or shutil.get_terminal_size().columns - 5
         while len(fields) > 1 and len("  ".join(fields)) > width:
             fields.pop()
@@ -87,17 +87,17 @@ class Progress:
         self._shown = len(text)
 
     def note(self, text: str) -> None:
-        """What goes on now, on the live line of a terminal alone."""
+        """Shows what is being done, on the live line of a terminal only."""
         if self.live:
             self.update([f"{text} ..."])
 
     def clear(self) -> None:
-        """Takes the live line away."""
+        """Removes the live line."""
         self._write("")
         self._shown = 0
 
     def _write(self, text: str) -> None:
-        """Writes over the live line, if there is one."""
+        """Writes, over the live line if there is one."""
         clear = "\r" + " " * self._shown + "\r" if self._shown else ""
         try:
             if not self.broken:
@@ -107,7 +107,7 @@ class Progress:
             self.broken = True
 
     def table(self, rows: Mapping[str, object]) -> None:
-        """Names and values in two columns."""
+        """Prints names and values in two columns."""
         width = max(map(len, rows))
         for name, value in rows.items():
             self.say(f"  {name:<{width}}  {value}")

@@ -1,4 +1,4 @@
-"""What a run reports as it goes: to the person, to `metrics.jsonl` and to TensorBoard."""
+"""Records of a run in progress: for people, in `metrics.jsonl` and in TensorBoard."""
 
 import contextlib
 import time
@@ -15,36 +15,37 @@ from modelzoo.tasks.task import Task
 from modelzoo.training.progress import Progress, format_seconds, metric_words, signature_lines
 from modelzoo.training.run_folder import MetricsLog, refused
 
-# What `tf.summary.scalar` writes too, which is there only where TensorBoard is installed.
+# As `tf.summary.scalar` writes, which needs an installed TensorBoard.
 _SCALAR = tf.compat.v1.SummaryMetadata(
     plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
 )
 
 
-# Of a report, what a record shows the last value of; the rest but `_FLAGS` is summed up.
+# A record shows the last value of these; it sums the rest of a report except `_FLAGS`.
 _LAST = ("learning_rate", "grad_norm")
 _FLAGS = ("ok", "alive", "loss_scale")
 
 
 class Events:
-    """TensorBoard's files of a run that is at `step`, in `tensorboard/`.
+    """TensorBoard's files of a run at `step`, in `tensorboard/`.
 
-    Raises UserError where the disk refuses them.
+    Raises:
+        UserError: the disk refuses to write them.
     """
 
     def __init__(self, workdir: Path, step: int = 0):
         self.path = workdir / "tensorboard"
-        # Has TensorBoard forget what a process before this one wrote of later steps.
+        # TensorBoard then discards what an earlier process wrote about later steps.
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         event = tf.compat.v1.Event(step=step + 1, wall_time=time.time(), session_log=start)
-        with self._told():
+        with self._explained():
             self._writer = tf.summary.create_file_writer(str(self.path))
             if step:
                 resource = self._writer._resource
                 tf.raw_ops.ImportEvent(writer=resource, event=event.SerializeToString())
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except tf.errors.OpError as error:
@@ -52,27 +53,27 @@ class Events:
             raise refused(self.path, reason) from None
 
     def write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
-        """Adds one scalar for each value; what is buffered is written now and then."""
-        with self._told(), self._writer.as_default(step=step):
+        """Adds one scalar per value; the buffer is written from time to time."""
+        with self._explained(), self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.write(f"{kind}/{name}", tf.constant(value, tf.float32), metadata=_SCALAR)
 
     def flush(self) -> None:
-        """Writes what is buffered."""
-        with self._told():
+        """Writes the buffer."""
+        with self._explained():
             self._writer.flush()
 
     def close(self) -> None:
-        """Closes the file, whatever is lost by it."""
+        """Closes the file, even if the buffer is lost."""
         with contextlib.suppress(tf.errors.OpError):
             self._writer.close()
 
 
 class Records:
-    """What a run reports between two log points, to the person, the file and TensorBoard.
+    """What a run reports between two log points, for people, in the file and in TensorBoard.
 
-    `totals` is what the next record will be of, but for times; a checkpoint keeps it, and `pending`
-    brings it back.
+    `totals` holds the sums of the next record, without times; a checkpoint keeps them, and
+    `pending` restores them.
     """
 
     def __init__(
@@ -104,9 +105,9 @@ class Records:
     def add(
         self, report: dict[str, np.ndarray], waited: float, worked: float, batches: Sequence[Batch]
     ) -> None:
-        """Adds one call's report of its batches; a call that traces and compiles is not timed.
+        """Adds the report of one call; a call that traces and compiles is not timed.
 
-        Of a step whose update was discarded only that it was counts.
+        A step whose update was discarded counts only as discarded.
         """
         taken = report["ok"] > 0
         totals = self.totals
@@ -120,7 +121,7 @@ class Records:
         if "loss_scale" in report:
             discarded = totals.get("discarded_steps", 0) + int((~taken).sum())
             totals |= {"discarded_steps": discarded, "loss_scale": int(report["loss_scale"][-1])}
-        # The first of a shape is traced.
+        # The first call of a shape traces.
         if batches[0].bucket in self.traced:
             self.waited += waited
             self.worked += worked
@@ -132,7 +133,7 @@ class Records:
         self.traced.add(batches[0].bucket)
 
     def train(self, step: int, examples: int) -> None:
-        """Writes what was added since the last time; so many examples were trained on in all."""
+        """Writes what was added since the last record; `examples` is the total so far."""
         totals = dict(self.totals)
         shown = (*_LAST, "discarded_steps", "loss_scale")
         last = {name: totals.pop(name) for name in shown if name in totals}
@@ -154,7 +155,7 @@ class Records:
         self._reset()
 
     def _fields(self, step: int, values: dict[str, float]) -> list[str]:
-        """The words of a line of progress, the most wanted first."""
+        """The fields of a progress line, the most important first."""
         fields = [f"step {step}/{self.steps}", metric_words(values, self.task.objective.headline)]
         if "examples_per_sec" in values:
             left = (self.steps - step) * (self.waited + self.worked) / self.timed["steps"]

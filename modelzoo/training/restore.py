@@ -1,4 +1,4 @@
-"""Where a run starts: at a checkpoint of its own, else with weights from elsewhere, else fresh."""
+"""Where a run starts: at its own checkpoint, with weights from elsewhere, or from scratch."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,12 +19,20 @@ def restore(
     other_data: bool = False,
     vocabulary: Sequence[str] = (),
 ) -> tuple[checkpoint.Meta, str]:
-    """Sets the state; returns where the run is, and in words how it started.
+    """Sets the state; returns the run's position and a phrase that says how it started.
 
-    experiment: its `train` and `eval` are read. data: the fingerprint of the training split.
-    vocabulary: what the rows of word embeddings stand for. Call it inside `strategy.scope()`.
-    Raises UserError where the checkpoint was made on other data, unless `other_data`, and where
-    what is there does not fit the state.
+    Call it inside `strategy.scope()`.
+
+    Args:
+        state: the state to set.
+        experiment: its `train` and `eval` are used.
+        workdir: the run's folder.
+        data: fingerprint of the training split.
+        other_data: whether to resume a checkpoint that was trained on other data.
+        vocabulary: the word of each row of the word embeddings.
+
+    Raises:
+        UserError: the checkpoint belongs to other data, or does not fit the state.
     """
     if checkpoint.steps(workdir):
         return _resume(state, experiment.eval.best_metric, workdir, data, other_data)
@@ -49,9 +57,8 @@ def _resume(state, best_metric, workdir, data, other_data):
     meta = checkpoint.read_meta(path).forgetting(best_metric)
     if meta.data != data and not other_data:
         raise UserError(
-            f"the training data is not what {workdir} was trained on until step {meta.step}: other "
-            "examples or classes; bring it back, take another --workdir, or go on with "
-            "--resume_with_changes"
+            f"the training data differs from that of {workdir} until step {meta.step}, in its "
+            "examples or classes: restore it, use another --workdir, or add --resume_with_changes"
         )
     state.restore(checkpoint.read(path), meta.step)
     return dataclasses.replace(meta, data=data), f"resumed at step {meta.step}"

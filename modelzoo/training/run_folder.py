@@ -1,4 +1,4 @@
-"""The files of a run folder besides its checkpoints; each appears whole by one rename."""
+"""The files of a run folder besides its checkpoints; each appears by one rename."""
 
 import contextlib
 import fcntl
@@ -13,12 +13,12 @@ from modelzoo.fields.errors import UserError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; raises UserError where the disk refuses."""
+    """Writes a file, entirely or not at all; raises UserError if the disk refuses."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """`write_text` of what is no text."""
+    """Like `write_text`, for bytes."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Sees to it that what was renamed in a folder outlives a power cut."""
+    """Makes renames in a folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -43,38 +43,38 @@ def sync(folder: Path) -> None:
 
 
 def refused(path: Path, reason: str) -> UserError:
-    """The error for a file that the machine refuses to write."""
+    """The error for a file that cannot be written."""
     return UserError(f"cannot write {path}: {reason}; make room and run the same command again")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON, whole or not at all; lists of numbers stay on a line."""
+    """Writes indented JSON, entirely or not at all; lists of numbers stay on one line."""
     text = json.dumps(value, indent=2, allow_nan=False)
     text = re.sub(r"\[\n([-+.\deE,\s]+)\n\s*\]", lambda m: f"[{' '.join(m[1].split())}]", text)
     write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON; raises UserError where it is missing or damaged."""
+    """Reads JSON; raises UserError if it is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path.parent} is no run folder: it has no {path.name}") from None
+        raise UserError(f"{path.parent} is not a run folder: it has no {path.name}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
 
 
 def fold(workdir: Path, number: int) -> Path:
-    """The folder of a fold's run, in that of a cross-validation."""
+    """The folder of a fold's run in that of a cross-validation."""
     return workdir / f"fold{number}"
 
 
 def check_no_folds(workdir: Path) -> None:
-    """Raises UserError for the folder of a cross-validation, which holds runs and is none."""
+    """Raises UserError for the folder of a cross-validation, which holds runs but is not one."""
     if fold(workdir, 1).is_dir():
         raise UserError(
-            f"{workdir} holds the folds of a cross-validation: name the folder of one, such as "
-            f"{fold(workdir, 1)}, or go on training with --folds"
+            f"{workdir} holds the folds of a cross-validation: use the folder of one, such as "
+            f"{fold(workdir, 1)}, or continue training with --folds"
         )
 
 
@@ -104,7 +104,7 @@ def _make(path: Path, workdir: str | Path) -> None:
         probe.unlink()
     except (FileExistsError, NotADirectoryError):
         raise UserError(
-            f"--workdir={workdir} is a file or lies beneath one: name a folder"
+            f"--workdir={workdir} is a file or lies beneath one: use a folder"
         ) from None
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from None
@@ -112,9 +112,10 @@ def _make(path: Path, workdir: str | Path) -> None:
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Keeps every other process from training in a folder until the block or this process ends.
+    """Keeps other processes from training in a folder until the block or this process ends.
 
-    Raises UserError at once where another trains there.
+    Raises:
+        UserError: another process trains there.
     """
     path = workdir / ".lock"
     with contextlib.ExitStack() as stack:
@@ -126,17 +127,17 @@ def locked(workdir: Path) -> Iterator[None]:
             except BlockingIOError:
                 file.seek(0)
                 raise UserError(
-                    f"process {file.read()} trains in {workdir} already: wait for its end, or take "
+                    f"process {file.read()} already trains in {workdir}: wait for its end, or use "
                     "another --workdir"
                 ) from None
             except OSError:
-                # A file system without locks keeps nobody out; that is no reason not to train.
+                # A file system without locks excludes nobody; training works all the same.
                 break
-            # Whoever held the lock until now has deleted the file that was opened here.
+            # The last holder of the lock may have deleted the file that was opened here.
             with contextlib.suppress(FileNotFoundError):
                 mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
         stack.callback(path.unlink, missing_ok=True)
-        # On a full disk the lock holds without the number in it.
+        # On a full disk the lock works without the process number.
         with contextlib.suppress(OSError):
             os.truncate(file.fileno(), 0)
             os.write(file.fileno(), str(os.getpid()).encode())
@@ -144,9 +145,9 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one JSON object a line, with `step` and `kind` ("train" or "eval").
+    """`metrics.jsonl`: one JSON object per line, with `step` and `kind` ("train" or "eval").
 
-    Opened after a restore at `step`, it first drops torn lines and those past that step.
+    Opened after a restore at `step`, it first drops incomplete lines and those after that step.
     """
 
     def __init__(self, workdir: Path, step: int):
@@ -157,7 +158,7 @@ class MetricsLog:
         self._file = open(self.path, "a")  # noqa: SIM115 (closed by close)
 
     def write(self, step: int, kind: str, **values: Any) -> None:
-        """Appends one record; raises UserError where the disk refuses."""
+        """Appends one record; raises UserError if the disk refuses."""
         try:
             self._file.write(
                 json.dumps({"step": step, "kind": kind, **values}, allow_nan=False) + "\n"
@@ -171,12 +172,12 @@ class MetricsLog:
         try:
             self._file.close()
         except OSError:
-            # What could not be flushed was reported when it was written.
+            # A failed write was reported already.
             return
 
 
 def records(workdir: str | Path) -> Iterator[dict[str, Any]]:
-    """The records of a run's `metrics.jsonl`, without torn lines."""
+    """The records of a run's `metrics.jsonl`, without incomplete lines."""
     with open(Path(workdir) / "metrics.jsonl", errors="replace") as file:
         for line in file:
             try:

@@ -1,4 +1,4 @@
-"""Stopping a run from outside."""
+"""Signals that stop a run."""
 
 import contextlib
 import signal
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Interrupted(Exception):  # noqa: N818 (no error)
-    """Training was asked to stop and has saved; `signal` is the signal's number."""
+    """A signal stopped the training, which was saved; `signal` is its number."""
 
     def __init__(self, signal_number: int, step: int):
         super().__init__(f"stopped at step {step}, saved")
@@ -19,7 +19,7 @@ class Interrupted(Exception):  # noqa: N818 (no error)
 def on_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
     """Sends SIGINT and SIGTERM to `handler` inside the block.
 
-    Outside of the main thread, as in some notebooks, no signal can be caught and none is.
+    Outside of the main thread, as in some notebooks, Python cannot catch signals: nothing happens.
     """
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -16,7 +16,7 @@ from modelzoo.transfer.initialise import initialise
 def ema_rate(step: tf.Tensor, decay: float) -> tf.Tensor:
     """Decay of the moving average at `step`: `min(decay, (1 + step) / (10 + step))`.
 
-    The rise keeps the average near the weights from the first step on, not near their start.
+    The warmup keeps the average close to the weights from the first step on.
     """
     step = tf.cast(step, tf.float32)
     return tf.minimum(decay, (1.0 + step) / (10.0 + step))
@@ -65,16 +65,16 @@ class TrainState:
         return [*state, self.step, *self.scaling]
 
     def served(self, weights: str) -> dict[str, keras.Variable]:
-        """Path of each model weight to the variable that holds it in the set "ema" or "raw"."""
+        """Maps the path of each model weight to its variable in the set "ema" or "raw"."""
         sources = self.trainable + self.statistics
         values = self.ema if weights == "ema" and self.ema else sources
         served = {v.path: value for v, value in zip(sources, values, strict=True)}
         return served | {v.path: v for v in self.frozen}
 
     def named(self) -> dict[str, keras.Variable]:
-        """Every variable of a checkpoint by its name there."""
+        """Every variable of a checkpoint, by its name there."""
         weights = self.trainable + self.statistics
-        # An average is one of all weights; of a frozen one it is the weight itself.
+        # The moving average of a frozen weight is the weight itself.
         pairs = [(f"ema/{v.path}", v) for v in self.frozen if self.ema]
         pairs += [(f"model/{v.path}", v) for v in self.frozen + weights]
         pairs += [(f"ema/{v.path}", a) for v, a in zip(weights, self.ema, strict=False)]
@@ -87,7 +87,7 @@ class TrainState:
         if len(names) != len(pairs):
             seen: set[str] = set()
             twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-            raise ValueError(f"two variables are called {twice!r}: name the layers of the model")
+            raise ValueError(f"two variables have the name {twice!r}: name the layers of the model")
         return names
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -102,17 +102,17 @@ class TrainState:
     def start_from(
         self, arrays: dict[str, np.ndarray], weights: str, skip: Sequence[str] = ()
     ) -> None:
-        """Sets the weights alone, but for those to `skip`, and the moving average to them."""
+        """Sets the weights, except those to `skip`, and the moving average to them."""
         initialise(self.model, checkpoint.weights_of(arrays, weights), skip)
         self.follow_weights()
 
     def follow_weights(self) -> None:
-        """Begins anew what begins as the weights, once these are set from elsewhere."""
+        """Resets everything that starts at the weights, after these were set from elsewhere."""
         self.optimizer.restart()
         for variable, average in zip(self.trainable + self.statistics, self.ema, strict=False):
             average.assign(variable.numpy())
 
 
 def read(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
-    """The values of this replica's copies."""
+    """The values of the variables on this replica."""
     return [tf.convert_to_tensor(v) for v in variables]

@@ -1,4 +1,4 @@
-"""The train step: a pure function of the training state, the same over any split of a batch.
+"""The train step: a pure function of the training state, the same for any division of a batch.
 
 Each replica sums losses and gradients over its micro-batches; one all-reduce adds them, the weights
 and the moving statistics of all replicas; the division by the global weight, the finite check,
@@ -26,12 +26,13 @@ SUM = tf.distribute.ReduceOp.SUM
 class TrainStep:
     """Runs steps of training on a strategy's devices.
 
-    objective, state: what is learned, and the variables; built in the strategy's scope.
+    objective, state: what is learned, and the variables, built in the strategy's scope.
     learning_rate: the rate of a step (an integer scalar tensor).
     seed: of the dropout masks, which are a function of (seed, step, replica, micro-batch, layer).
 
-    Raises UserError where XLA and BatchNorm synchronized over several replicas are both asked for:
-    no collective can be inside a function that XLA compiles for one of several local devices.
+    Raises:
+        UserError: XLA is asked for together with BatchNorm synchronized over several replicas; XLA
+            cannot compile collectives for one of several local devices.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class TrainStep:
     def replica_step(
         self, batches: Tensors, index: tf.Tensor, alive: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """One step on one replica: number `index` of `batches`; without `alive` nothing changes."""
+        """One step on one replica, on batch `index`; changes nothing unless `alive`."""
         context = tf.distribute.get_replica_context()
         state = self.state
         batch = {name: value[index] for name, value in batches.items()}
@@ -188,7 +189,7 @@ class TrainStep:
         first = {name: value[0] for name, value in batch.items()}
         carried = sums_of(first, statistics, tf.constant(0))
         if self.collective:
-            # No collective can be inside a while loop.
+            # A while loop cannot contain collectives.
             for part in range(1, parts):
                 carried = add(tf.constant(part), *carried)
             return carried
@@ -215,14 +216,14 @@ class TrainStep:
                 total = loss_sum
                 penalties = state.model.losses
                 if penalties:
-                    # Once divided by the global weight, a penalty counts once in all.
+                    # Divided by the global weight, a penalty counts once in all.
                     penalty = tf.add_n([tf.cast(p, loss_sum.dtype) for p in penalties])
                     total += penalty * tf.cast(weight, loss_sum.dtype)
             total /= self.settings.batch_size
             if scaling:
                 total *= scaling[0]
         gradients = tape.gradient(total, trainable, unconnected_gradients="zero")
-        # That of what rows were looked up in is sparse, and two of these have no sum.
+        # The gradient of a lookup is sparse, and sparse gradients cannot be added.
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         statistics = [scope.get_current_value(v) for v in state.statistics]
         return gradients, statistics, {**counts, "loss_sum": loss_sum, "loss_weight": weight}
@@ -241,9 +242,9 @@ class TrainStep:
         alive: tf.Tensor,
         scaling: Sequence[tf.Tensor],
     ) -> tuple[list[tf.Tensor], Tensors]:
-        """The values to assign and the step's report, from what all replicas summed."""
+        """The values to assign and the report of the step, from the sums over all replicas."""
         settings, state = self.settings, self.state
-        # Without any weight there is no gradient, not one that is no number.
+        # A batch without any weight has zero gradient, not NaN.
         ratio = tf.math.divide_no_nan(
             tf.cast(settings.batch_size, sums["loss_weight"].dtype), sums["loss_weight"]
         )
@@ -254,10 +255,10 @@ class TrainStep:
         new, new_optimizer_state = state.optimizer.update(
             trainable, optimizer_state, clip(gradients, settings), learning_rate
         )
-        # A norm is finite where all its elements are; one that overflows is as bad as they.
+        # A norm is finite if all elements are, unless it overflows, which is as bad.
         checked = [norm, sums["loss_sum"], global_norm(new)]
         if scaling and statistics:
-            # What overflows in the forward pass may be out of sight of loss and gradient.
+            # An overflow in the forward pass may not show in loss and gradient.
             checked.append(global_norm([v for v in new_statistics if v.dtype.is_floating]))
         ok = tf.reduce_all(tf.stack([alive, *(tf.math.is_finite(x) for x in checked)]))
         new_ema = []
@@ -273,7 +274,7 @@ class TrainStep:
         if not scaling:
             return [*chosen, tf.where(ok, step + 1, step)], report
         scale, _ = scaling
-        # What overflows at the least scale is not the scale's fault.
+        # An overflow at the least scale is not due to the scale.
         alive &= ok | (scale > LEAST)
         counts = zip(
             [step + 1, *state.loss_scale.after(*scaling, ok)], [step, *scaling], strict=True
@@ -288,7 +289,7 @@ def fold(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 
 
 def _synchronizes(model: keras.Model) -> bool:
-    """Whether a layer shares statistics between replicas."""
+    """Whether a layer synchronizes statistics between replicas."""
     return any(
         getattr(layer, "synchronized", False) and layer.trainable
         for layer in compat.all_layers(model)

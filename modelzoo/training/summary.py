@@ -1,4 +1,4 @@
-"""What a person sees before a run starts."""
+"""The summary of a run before it starts."""
 
 import collections
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def summary(trainer: "Trainer") -> dict[str, str]:
-    """Devices, data, sizes and lengths of a run that is built and restored, by name."""
+    """Devices, data, sizes and durations of a built and restored run, by name."""
     settings, experiment = trainer.settings, trainer.experiment
     variables, splits = trainer.state.trainable, trainer.splits
     replicas, batches = trainer.replicas, trainer.batches
@@ -50,7 +50,7 @@ def summary(trainer: "Trainer") -> dict[str, str]:
 
 
 def _by_variable(optimizer: PureOptimizer) -> list[str]:
-    """Which factors of the rate and which weight decays act, each on how many variables."""
+    """Learning rate factors and weight decays, with the number of variables of each."""
     number = len(optimizer.targets)
     rates = _counts("x ", (rate for rate in optimizer.rates if rate != 1))
     decays = _counts("", (decay for decay in optimizer.decays if decay))

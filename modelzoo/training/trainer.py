@@ -1,4 +1,4 @@
-"""The trainer: from parts to a finished run folder, in named sections."""
+"""The trainer: from an experiment to a finished run folder, in named sections."""
 
 import contextlib
 import dataclasses
@@ -39,10 +39,7 @@ from modelzoo.transfer.freeze import freeze
 
 
 class Trainer:
-    """One run: an experiment's parts on a strategy, in a folder.
-
-    Raises UserError where parts do not fit each other.
-    """
+    """One run: an experiment on a strategy, in a folder."""
 
     def __init__(
         self,
@@ -60,9 +57,12 @@ class Trainer:
         self.progress = progress
         self.meta = checkpoint.Meta(step=0, examples=0)
         self.stop_signal: int | None = None
-        self.validated: tuple[int, dict[str, Any]] = (-1, {})  # The last scores and their step.
+        self.validated: tuple[int, dict[str, Any]] = (
+            -1,
+            {},
+        )  # Step and metrics of the last evaluation.
 
-    # What the data knows, and what follows from it.
+    # Data, and what follows from it.
 
     def open_data(self) -> None:
         """Opens the splits that the run needs, so that whatever is missing shows at once."""
@@ -119,7 +119,7 @@ class Trainer:
         self.learning_rate = lambda step: optimizer.learning_rate * factor(step)
 
     def steps(self, length: Duration) -> int:
-        """A length in steps of this run's batches."""
+        """A duration in steps of this run's batches."""
         return to_steps(length, self.batches.mean_size, self.batches.num_examples)
 
     # Model, optimizer, step.
@@ -130,9 +130,7 @@ class Trainer:
         self.progress.note("building the model")
         keras.utils.set_random_seed(seed)
         if not deterministic(settings.deterministic):
-            self.progress.say(
-                "this process stays deterministic: a run before this one asked for it"
-            )
+            self.progress.say("Determinism was enabled by an earlier run in this process")
         with self.strategy.scope():
             with dtype_policy(settings.precision):
                 self.model = self.task.build_model(self.experiment.model)
@@ -180,13 +178,13 @@ class Trainer:
             )
 
     def summarize(self) -> None:
-        """Prints what is about to be trained, on what."""
+        """Prints what is trained, and on which devices."""
         self.progress.table(summary(self))
 
     # The loop.
 
     def stream(self) -> Generator:
-        """Training batches from the restored position on, one for each replica at a time."""
+        """Training batches from the restored position on, one per replica at a time."""
         split, batches = self.splits["train"], self.batches
         dataset = training_dataset(
             split,
@@ -207,9 +205,10 @@ class Trainer:
     def train(self) -> None:
         """Trains from the restored step to the last, or to an early stop.
 
-        Raises Interrupted after SIGINT or SIGTERM and BrokenPipeError where nobody reads what is
-        printed, both once the state is saved; UserError where a loss, gradient or weight is not
-        finite.
+        Raises:
+            Interrupted: after SIGINT or SIGTERM, once the state is saved.
+            BrokenPipeError: the reader of the output has gone; the state is saved.
+            UserError: a loss, gradient or weight is not finite.
         """
         log = run_folder.MetricsLog(self.workdir, self.meta.step)
         events = Events(self.workdir, self.meta.step)
@@ -223,7 +222,7 @@ class Trainer:
             pending=self.meta.pending,
         )
         try:
-            # A thread that still reads with Python could hold up the interpreter's end.
+            # A thread that still reads with Python could delay the end of the interpreter.
             with on_signals(self._on_signal), contextlib.closing(self.stream()) as stream:
                 self._train(stream)
             events.flush()
@@ -232,7 +231,7 @@ class Trainer:
             events.close()
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        # Printing here could interrupt a print, and fail where the reader was stopped too.
+        # Printing here could interrupt a print, and fail if the reader was stopped too.
         if self.stop_signal is not None:
             raise KeyboardInterrupt
         self.stop_signal = number
@@ -276,7 +275,7 @@ class Trainer:
                 return
 
     def _call(self, batch: Any, count: int) -> dict[str, np.ndarray]:
-        """The steps; what the devices refuse is told by what to change."""
+        """Runs the steps; an error of XLA says what to change."""
         try:
             return self.train_step(batch, count)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
@@ -289,7 +288,7 @@ class Trainer:
             ) from error
 
     def _after(self) -> None:
-        """What is due at the step now: records, scores, a checkpoint, a stop."""
+        """Does what is due at this step: records, evaluation, a checkpoint, a stop."""
         step, plan = self.meta.step, self.plan
         end = step == plan.total
         save = end or step % plan.checkpoint_every == 0
@@ -334,7 +333,7 @@ class Trainer:
         return f"the checkpoint of step {there[-1]} is kept" if there else "no checkpoint was due"
 
     def _save(self, interim: bool) -> None:
-        """Writes a checkpoint of the step now and deletes those that are not kept."""
+        """Writes a checkpoint of this step and deletes those that are not kept."""
         if self.meta.step not in checkpoint.steps(self.workdir):
             meta = dataclasses.replace(self.meta, interim=interim, pending=self.records.totals)
             checkpoint.write(self.workdir, self.state.arrays(), meta)
@@ -380,5 +379,5 @@ class Trainer:
 
 
 def _count(variables: Iterable[keras.Variable]) -> int:
-    """Numbers in the variables."""
+    """Number of scalars in the variables."""
     return sum(math.prod(v.shape) for v in variables)

@@ -125,7 +125,7 @@ def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
         assert scores["mae"] == pytest.approx(sk.mean_absolute_error(truth, given), rel=1e-5)
 
 
-def test_the_best_step_is_the_one_of_the_best_score(trained):
+def test_the_best_step_is_the_one_of_the_best_value(trained):
     kind, workdir, _, result = trained
     records = lines((workdir / "metrics.jsonl").read_text())
     name = {"tags": "mean_average_precision", "values": "mae"}[kind]

@@ -1,13 +1,16 @@
 """Pairs of texts that a tiny Transformer learns, and that model."""
 
+import dataclasses
+
 import numpy as np
-from memory_source import Memory
+from memory_source import Memory, OpenMemory
 from texts import WORDS
 
 from modelzoo.data import Dataset, Text, TextTarget, Words
 from modelzoo.data.bound import BoundData
 from modelzoo.data.columns import Column
 from modelzoo.data.inputs.text import BoundText
+from modelzoo.data.sources.source import Source
 from modelzoo.data.targets.text_target import BoundTextTarget
 from modelzoo.models import Transformer
 
@@ -37,11 +40,26 @@ def _columns(split, number, most):
     }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Phrases(Source):
+    """So many pairs of texts of up to `most` words in each split, in stored order."""
+
+    number: int = 40
+    most: int = 6
+
+    sliced = "stored"
+    ordered = "stored"
+
+    def open(self):
+        splits = ("train", "validation", "test")
+        columns = {split: _columns(split, self.number, self.most) for split in splits}
+        return OpenMemory(Memory(splits=columns))
+
+
 def phrases(number=40, most=6, tokenizer=None, lengths=(4, 8), target=None, **fields):
     """A data set of pairs; `fields` of `Dataset`."""
-    splits = ("train", "validation", "test")
     return Dataset(
-        source=Memory(splits={split: _columns(split, number, most) for split in splits}),
+        source=Phrases(number=number, most=most),
         inputs=Text(columns=("source",), tokenizer=tokenizer or Words(), lengths=lengths),
         target=target or TextTarget(),
         **fields,

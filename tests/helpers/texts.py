@@ -6,12 +6,13 @@ from typing import ClassVar
 import keras
 import numpy as np
 from bound_data import target_of
-from memory_source import Memory
+from memory_source import Memory, OpenMemory
 
 from modelzoo.data import ClassLabel, Dataset, Tags, Text, TokenLabels, Values, Words
 from modelzoo.data.bound import BoundData
 from modelzoo.data.columns import Column
 from modelzoo.data.inputs.text import BoundText
+from modelzoo.data.sources.source import Source
 from modelzoo.data.targets.token_labels import BoundTokenLabels
 from modelzoo.fields.input_specs import only_tokens
 
@@ -53,6 +54,20 @@ def _columns(split, number):
     }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sentences(Source):
+    """So many sentences in each split, in stored order."""
+
+    number: int = 40
+
+    sliced = "stored"
+    ordered = "stored"
+
+    def open(self):
+        splits = ("train", "validation", "test")
+        return OpenMemory(Memory(splits={split: _columns(split, self.number) for split in splits}))
+
+
 def sentences(kind="class", number=40, **fields):
     """A data set of sentences with a target of that kind; `fields` of `Text` and `Dataset`."""
     text = {
@@ -64,7 +79,7 @@ def sentences(kind="class", number=40, **fields):
     if kind == "values":
         target = Values(columns=("length", "count"))
     return Dataset(
-        source=Memory(splits={s: _columns(s, number) for s in ("train", "validation", "test")}),
+        source=Sentences(number=number),
         inputs=Text(**{"tokenizer": Words(), **text}),
         target=target,
         **fields,

@@ -1,4 +1,4 @@
-"""Cross-validation: its scores against scikit-learn and SciPy, its folders, its resumption."""
+"""Cross-validation: its metrics against scikit-learn and SciPy, its folders, its resume."""
 
 import contextlib
 import dataclasses
@@ -11,23 +11,20 @@ import pytest
 import runs
 import scipy.stats
 import sklearn.metrics as sk
-from texts import Bag, Sentences
+from texts import Bag, sentences
 
 import modelzoo
-from modelzoo import config
+from modelzoo import EvalConfig, Experiment, TrainConfig, config
 from modelzoo.cli import main
-from modelzoo.data.npz import NpzImages
-from modelzoo.data.series_table import SeriesTable
+from modelzoo.data import ClassLabel, Dataset, Image, Npz, Series, Table, Values
 from modelzoo.fields.errors import UserError
+from modelzoo.fields.input_specs import only
 from modelzoo.inference.artifacts import read_run
-from modelzoo.models.cnn import CNN
+from modelzoo.models import CNN
 from modelzoo.optimizers import SGD
 from modelzoo.runs import cross_validation as folds
-from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.tasks.series import SeriesRegression
-from modelzoo.tasks.text import TextClassification
+from modelzoo.tasks import Classification, Regression
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 K = 3
 
@@ -36,10 +33,10 @@ K = 3
 def experiment(tmp_path_factory):
     path = tmp_path_factory.mktemp("stripes") / "stripes.npz"
     runs.stripes(path, {"train": 40, "validation": 9})
-    return config.Experiment(
+    return Experiment(
         model=CNN(filters=(2,), dense=(4,), dropout=0.3),
-        task=ImageClassification(),
-        data=NpzImages(str(path)),
+        task=Classification(),
+        data=Dataset(source=Npz(str(path)), inputs=Image(), target=ClassLabel()),
         optimizer=SGD(0.05, momentum=0.9),
         train=TrainConfig(steps=6, batch_size=8, log_every=2, checkpoint_every=2, ema_decay=0.5),
         seed=5,
@@ -54,7 +51,7 @@ def done(experiment, tmp_path_factory):
 
 
 def predictions(folder, path):
-    """What `modelzoo evaluate` writes of the examples that each fold has held out."""
+    """What `modelzoo evaluate` writes about the examples that each fold held out."""
     rows = []
     for k in range(1, K + 1):
         words = ["evaluate", f"--workdir={folder}/fold{k}", f"--predictions={path}"]
@@ -64,7 +61,7 @@ def predictions(folder, path):
     return rows
 
 
-def test_scores_are_of_the_examples_that_each_fold_holds_out(done, tmp_path):
+def test_metrics_are_of_the_examples_that_each_fold_holds_out(done, tmp_path):
     folder, result, printed = done
     assert result == run_folder.read_json(folder / "result.json")
     by_fold = predictions(folder, tmp_path / "rows")
@@ -75,7 +72,7 @@ def test_scores_are_of_the_examples_that_each_fold_holds_out(done, tmp_path):
     for part, of in zip(by_fold, result["folds"], strict=True):
         labels, classes = ([row[key] for row in part] for key in ("label", "class"))
         accuracies.append(sk.accuracy_score(labels, classes))
-        assert of["scores"]["accuracy"] == pytest.approx(accuracies[-1])
+        assert of["metrics"]["accuracy"] == pytest.approx(accuracies[-1])
         assert (of["train"], of["held_out"], of["steps"]) == (40 - len(part), len(part), 6)
     found = result["over_folds"]["accuracy"]
     middle, error = np.mean(accuracies), scipy.stats.sem(accuracies)
@@ -104,23 +101,23 @@ def test_scores_are_of_the_examples_that_each_fold_holds_out(done, tmp_path):
         assert f" {number:.4f}" in line.replace("(", " ")
 
 
-def test_a_folds_folder_is_that_of_a_run(done, experiment):
+def test_the_folder_of_a_fold_is_a_run(done, experiment):
     folder = done[0]
     saved = [read_run(run_folder.fold(folder, k))[0] for k in (1, 2, 3)]
     assert [of.data.fold for of in saved] == [(1, K, 5), (2, K, 5), (3, K, 5)]
     assert run_folder.read_json(folder / "config.json") == config.to_dict(experiment)
     assert modelzoo.curve(folder / "fold2").train["step"] == [2, 4, 6]
-    assert modelzoo.load(folder / "fold3").spec.class_names == ("0", "1")
+    assert modelzoo.load(folder / "fold3").task.data.target.names == ("0", "1")
     for use in (modelzoo.curve, modelzoo.load, lambda f: modelzoo.train(experiment, f)):
         with pytest.raises(UserError, match=r"holds the folds of .*, such as .*/run/fold1,"):
             use(folder)
 
 
 class Killed(BaseException):
-    """Nothing catches it: what is on the disk is what a kill leaves."""
+    """Nothing catches it, so the disk holds what a kill would leave."""
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(done, experiment, tmp_path):
+def test_a_killed_run_resumes_to_the_same_bits(done, experiment, tmp_path):
     folder, write, write_bytes = tmp_path / "run", checkpoint.write, run_folder.write_bytes
 
     def before_the_counts(path, content):
@@ -156,11 +153,11 @@ def test_a_killed_run_goes_on_to_the_same_bits(done, experiment, tmp_path):
         assert result[key] == done[1][key]
 
 
-def test_texts_with_a_choice_by_the_validation_split(tmp_path):
-    experiment = config.Experiment(
+def test_texts_with_a_checkpoint_selected_by_the_validation_split(tmp_path):
+    experiment = Experiment(
         model=Bag(),
-        task=TextClassification(),
-        data=Sentences(lengths=(4, 16), validation_split="validation"),
+        task=Classification(),
+        data=sentences(lengths=(4, 16)),
         optimizer=SGD(0.3),
         train=TrainConfig(steps=8, batch_size=8),
         eval=EvalConfig(every=4, best_metric="accuracy"),
@@ -169,13 +166,14 @@ def test_texts_with_a_choice_by_the_validation_split(tmp_path):
     scores, labels = [], []
     for k in (1, 2):
         predictor = modelzoo.load(tmp_path / f"fold{k}")
-        source = predictor.experiment.data.open("test", spec=predictor.spec)
-        raw = source.gather(np.arange(source.num_examples))
+        split = predictor.experiment.data.open().split("test")
+        raw = split.gather(np.arange(split.num_examples))
         scores += predictor.signatures["serving_default"](raw["text"])["scores"].numpy().tolist()
-        labels += raw["label"].numpy().tolist()
+        labels += raw["target/label"].numpy().tolist()
         run = run_folder.read_json(tmp_path / f"fold{k}/result.json")
         assert run["best_metric"] == "accuracy" and run["eval"].keys() == {"validation", "test"}
-        assert predictor.spec.tokenizer == source.spec.tokenizer
+        tokenizers = [data.inputs[""].tokenizer for data in (predictor.task.data, split.bound)]
+        assert tokenizers[0] == tokenizers[1]
     expected = sk.roc_auc_score(labels, np.array(scores)[:, 1])
     assert result["pooled"]["roc_auc"] == pytest.approx(expected, abs=1e-6)
     assert sum(of["held_out"] for of in result["folds"]) == 40 == len(labels)
@@ -183,10 +181,13 @@ def test_texts_with_a_choice_by_the_validation_split(tmp_path):
 
 @dataclasses.dataclass(frozen=True)
 class Flat:
+    input_kinds = ("series",)
+
     def build(self, inputs, num_outputs):
-        series = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="series")
+        name, spec = only(inputs, "series")
+        series = keras.Input(spec.shape, name=name)
         x = keras.layers.Flatten(name="flat")(series)
-        return keras.Model(series, keras.layers.Dense(num_outputs, name="logits")(x))
+        return keras.Model({name: series}, keras.layers.Dense(num_outputs, name="logits")(x))
 
 
 def test_values_of_grouped_series(tmp_path):
@@ -194,16 +195,13 @@ def test_values_of_grouped_series(tmp_path):
     rows = rng.normal(size=(40, 2)).round(3)
     lines = [f"{a},{b},{'wxyz'[k // 10]}" for k, (a, b) in enumerate(rows)]
     (tmp_path / "table.csv").write_text("\n".join(["heat,load,plant", *lines]))
-    experiment = config.Experiment(
+    experiment = Experiment(
         model=Flat(),
-        task=SeriesRegression(),
-        data=SeriesTable(
-            str(tmp_path / "table.csv"),
-            feature_columns=("heat",),
-            targets="values",
-            target_columns=("load",),
-            group_column="plant",
-            length=3,
+        task=Regression(),
+        data=Dataset(
+            source=Table(str(tmp_path / "table.csv"), group="plant"),
+            inputs=Series(columns=("heat",), length=3),
+            target=Values(columns=("load",)),
         ),
         optimizer=SGD(0.1),
         train=TrainConfig(steps=4, batch_size=8),
@@ -213,11 +211,11 @@ def test_values_of_grouped_series(tmp_path):
     values, truth = [], []
     for k in (1, 2):
         predictor = modelzoo.load(tmp_path / f"run/fold{k}")
-        source = predictor.experiment.data.open("test")
-        raw = source.gather(np.arange(source.num_examples))
+        split = predictor.experiment.data.open().split("test")
+        raw = split.gather(np.arange(split.num_examples))
         values.append(predictor.signatures["serving_default"](raw["series"])["values"])
-        truth.append(raw["label"])
-        assert len(set(source.groups)) == 2
+        truth.append(raw["target/label"])
+        assert len(set(split.groups)) == 2
     expected = sk.r2_score(np.concatenate(truth), np.concatenate(values))
     assert result["pooled"]["r2"] == pytest.approx(expected, rel=1e-5)
     assert result["pooled_intervals"] == {} and "r2" in result["over_folds"]
@@ -226,11 +224,11 @@ def test_values_of_grouped_series(tmp_path):
 @pytest.mark.parametrize(
     "fields, number, message",
     [
-        ({}, 2, "holds 3 folds, --folds is 2: take another --workdir$"),
-        ({"batch_size": 4}, K, "fold1 was trained under .*batch_size.*: take another --workdir$"),
+        ({}, 2, "holds 3 folds, but --folds is 2: use another --workdir$"),
+        ({"batch_size": 4}, K, "fold1 was trained under .*batch_size.*: use another --workdir$"),
     ],
 )
-def test_other_folds_than_those_that_are_there(done, experiment, fields, number, message):
+def test_another_number_of_folds_or_config_is_refused(done, experiment, fields, number, message):
     before = (done[0] / "result.json").read_bytes()
     with pytest.raises(UserError, match=message):
         modelzoo.train(runs.change(experiment, train=fields), done[0], folds=number)
@@ -239,7 +237,8 @@ def test_other_folds_than_those_that_are_there(done, experiment, fields, number,
 
 def test_examples_that_changed_between_the_folds(experiment, tmp_path):
     path, original = tmp_path / "data.npz", folds._train
-    changed = runs.change(experiment, data={"path": str(path)}, train={"steps": 1})
+    changed = runs.change(experiment, train={"steps": 1})
+    changed = config.override(changed, {"data.source.path": str(path)})
 
     def killed(experiment, workdir, fold, *args):
         if fold[0] == 2:

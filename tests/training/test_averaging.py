@@ -65,7 +65,7 @@ def test_what_a_stop_left_is_passed_over_and_goes(tmp_path):
 
 def test_which_are_served(tmp_path):
     for step in (1, 2, 3):
-        write(tmp_path, step, best_metric="loss", best_step=1, best_score=0.5)
+        write(tmp_path, step, best_metric="loss", best_step=1, best_value=0.5)
 
     def served(**fields):
         return averaging.steps(averaging.served(tmp_path, EvalConfig(**fields)))

@@ -19,14 +19,14 @@ def write(workdir, *steps, **meta):
 
 
 def test_arrays_and_meta_come_back(tmp_path):
-    write(tmp_path, 5, best_step=5, best_score=0.25, stale=2)
+    write(tmp_path, 5, best_step=5, best_value=0.25, stale=2)
     path = checkpoint.find(tmp_path, "last")
     arrays = checkpoint.read(path)
     assert arrays.keys() == ARRAYS.keys()
     for name in ARRAYS:
         np.testing.assert_array_equal(arrays[name], ARRAYS[name])
         assert arrays[name].dtype == ARRAYS[name].dtype
-    assert checkpoint.read_meta(path) == Meta(5, 50, best_step=5, best_score=0.25, stale=2)
+    assert checkpoint.read_meta(path) == Meta(5, 50, best_step=5, best_value=0.25, stale=2)
 
 
 def test_the_newest_and_the_best_stay(tmp_path):

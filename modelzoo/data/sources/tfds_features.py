@@ -132,7 +132,9 @@ def describe(key: str, feature: Any, many: bool) -> Feature:
         shape = tuple(feature.shape)
         return _plain(key, tf.string, many, "bytes", shape=shape, suffixes=_IMAGES, large=True)
     if isinstance(feature, tfds.features.FeaturesDict) and not many and len(feature):
-        return _numbers(key, {f"{key}/{name}": feature[name] for name in feature}, tuple(feature))
+        # Sorted, for TFDS restores a dict in another order in each process.
+        names = tuple(sorted(feature))
+        return _numbers(key, {f"{key}/{name}": feature[name] for name in names}, names)
     if isinstance(feature, tfds.features.ClassLabel) or many:
         raise ValueError(key)
     return _numbers(key, {key: feature}, None)

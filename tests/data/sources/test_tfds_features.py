@@ -113,15 +113,10 @@ def test_a_feature_is_a_column(source, name, lazy):
     )
     (column,) = rows.columns["target"]
     assert (column.name, column.form, column.values is None) == (name, form, lazy)
-    if names is not None and form == "array":
-        # A dict has no order.
-        order_of_names = [column.names.index(one) for one in names]
-        found = np.stack(rows.values(column))[order][:, order_of_names].tolist()
-    else:
-        assert column.names == names
-        found = [cells(rows, "target")[0][k] for k in order]
-        if lazy and name == "words":
-            found = [[word.decode() for word in words] for words in found]
+    assert column.names == names
+    found = [cells(rows, "target")[0][k] for k in order]
+    if lazy and name == "words":
+        found = [[word.decode() for word in words] for words in found]
     assert found == expected
     if lazy:
         tensors = tf.function(rows.read)(tf.constant([2, 0], tf.int64))
