@@ -1,4 +1,4 @@
-"""Where a decoder looks in its source, token by token, and a picture of it."""
+"""Attention weights of text-to-text models, and plots of them."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelzoo.inference.predictor import Predictor
 
 Choice = int | Literal["mean", "all"]
-"""A number from 1, the mean over all, or each."""
+"""A number, counted from 1, the mean over all, or each of them."""
 
 SUFFIXES = (".png", ".svg")
 END = "</s>"
@@ -29,10 +29,11 @@ _VISIBLE = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
 
 @dataclasses.dataclass(frozen=True)
 class AttentionMap:
-    """The attention on a source of what was made of it.
+    """The attention from each output token to each source token.
 
-    source, output: the tokens as the vocabularies have them, the end tokens too.
-    weights: float `[layers, heads, output, source]`; each row sums to 1.
+    source: source tokens as in the vocabulary, with the end token.
+    output: output tokens as in the vocabulary, with the end token.
+    weights: float `[layers, heads, output_length, source_length]`; each row sums to 1.
     """
 
     source: tuple[str, ...]
@@ -40,7 +41,10 @@ class AttentionMap:
     weights: np.ndarray
 
     def panels(self, layer: Choice = "mean", head: Choice = "mean") -> dict[str, np.ndarray]:
-        """Weights `[output, source]` by a title such as "layer 1, head 2"; UserError beyond."""
+        """Weights `[output_length, source_length]` by title, such as "layer 1, head 2".
+
+        Raises UserError if a number is out of range.
+        """
         found = {"": self.weights}
         for name, choice in (("layer", layer), ("head", head)):
             parts = {}
@@ -62,31 +66,35 @@ class AttentionMap:
 
 
 def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
-    """Decodes the text as `modelzoo predict` does, and tells what each token of it looked at.
+    """Decodes the text as `modelzoo predict` does and returns the attention of each token.
 
-    Raises UserError where the model makes no texts of texts, or is an exported graph.
+    Raises UserError if the model is not a text-to-text model or is an exported graph.
     """
     task, model, spec = predictor.task, predictor.model, predictor.spec
     if spec.kind != "pair":
         raise UserError(
-            f"{predictor.origin} has no attention on a source: it takes {spec.kind} data, and only "
-            "models that make texts of texts have one"
+            f"{predictor.origin} has no attention to a source: it takes {spec.kind} data, and only "
+            "text-to-text models have one"
         )
     if model is None:
         raise UserError(
-            f"{predictor.origin} does not give its attention: name the run's folder by --workdir"
+            f"{predictor.origin} does not return its attention: pass the run's folder as --workdir"
         )
     try:
-        source = task.features({"text": tf.constant([text])}, training=False)["source"]
+        features = task.features({"text": tf.constant([text])}, training=False)
     except UnicodeEncodeError:
         raise UserError(f"--text={text!r} is not UTF-8") from None
-    found = task.outputs(model, {"source": source})["tokens"][0, 0].numpy()
-    output = found[found != 0]
-    # The decoder read all but the last, after the end token that begins it.
-    target = np.concatenate([[spec.target_end], output[:-1]])[None].astype("int32")
-    weights = model.attention(source, tf.constant(target))["cross"][0]
+    inputs = {name: features[name] for name in model.encoder_inputs}
+    found = task.outputs(model, inputs)["tokens"][0, 0].numpy()
+    output = found[: np.argmax(found == spec.target_end) + 1]
+    # The decoder reads the start token and all tokens but the last.
+    target = tf.constant([[spec.target_end, *output[:-1]]], tf.int32)
+    tokens, mask = model.decoder_inputs
+    inputs |= {tokens: target, mask: tf.ones_like(target, tf.bool)}
+    weights = model.attention(inputs)["cross"][0]
+    source = features[model.encoder_inputs[0]][0].numpy()
     return AttentionMap(
-        source=_tokens(source[0].numpy(), spec.tokenizer.vocabulary),
+        source=_tokens(source, spec.tokenizer.vocabulary),
         output=_tokens(output, spec.target_tokenizer.vocabulary),
         weights=np.asarray(weights),
     )
@@ -98,7 +106,7 @@ def _tokens(ids: np.ndarray, vocabulary: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_output(path: str | Path) -> None:
-    """Raises UserError where no picture can be drawn and written to the path."""
+    """Raises UserError if a plot cannot be drawn and written to the path."""
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--output must end with {' or '.join(SUFFIXES)}, got {path}")
@@ -107,19 +115,21 @@ def check_output(path: str | Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            f"pictures need matplotlib ({error}): pip install 'modelzoo[plots]'"
-        ) from None
+        raise UserError(f"plots need matplotlib ({error}): pip install 'modelzoo[plots]'") from None
 
 
 def draw(
     shown: AttentionMap, path: str | Path, layer: Choice = "mean", head: Choice = "mean"
 ) -> str:
-    """Draws the map to a PNG or SVG file: source tokens above, output tokens at the left.
+    """Draws the map to a PNG or SVG file, with source tokens above and output tokens at the left.
 
-    The texts of an SVG stay texts, in the fonts of whoever looks at it; a PNG has those that are
-    installed here. Returns the characters that a PNG lacks as none of these has them. Raises
-    UserError as `panels` and `check_output` do, and where the file cannot be written.
+    An SVG holds its text as text, in the fonts of the viewer; a PNG uses the installed fonts.
+
+    Returns:
+        The characters that a PNG lacks because no installed font has them.
+
+    Raises:
+        UserError: as `panels` and `check_output` do, and if the file cannot be written.
     """
     check_output(path)
     import matplotlib
@@ -128,7 +138,7 @@ def draw(
     kind = path.suffix.lower()[1:]
     fonts, missing = _fonts("".join(shown.source + shown.output))
     options = {"svg.fonttype": "none", "svg.hashsalt": "modelzoo", "font.family": fonts}
-    metadata = {"Date": None} if kind == "svg" else None  # The same map, the same bytes.
+    metadata = {"Date": None} if kind == "svg" else None  # The same map gives the same bytes.
     partial = path.with_name(path.name + ".partial")
     with matplotlib.rc_context(options), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
@@ -151,7 +161,7 @@ def _figure(shown: AttentionMap, panels: dict[str, np.ndarray]) -> "Figure":
     columns = min(len(panels), heads if len(panels) > heads else 4)
     rows = -(-len(panels) // columns)
     source, output = (list(map(_shown, tokens)) for tokens in (shown.source, shown.output))
-    # Beside the cells, room for the longest labels.
+    # The cells, and the longest labels beside them.
     width, height = (
         _CELL * max(len(tokens), 6) + _LETTER * max(map(len, labels))
         for tokens, labels in ((source, output), (output, source))
@@ -172,7 +182,7 @@ def _figure(shown: AttentionMap, panels: dict[str, np.ndarray]) -> "Figure":
 
 
 def _shown(token: str) -> str:
-    """A token with what cannot be seen in it made visible."""
+    """A token with its invisible characters made visible."""
     return "".join(
         _VISIBLE.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode())
         for c in token
@@ -180,10 +190,10 @@ def _shown(token: str) -> str:
 
 
 def _fonts(text: str) -> tuple[list[str], str]:
-    """Names of installed fonts for the characters of a text, and those that none of them has."""
+    """Installed fonts for the characters of a text, and the characters that none of them has."""
     from matplotlib import font_manager, ft2font
 
-    # The last resort draws no character, but what kind it is of.
+    # The last resort font draws the kind of a character, not the character.
     listed = (f for f in font_manager.fontManager.ttflist if not f.name.startswith("Last Resort"))
     files = {font.name: font.fname for font in listed}
     names, missing = [_FONT], set(map(ord, _shown(text)))
@@ -192,7 +202,7 @@ def _fonts(text: str) -> tuple[list[str], str]:
             break
         try:
             has = missing & ft2font.FT2Font(files[name]).get_charmap().keys()
-        except (KeyError, OSError, RuntimeError):  # Gone since it was listed, or of no use.
+        except (KeyError, OSError, RuntimeError):  # The file was removed or is no valid font.
             continue
         names += [name] * (bool(has) and name != _FONT)
         missing -= has

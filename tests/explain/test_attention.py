@@ -55,8 +55,8 @@ def test_the_map_is_of_what_was_decoded():
     before = 0.0
     for token, weights in zip(tokens, found.weights[0, 0], strict=True):
         _, state = beam.model.step(tf.fill((1, 1), int(token)), state)
-        np.testing.assert_allclose(weights, state["rows"]["coverage"][0, 0] - before, atol=1e-5)
-        before = state["rows"]["coverage"][0, 0]
+        np.testing.assert_allclose(weights, state["beams"]["coverage"][0, 0] - before, atol=1e-5)
+        before = state["beams"]["coverage"][0, 0]
     # Of no text at all there is the end.
     assert attention_map(beam, "").source == ("</s>",)
 
@@ -142,8 +142,8 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):
         draw(shown(), tmp_path / "map.svg")
     image = types.SimpleNamespace(kind="image")
     for spec, model, says in (
-        (image, None, "^model has no attention on a source: it takes image data"),
-        (pairs.spec_of(), None, "^model does not give its attention: name the run's folder"),
+        (image, None, "^model has no attention to a source: it takes image data"),
+        (pairs.spec_of(), None, "^model does not return its attention: pass the run's folder"),
     ):
         given = types.SimpleNamespace(task=None, model=model, spec=spec, origin="model")
         with pytest.raises(UserError, match=says):

@@ -35,7 +35,14 @@ class Phrases(PairData):
         )
 
 
-TINY = Transformer(encoder_layers=1, decoder_layers=1, dim=16, ffn_dim=32, heads=2, dropout=0.0)
+TINY = Transformer(
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+    hidden_dim=16,
+    intermediate_dim=32,
+    num_heads=2,
+    dropout=0.0,
+)
 
 
 def data(**fields):
