@@ -308,7 +308,7 @@ def test_overrides_reach_into_a_dict_of_named_inputs():
             {"photo": Image(augment=3)},
             "config.data.inputs.photo.augment must be Aug",
         ),
-        ("data.target", "tags", "config.data.target is ClassLabel and cannot be 'tags': choose"),
+        ("data.target", "tags", "config.data.target is ClassLabel and cannot be 'tags': edit"),
     ],
 )
 def test_a_wrong_override_of_named_inputs_names_the_key(key, value, message):
