@@ -5,10 +5,11 @@ modelzoo train --config=summary_transformer --workdir=runs/summary_transformer
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.data import Dataset, Subwords, Table, Text, TextTarget
+from modelzoo.decoding import Decoding
 from modelzoo.models import Transformer
 from modelzoo.optimizers import Adam
 from modelzoo.schedules import InverseSqrt
-from modelzoo.tasks import Decoding, TextToText
+from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:
