@@ -2,8 +2,8 @@
 
 modelzoo train --config=multi30k_transformer --workdir=runs/multi30k_transformer
 
-The files are Multi30k's, tokenized and lowered by benchmarks/moses.py; elsewhere than in multi30k/
-they are named by --config.data.source_path and --config.data.target_path.
+The files are those of Multi30k, tokenized and lowercased by benchmarks/moses.py. If they are not in
+multi30k/, set --config.data.source.source_path and --config.data.source.target_path.
 
 39 minutes on 2 cores of AMD EPYC; test_2016_flickr bleu tokenized 41.3902 (one seed).
 """

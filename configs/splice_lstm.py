@@ -2,8 +2,8 @@
 
 modelzoo train --config=splice_lstm --workdir=runs/splice_lstm
 
-6 minutes on 2 cores of AMD EPYC; held-out accuracy 0.9401 (10 folds, 95 % interval of their mean
-0.9277 to 0.9525).
+6 minutes on 2 cores of AMD EPYC; held-out accuracy 0.9401 (10 folds, 95 % confidence interval of
+their mean 0.9277 to 0.9525).
 """
 
 from modelzoo import Experiment, TrainConfig

@@ -145,10 +145,10 @@ class OpenData:
         self._given = bound
         self._source = data.source.open()
         self._rows: dict[str, Rows] = {}
-        # Base splits in use by any role, which class names are collected from.
-        self._used = {
-            split_name(text) for role in ROLES if (text := self._text(role, missing_ok=True))
-        }
+        # Base splits in use by any role, which class names are collected from; a missing one is
+        # reported when it is opened.
+        texts = (self._text(role, missing_ok=True) for role in ROLES)
+        self._used = set(self._source.split_names) & {split_name(text) for text in texts if text}
 
     @functools.cached_property
     def bound(self) -> BoundData:
@@ -268,7 +268,7 @@ class OpenData:
     def _base(self, name: str) -> Rows:
         """A base split, parsed; each is read once."""
         if name not in self._rows:
-            splits = sorted({name, *self._used} & set(self._source.split_names) - set(self._rows))
+            splits = sorted({name, *self._used} - set(self._rows))
             for split, rows in self._source.read(self._wanted, splits).items():
                 self._rows[split] = self._parsed(rows)
         return self._rows[name]

@@ -6,6 +6,7 @@ import io
 import numpy as np
 
 import modelzoo
+from modelzoo.data import ClassLabel, Dataset, Image, Npz
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.progress import Progress
 
@@ -26,6 +27,12 @@ def stripes(path, numbers, classes=2, side=6):
         arrays |= {f"x_{split}": images.astype(np.uint8), f"y_{split}": labels}
     np.savez(path, **arrays)
     return path
+
+
+def image_archive(path, **fields):
+    """The data of an archive of images and classes; `fields` of `Dataset`."""
+    fields = {"inputs": Image(), "target": ClassLabel(), **fields}
+    return Dataset(source=Npz(str(path)), **fields)
 
 
 def change(experiment, **parts):

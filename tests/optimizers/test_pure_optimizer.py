@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from bound_data import image_data
+from linear import Linear
 
 from modelzoo import optimizers
-from modelzoo.data.spec import ImageSpec
 from modelzoo.fields.errors import UserError
 from modelzoo.optimizers import (
     SGD,
@@ -30,7 +31,7 @@ from modelzoo.optimizers import (
     ScheduleFreeAdamW,
 )
 from modelzoo.optimizers.pure_optimizer import PureOptimizer
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 from modelzoo.training import checkpoint
 from modelzoo.training.config import TrainConfig
 from modelzoo.training.precision import dtype_policy
@@ -348,18 +349,9 @@ def test_patterns_that_do_not_fit_are_told():
 # In the train step.
 
 
-class Two:
-    """Two dense layers."""
-
-    def build(self, input_spec, num_outputs):
-        inputs = keras.Input(input_spec.shape[1:], name="image")
-        x = keras.layers.Flatten(name="flat")(inputs)
-        x = keras.layers.Dense(4, activation="tanh", name="hidden")(x)
-        return keras.Model(inputs, keras.layers.Dense(num_outputs, name="logits")(x))
-
-
 BATCH, LOOP = 8, 3
-SPEC = ImageSpec(3, 2, 1, ("a", "b", "c"))
+SHAPE = (3, 2, 1)
+DATA = image_data(SHAPE, ("a", "b", "c"))
 
 
 def strategy():
@@ -374,15 +366,15 @@ def precision_of(config):
 
 def state_of(config, strategy):
     keras.utils.set_random_seed(7)
-    task = ImageClassification().bind(SPEC)
+    task = Classification().bind(DATA)
     with strategy.scope(), dtype_policy(precision_of(config)):
-        return task, TrainState(task.build_model(Two()), config, ema=False)
+        return task, TrainState(task.build_model(Linear(hidden=4)), config, ema=False)
 
 
 def batches():
     rng = np.random.default_rng(3)
     return {
-        "image": rng.normal(size=[2 * LOOP, BATCH, *SPEC.shape]),
+        "image": rng.normal(size=[2 * LOOP, BATCH, *SHAPE]),
         "label": rng.integers(0, 3, [2 * LOOP, BATCH]),
         "weight": np.ones([2 * LOOP, BATCH], np.float32),
     }
@@ -399,7 +391,7 @@ def trained_by_keras(config):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for k in range(2 * LOOP):
         with tf.GradientTape() as tape:
-            value = loss(data["label"][k], model(data["image"][k]))
+            value = loss(data["label"][k], model({"image": data["image"][k]}))
         rule.learning_rate = float(rate_of(k))
         rule.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
     return {v.path: v.numpy() for v in model.trainable_variables}
@@ -411,7 +403,7 @@ def test_two_replicas_a_loop_and_a_resume_change_nothing(cls, tmp_path):
     two = strategy()
     task, state = state_of(config, two)
     settings = TrainConfig(batch_size=BATCH, steps_per_loop=LOOP, precision=precision_of(config))
-    step = TrainStep(task, state, settings, rate_of, two, seed=0)
+    step = TrainStep(task.objective, state, settings, rate_of, two, seed=0)
 
     def run(first):
         def rows(context):

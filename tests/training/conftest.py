@@ -1,12 +1,10 @@
 import pytest
 import runs
 
-from modelzoo import config
-from modelzoo.data.npz import NpzImages
-from modelzoo.models.cnn import CNN
+from modelzoo import EvalConfig, Experiment, TrainConfig
+from modelzoo.models import CNN
 from modelzoo.optimizers import SGD
-from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.config import EvalConfig, TrainConfig
+from modelzoo.tasks import Classification
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +16,10 @@ def stripes(tmp_path_factory):
 
 @pytest.fixture
 def experiment(stripes):
-    return config.Experiment(
+    return Experiment(
         model=CNN(filters=(4,), dense=(8,)),
-        task=ImageClassification(),
-        data=NpzImages(str(stripes), validation_split="validation"),
+        task=Classification(),
+        data=runs.image_archive(stripes),
         optimizer=SGD(0.1, momentum=0.9),
         train=TrainConfig(steps=12, batch_size=16, log_every=4, checkpoint_every=6),
         eval=EvalConfig(every=6),

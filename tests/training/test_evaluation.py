@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from modelzoo.data.batches import evaluation_batches
-from modelzoo.data.pipeline import evaluation_dataset
 from modelzoo.data.source import source_from_arrays
 from modelzoo.data.spec import ImageSpec
 from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.tasks.image_tagging import ImageTagging
+
+from modelzoo.data.batches import evaluation_batches
+from modelzoo.data.pipeline import evaluation_dataset
 from modelzoo.training.evaluation import Counts, Evaluator
 
 COUNT, BATCH = 11, 4

@@ -1,18 +1,14 @@
-"""Fields of other rooms' configs whose effect is seen in a run."""
-
-import io
+"""Fields whose effect only a run shows."""
 
 import numpy as np
 import pytest
+import runs
 
-import modelzoo
-from modelzoo import config
-from modelzoo.data.npz import NpzImages
-from modelzoo.models.cnn import CNN
+from modelzoo import Experiment, config
+from modelzoo.models import CNN
 from modelzoo.optimizers import SGD
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.progress import Progress
 
 
 @pytest.fixture
@@ -25,23 +21,23 @@ def train(tmp_path):
         arrays[f"x_{split}"] = rng.integers(0, 256, [number, 4, 4, 1], np.uint8)
         arrays[f"y_{split}"] = np.arange(number) % 3
     np.savez(tmp_path / "data.npz", **arrays)
-    experiment = config.Experiment(
+    experiment = Experiment(
         model=CNN(filters=(2,), kernel_size=3, dense=()),
-        task=ImageClassification(),
-        data=NpzImages(str(tmp_path / "data.npz")),
+        task=Classification(),
+        data=runs.image_archive(tmp_path / "data.npz"),
         optimizer=SGD(),
     )
 
     def train(name, fields):
         fields = {"train.batch_size": "6", "train.steps": "1 epoch"} | fields
         changed = config.override(experiment, list(fields.items()))
-        return modelzoo.train(changed, tmp_path / name, progress=Progress(io.StringIO()))
+        return runs.train(changed, tmp_path / name)[0]
 
     return train
 
 
-@pytest.mark.field("Data.train_split", "Data.test_split")
-def test_splits_are_what_a_run_reads(train):
+@pytest.mark.field("Dataset.train_split", "Dataset.test_split")
+def test_a_run_reads_the_splits_of_the_config(train):
     result = train("default", {})
     assert (result["steps"], np.sum(result["eval"]["test"]["confusion"])) == (4, 9)
     result = train("changed", {"data.train_split": "more[:12]", "data.test_split": "other"})

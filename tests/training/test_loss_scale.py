@@ -12,7 +12,7 @@ from stepping import NORMED, TINY_CNN, assert_close, batches_of, feed, make, run
 
 import modelzoo
 from modelzoo.fields.errors import UserError
-from modelzoo.models.cnn import CNN
+from modelzoo.models import CNN
 from modelzoo.optimizers import SGD, AdamW
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.config import TrainConfig

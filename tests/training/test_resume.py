@@ -12,23 +12,21 @@ import pytest
 from modelzoo.training import checkpoint, run_folder
 
 CONFIG = '''
-"""Everything that has a state: dropout, augmentation, momentum, averages, moving statistics."""
+"""Everything that has a state: dropout, augmentation, momentum, averages, batch statistics."""
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
-from modelzoo.data.augment import Augment
-from modelzoo.data.tfds_images import TfdsImages
-from modelzoo.models.cnn import CNN
-from modelzoo.models.resnet import ResNet
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.data import Augment, Image, digits
+from modelzoo.models import CNN, ResNet
 from modelzoo.optimizers import AdamW
 from modelzoo.schedules import Cosine
+from modelzoo.tasks import Classification
 
 
 def get_config():
     return Experiment(
         model={model},
-        task=ImageClassification(augment=Augment(crop_padding=1, flip=True)),
-        data=TfdsImages("digits", validation_split="validation"),
+        task=Classification(),
+        data=digits(inputs=Image(augment=Augment(crop_padding=1, flip=True))),
         optimizer=AdamW(0.01, schedule=Cosine(warmup=5)),
         train=TrainConfig(
             steps=60,
@@ -66,14 +64,14 @@ sys.exit(dispatch(["train", *words]))
 
 
 @pytest.fixture
-def start(tmp_path, digits_dir):
+def start(tmp_path):
     """Starts training in a folder: `start(name, *flags, killed=(module, function, file))`."""
 
     def start(name, *flags, killed=None):
         command = ["-c", KILLED, *killed] if killed else ["-m", "modelzoo.cli.train"]
         words = [f"--config={tmp_path / 'config.py'}", f"--workdir={tmp_path / name}"]
         return subprocess.Popen(
-            [sys.executable, *command, *words, f"--config.data.data_dir={digits_dir}", *flags],
+            [sys.executable, *command, *words, *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

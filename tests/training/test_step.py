@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import stepping
 import tensorflow as tf
+from bound_data import image_data
 from stepping import (
     BATCH,
+    DATA,
     EVERYTHING,
     NORMED,
     RESNET,
-    SPEC,
+    SHAPE,
     TINY_CNN,
     Linear,
     assert_close,
@@ -24,18 +27,19 @@ from stepping import (
     run,
 )
 
-from modelzoo.data.augment import Augment
+from modelzoo.data import Augment
 from modelzoo.fields.errors import UserError
-from modelzoo.models.cnn import CNN
+from modelzoo.models import CNN
 from modelzoo.optimizers import SGD, AdamW, Optimizer
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 
 
 def test_same_update_of_mixed_examples_over_replicas_and_micro_batches():
     """From raw rows: each replica mixes its own, and the update is that of the whole batch."""
-    augment = Augment(mixup=0.4, cutmix=1.0, flip=True)
-    task = ImageClassification(augment=augment, label_smoothing=0.1, class_weights=(1.0, 2.0, 0.5))
+    data = image_data(SHAPE, DATA.target.names, augment=Augment(mixup=0.4, cutmix=1.0, flip=True))
+    task = Classification(label_smoothing=0.1, class_weights=(1.0, 2.0, 0.5))
     raw = batches_of(2)
+    raw["target/label"] = raw.pop("label")
     raw["image"] = np.random.default_rng(0).integers(0, 256, raw["image"].shape, np.uint8)
     seeds = np.arange(2 * BATCH * 2).reshape(2, BATCH, 2)
 
@@ -43,7 +47,7 @@ def test_same_update_of_mixed_examples_over_replicas_and_micro_batches():
         """The batches, of which each part's rows were mixed apart."""
         rows = BATCH // parts
         made = [
-            task.bind(SPEC).features(
+            data.features(
                 {k: tf.constant(v[step, part : part + rows]) for k, v in raw.items()},
                 training=True,
                 seeds=tf.constant(seeds[step, part : part + rows]),
@@ -56,7 +60,7 @@ def test_same_update_of_mixed_examples_over_replicas_and_micro_batches():
             for name in made[0]
         }
 
-    options = {"task": task, "precision": "float64"}
+    options = {"task": task, "data": data, "precision": "float64"}
     optimizer = SGD(0.1, momentum=0.9)
     whole, _ = run(TINY_CNN, optimizer, 2, mixed_by(1), **options)
     for replicas, parts in ((2, 1), (1, 2)):
@@ -76,7 +80,7 @@ def test_same_update_of_mixed_examples_over_replicas_and_micro_batches():
 )
 def test_same_update_over_replicas(model, replicas, precision, tolerance):
     optimizer = SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
-    task = ImageClassification(label_smoothing=0.1, class_weights=(1.0, 2.0, 0.5))
+    task = Classification(label_smoothing=0.1, class_weights=(1.0, 2.0, 0.5))
     settings = {"task": task, "precision": precision, **EVERYTHING}
     one, _ = run(model, optimizer, **settings)
     for number in replicas:
@@ -237,30 +241,31 @@ def test_weights_that_overflow_change_nothing():
 
 
 COUNT_COLLECTIVES = """
-import dataclasses, json, runpy, sys
+import dataclasses, json, sys
 import tensorflow as tf
 from modelzoo.optimizers import SGD
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-test = runpy.run_path(sys.argv[1])
+sys.path.append(sys.argv[1])
+import stepping as test
 
 
 def collectives(model, **settings):
     # The cross-device operations of a user's run, unlike those of the other tests.
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
-    step, _ = test["make"](
+    step, _ = test.make(
         model, SGD(0.1, momentum=0.9), replicas=2, strategy=strategy,
-        **test["EVERYTHING"], **settings,
+        **test.EVERYTHING, **settings,
     )
-    batches = test["feed"](step, test["batches_of"](settings.get("steps_per_loop", 1)))
+    batches = test.feed(step, test.batches_of(settings.get("steps_per_loop", 1)))
     graph = step._run.get_concrete_function(batches, tf.constant(1)).graph.as_graph_def()
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     return [n.op for n in nodes if "Collective" in n.op or "Nccl" in n.op or "AllReduce" in n.op]
 
 
-cnn = test["CNN"](filters=(4, 4), padding="same", dense=(8,), dropout=0.5)
-normed = test["NORMED"]
+cnn = test.CNN(filters=(4, 4), padding="same", dense=(8,), dropout=0.5)
+normed = test.NORMED
 plain = dataclasses.replace(normed, synchronized=False)
 print(json.dumps({
     "cnn": collectives(cnn),
@@ -275,7 +280,9 @@ print(json.dumps({
 def test_one_batched_all_reduce_for_an_update():
     # In a process of its own: only there can the default operations have two devices.
     done = subprocess.run(
-        [sys.executable, "-c", COUNT_COLLECTIVES, stepping.__file__], capture_output=True, text=True
+        [sys.executable, "-c", COUNT_COLLECTIVES, os.path.dirname(stepping.__file__)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -1,17 +1,12 @@
-import io
-
 import numpy as np
 import pytest
+import runs
 
-import modelzoo
-from modelzoo import config
-from modelzoo.data.npz import NpzImages
-from modelzoo.models.cnn import CNN
+from modelzoo import Experiment, TrainConfig
+from modelzoo.models import CNN
 from modelzoo.optimizers import SGD, Adam, Muon
 from modelzoo.schedules import Constant, Cosine, OneCycle
-from modelzoo.tasks.image_classification import ImageClassification
-from modelzoo.training.config import TrainConfig
-from modelzoo.training.progress import Progress
+from modelzoo.tasks import Classification
 
 
 @pytest.mark.parametrize(
@@ -44,14 +39,13 @@ from modelzoo.training.progress import Progress
 def test_the_optimizer_in_words(optimizer, words, tmp_path):
     arrays = {"x_train": np.zeros([8, 4, 4, 1], np.uint8), "y_train": np.arange(8) % 2}
     np.savez(tmp_path / "data.npz", **arrays)
-    experiment = config.Experiment(
+    experiment = Experiment(
         model=CNN(filters=(2,), kernel_size=3, dense=(3,)),
-        task=ImageClassification(),
-        data=NpzImages(str(tmp_path / "data.npz"), test_split=None),
+        task=Classification(),
+        data=runs.image_archive(tmp_path / "data.npz", test_split=None),
         optimizer=optimizer,
         train=TrainConfig(steps=4, batch_size=4),
     )
-    shown = io.StringIO()
-    modelzoo.train(experiment, tmp_path / "run", progress=Progress(shown))
-    lines = [line.split(maxsplit=1) for line in shown.getvalue().splitlines()]
+    _, shown = runs.train(experiment, tmp_path / "run")
+    lines = [line.split(maxsplit=1) for line in shown.splitlines()]
     assert ["optimizer", words] in lines

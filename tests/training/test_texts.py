@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from modelzoo.tasks.text import SequenceLabelling, TextClassification
 from runs import change, differ, steps_of, train, weights
 from texts import Bag, Sentences
 
@@ -13,7 +14,6 @@ from modelzoo.data.tokenizers import Words
 from modelzoo.fields.errors import UserError
 from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers import SGD
-from modelzoo.tasks.text import SequenceLabelling, TextClassification
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.config import EvalConfig, TrainConfig
 

@@ -8,15 +8,13 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image as Pillow
 from runs import Torn, change, differ, steps_of, train, weights
 from tensorflow.python.framework import config as tf_config
 
 import modelzoo
-from modelzoo import config
-from modelzoo.data.augment import Augment
-from modelzoo.data.folder import ImageFolder
-from modelzoo.fields.errors import UserError
+from modelzoo import UserError, config
+from modelzoo.data import Augment, ClassFolders, ClassLabel, Dataset, Image, Npz
 from modelzoo.schedules import Constant
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.progress import Progress
@@ -28,7 +26,7 @@ from modelzoo.training.trainer import Trainer
     "TrainConfig.steps", "TrainConfig.log_every", "TrainConfig.checkpoint_every", "EvalConfig.every"
 )
 @pytest.mark.field("TrainConfig.batch_size")
-def test_a_run_leaves_what_the_design_promises(experiment, tmp_path):
+def test_a_run_leaves_its_result_records_and_checkpoints(experiment, tmp_path):
     result, out = train(experiment, tmp_path)
     assert result["steps"] == 12
     assert result == json.loads((tmp_path / "result.json").read_text())
@@ -120,9 +118,9 @@ def test_replicas_and_micro_batches_train_alike(experiment, tmp_path):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
 
 
-def test_the_whole_recipe_trains_alike_on_replicas_and_resumes_to_the_bit(experiment, tmp_path):
+def test_all_augmentation_trains_alike_on_replicas_and_resumes_to_the_bit(experiment, tmp_path):
     augment = Augment(1, True, (0.3, 1.0), brightness=0.3, erasing=0.5, mixup=0.2, cutmix=1.0)
-    experiment = change(experiment, task={"augment": augment})
+    experiment = change(experiment, data={"inputs": Image(augment=augment)})
     train(experiment, tmp_path / "one")
     whole = weights(tmp_path / "one")
     train(change(experiment, distribute={"devices": "cpu:2"}), tmp_path / "two")
@@ -142,23 +140,21 @@ def test_parts_of_images_are_taken_from_the_files_in_training_alone(experiment, 
         folder.mkdir(parents=True)
         for number in range(4):
             pixels = rng.integers(0, 256, (20, 10 + number), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-    data = ImageFolder(
-        data_dir=str(tmp_path / "images"),
-        image_size=(6, 6),
-        validation_split="validation",
-        test_split=None,
+            Pillow.fromarray(pixels).save(folder / f"{number}.png")
+    data = Dataset(
+        source=ClassFolders(str(tmp_path / "images")),
+        inputs=Image(size=(6, 6), augment=Augment(crop_area=(0.1, 1.0))),
+        target=ClassLabel(),
     )
     sizes = []
 
-    def spied(self, image, seed, spec):
+    def spied(self, image, seed, shape):
         tf.py_function(lambda shape: sizes.append(tuple(shape.numpy())), [tf.shape(image)], [])
-        return tf.ensure_shape(image[:6, :6], spec.shape)
+        return tf.ensure_shape(image[:6, :6], shape)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Augment, "crop", spied)
-        task = {"augment": Augment(crop_area=(0.1, 1.0))}
-        changed = change(experiment, data=data, task=task, train={"steps": 2, "batch_size": 8})
+        changed = change(experiment, data=data, train={"steps": 2, "batch_size": 8})
         train(changed, tmp_path / "run")
     assert set(sizes) == {(20, 10 + number, 1) for number in range(4)}
 
@@ -183,7 +179,7 @@ def test_a_run_that_fails_ends_its_stream(experiment, tmp_path, monkeypatch):
     assert ended and error.tb
 
 
-def test_resuming_a_finished_run_scores_it_again(experiment, tmp_path):
+def test_resuming_a_finished_run_evaluates_it_again(experiment, tmp_path):
     first, _ = train(experiment, tmp_path)
     second, out = train(experiment, tmp_path)
     assert "resumed at step 12" in out
@@ -255,12 +251,12 @@ def test_the_best_is_kept_and_patience_ends_a_run(experiment, tmp_path):
     assert again["eval"] == result["eval"]
 
 
-def test_a_best_metric_that_is_none_names_those_there_are(experiment, tmp_path):
+def test_a_wrong_best_metric_lists_the_valid_ones(experiment, tmp_path):
     with pytest.raises(UserError, match="best_metric must be one of loss, accuracy.*'bleu'"):
         train(change(experiment, eval={"best_metric": "bleu"}), tmp_path)
 
 
-@pytest.mark.field("Data.validation_split")
+@pytest.mark.field("Dataset.validation_split")
 def test_without_a_validation_split(experiment, tmp_path):
     blind = change(experiment, data={"validation_split": None})
     result, _ = train(blind, tmp_path / "a")
@@ -283,7 +279,7 @@ def test_evaluation_settings(experiment, tmp_path):
 
 
 @pytest.mark.field("TrainConfig.ema_decay", "EvalConfig.weights")
-def test_the_average_is_scored_beside_the_raw_weights(experiment, tmp_path):
+def test_the_moving_average_is_evaluated_beside_the_raw_weights(experiment, tmp_path):
     averaged = change(experiment, train={"ema_decay": 0.99})
     result, _ = train(averaged, tmp_path / "ema")
     scores = result["eval"]["test"]
@@ -345,7 +341,7 @@ def test_clipping_and_rate_reach_the_step(experiment, tmp_path):
         {"optimizer": {"schedule": Constant(warmup="1 epoch")}, "train": {"steps": 4}},
         {"task": {"label_smoothing": 0.2}},
         {"task": {"class_weights": (1.0, 3.0)}},
-        {"task": {"augment": Augment(flip=True)}},
+        {"data": {"inputs": Image(augment=Augment(flip=True))}},
     ]
     for number, parts in enumerate(changes):
         workdir = tmp_path / str(number)
@@ -366,7 +362,7 @@ def test_other_data_is_refused_unless_asked_for(experiment, stripes, tmp_path):
     fewer = tmp_path / "fewer.npz"
     np.savez(fewer, **{k: v[1:] if k.endswith("_train") else v for k, v in arrays.items()})
     (tmp_path / "data.npz").write_bytes(stripes.read_bytes())
-    moved = change(experiment, data={"path": str(tmp_path / "data.npz")})
+    moved = change(experiment, data={"source": Npz(str(tmp_path / "data.npz"))})
     train(moved, tmp_path / "run")
     (tmp_path / "data.npz").write_bytes(fewer.read_bytes())
     with pytest.raises(UserError, match="training data is not what .* until step 12"):
@@ -388,7 +384,7 @@ def test_another_best_metric_forgets_the_best_of_the_last(experiment, tmp_path):
     assert checkpoint.resolve(tmp_path).name == "00000024"
 
 
-def test_a_reader_that_goes_stops_the_run_once_it_is_saved(experiment, tmp_path):
+def test_a_reader_that_stops_ends_the_run_once_it_is_saved(experiment, tmp_path):
     whole, _ = train(experiment, tmp_path / "whole")
     with pytest.raises(BrokenPipeError):
         modelzoo.train(experiment, tmp_path / "cut", progress=Progress(Torn(7)))
@@ -405,12 +401,12 @@ def test_a_reader_that_goes_stops_the_run_once_it_is_saved(experiment, tmp_path)
         ({"data": {"test_split": "tset"}}, "tset"),
         ({"task": {"class_weights": (1.0, 2.0, 3.0)}}, "config.task.class_weights"),
         (
-            {"task": {"augment": Augment(mixup=0.2)}, "train": {"batch_size": 15}},
+            {"data": {"inputs": Image(augment=Augment(mixup=0.2))}, "train": {"batch_size": 15}},
             "batch_size must give each of 1 replica.* an even number .* got 15",
         ),
         (
             {
-                "task": {"augment": Augment(cutmix=1.0)},
+                "data": {"inputs": Image(augment=Augment(cutmix=1.0))},
                 "train": {"batch_size": 6},
                 "distribute": {"devices": "cpu:2"},
             },

@@ -7,14 +7,11 @@ import pytest
 import runs
 from runs import change, train
 
-from modelzoo import config
-from modelzoo.data.npz import NpzImages
-from modelzoo.fields.errors import UserError
-from modelzoo.models.resnet import ResNet
+from modelzoo import EvalConfig, Experiment, TrainConfig, UserError
+from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 from modelzoo.training import checkpoint
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +26,10 @@ def place(tmp_path_factory):
 
 
 def experiment_on(root, name, **fields):
-    return config.Experiment(
+    return Experiment(
         model=ResNet(depth=8, width=4),
-        task=ImageClassification(),
-        data=NpzImages(str(root / f"{name}.npz")),
+        task=Classification(),
+        data=runs.image_archive(root / f"{name}.npz"),
         optimizer=SGD(0.1, momentum=0.9),
         train=TrainConfig(steps=20, batch_size=20, checkpoint_every=10, ema_decay=0.9, **fields),
         eval=EvalConfig(every=None),
