@@ -64,10 +64,7 @@ class TextToTextObjective(Objective):
         self.num_outputs = self.target.ids.size
         # An encoder reads all inputs but those of the decoder.
         own = self.target.model_specs()
-        specs = {name: one for name, one in data.model_specs().items() if name not in own}
-        self.encoder_names = tuple(specs)
-        masks = [name for name, one in specs.items() if one.kind == "mask"]
-        self.source_mask = masks[0] if len(masks) == 1 else None
+        self.encoder_names = tuple(name for name in data.model_specs() if name not in own)
         decoding, room = config.decoding, self.target.widths[-1] - 1
         if decoding.max_length is None and decoding.min_length > room:
             raise UserError(
@@ -127,7 +124,7 @@ class TextToTextObjective(Objective):
             pad=target.pad_id,
             forbidden=target.forbidden_ids,
             capacity=self.capacity,
-            memory_mask=None if self.source_mask is None else given[self.source_mask],
+            memory_mask=given[model.encoder_inputs[1]] if covers else None,
         )
         return {"tokens": found.tokens, "scores": found.scores}
 
