@@ -1,9 +1,9 @@
-"""Tokenizes and lowers parallel files as Moses does: what tokenized BLEU of Multi30k is of.
+"""Tokenize and lowercase parallel text files as Moses does, for the tokenized BLEU of Multi30k.
 
     pip install sacremoses
     python benchmarks/moses.py --data_dir=RAW/multi30k --output=multi30k en de
 
-Writes the files `SPLIT.LANGUAGE` of a folder with the same names to another.
+Writes the files `SPLIT.LANGUAGE` of the folder `--data_dir` to the folder `--output`.
 """
 
 import argparse
@@ -13,11 +13,11 @@ from sacremoses import MosesPunctNormalizer, MosesTokenizer
 
 
 def main() -> None:
-    """Reads and writes."""
+    """Reads and writes the files."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data_dir", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("languages", nargs="+")
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of SPLIT.LANGUAGE")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("languages", nargs="+", help="such as en de")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     for language in args.languages:

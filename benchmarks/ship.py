@@ -1,9 +1,10 @@
-"""Ships the weights of a recorded run as the trained model NAME.
+"""Ship the weights of a recorded run as the trained model NAME.
 
     python benchmarks/ship.py --run=RUN_FOLDER --name=NAME
 
-RUN_FOLDER is one that `record.py --keep` left, NAME that of the record in `results/`. Writes
-`modelzoo/zoo/NAME/`, evaluates it, and has `report.py` write its card and all that names it.
+RUN_FOLDER is a run that `record.py --keep` kept, and NAME is the name of its record in `results/`.
+Writes `modelzoo/zoo/NAME/`, evaluates the shipped model, and regenerates its card and the tables.
+If the run read data in the folder of the environment variable DATA, set it here too.
 """
 
 import argparse
@@ -19,70 +20,73 @@ from typing import Any
 import numpy as np
 import recorded
 import report
+from record import without_data_folder
 
 from modelzoo import config, zoo
 from modelzoo.cli.main import dispatch
 from modelzoo.inference.predictor import Predictor
 from modelzoo.training import run_folder
 
-MEGABYTES = 10
+MAX_MEGABYTES = 10
 
 
-def served_weights(run: Path) -> tuple[Predictor, dict[str, np.ndarray]]:
-    """The predictor of a run, and its model's weights as `model/PATH` in float32."""
+def evaluated_weights(run: Path) -> tuple[Predictor, dict[str, np.ndarray]]:
+    """The predictor of a run, and the weights of its model as `model/PATH` in float32."""
     predictor = Predictor.from_workdir(run)
     weights = {f"model/{v.path}": np.asarray(v.numpy()) for v in predictor.model.weights}
     return predictor, {name: array.astype(np.float32) for name, array in weights.items()}
 
 
 def portable(experiment: config.Experiment) -> config.Experiment:
-    """The experiment without the folder in which this machine keeps its data."""
-    data = experiment.data
-    folder = {"data_dir": None} if hasattr(data, "data_dir") else {}
-    return dataclasses.replace(experiment, data=dataclasses.replace(data, **folder))
+    """The experiment without the folders of this machine."""
+    experiment = config.from_dict(without_data_folder(config.to_dict(experiment)))
+    if not hasattr(experiment.data.source, "data_dir"):
+        return experiment
+    return config.override(experiment, {"data.source.data_dir": None})
 
 
 def ship(run: Path, name: str) -> None:
-    """Checks, writes and evaluates; leaves nothing where something does not fit."""
+    """Checks, writes and evaluates a model; deletes its folder again if anything does not match."""
     folder = Path(zoo.__path__[0], name)
     record = recorded.records()[name]
-    predictor, weights = served_weights(run)
+    predictor, weights = evaluated_weights(run)
     experiment = predictor.experiment
     first = config.from_dict(record["config"])
-    same = dataclasses.replace(experiment, seed=first.seed)
-    if changes := config.difference(portable(first), portable(same)):
-        sys.exit(f"results/{name}.json is of another config: {'; '.join(changes)}")
-    scores = {r["seed"]: r["scores"] for r in record["runs"]}.get(experiment.seed)
-    reached = run_folder.read_json(run / "result.json")["eval"]
-    if scores is None or any(
-        reached[split][score] != value
-        for split, values in scores.items()
-        for score, value in values.items()
+    same_seed = dataclasses.replace(experiment, seed=first.seed)
+    if changes := config.difference(portable(first), portable(same_seed)):
+        sys.exit(f"results/{name}.json records another config: {'; '.join(changes)}")
+    metrics = {r["seed"]: r["scores"] for r in record["runs"]}.get(experiment.seed)
+    found = run_folder.read_json(run / "result.json")["eval"]
+    if metrics is None or any(
+        found[split][metric] != value
+        for split, values in metrics.items()
+        for metric, value in values.items()
     ):
-        sys.exit(f"{run} is none of the runs in results/{name}.json")
+        sys.exit(f"results/{name}.json does not record the run {run}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         np.savez(folder / zoo.WEIGHTS, **weights)
         run_folder.write_json(folder / "config.json", config.to_dict(portable(experiment)))
-        predictor.spec.save_assets(folder)
-        run_folder.write_json(folder / "spec.json", predictor.spec.to_dict())
+        predictor.task.data.save(folder)
         size = (folder / zoo.WEIGHTS).stat().st_size
-        if size > MEGABYTES * 1e6:
-            sys.exit(f"the weights are {size / 1e6:.1f} MB, more than {MEGABYTES}")
-        split, headline = recorded.split(record), recorded.headline(record)
-        got = evaluate(name, split, getattr(experiment.data, "data_dir", None))[headline]
-        if got != scores[split][headline]:
-            sys.exit(f"the shipped weights reach {headline} {got}, not {scores[split][headline]}")
+        if size > MAX_MEGABYTES * 1e6:
+            sys.exit(f"the weights have {size / 1e6:.1f} MB, more than {MAX_MEGABYTES}")
+        split, metric = recorded.main_split(record), recorded.main_metric(record)
+        got = evaluate(name, split, experiment)[metric]
+        if got != metrics[split][metric]:
+            sys.exit(f"the shipped weights have {metric} {got}, not {metrics[split][metric]}")
     except BaseException:
         shutil.rmtree(folder)
         raise
 
 
-def evaluate(name: str, split: str, data_dir: str | None) -> dict[str, Any]:
-    """The scores that the command gives for the shipped model."""
+def evaluate(name: str, split: str, experiment: config.Experiment) -> dict[str, Any]:
+    """The metrics of the shipped model by `modelzoo evaluate`, on the data of the run."""
     words = ["evaluate", f"--model={name}", f"--split={split}", "--format=json"]
-    words += [f"--config.data.data_dir={data_dir}"] if data_dir else []
+    for field in ("data_dir", "path", "source_path", "target_path"):
+        if path := getattr(experiment.data.source, field, None):
+            words.append(f"--config.data.source.{field}={path}")
     with contextlib.redirect_stdout(io.StringIO()) as out:
         if code := dispatch(words):
             sys.exit(code)
@@ -90,13 +94,13 @@ def evaluate(name: str, split: str, data_dir: str | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Ships and reports."""
+    """Ships the model and regenerates what shows it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--run", required=True, type=Path)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--run", required=True, type=Path, help="folder of the run")
+    parser.add_argument("--name", required=True, help="name of the record and of the model")
     args = parser.parse_args()
     ship(args.run.expanduser(), args.name)
-    report.write()
+    report.update_files()
 
 
 if __name__ == "__main__":

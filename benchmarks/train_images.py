@@ -1,9 +1,11 @@
-"""Images a second of training ResNet-20 on CIFAR-10: ours, a plain Keras loop and Keras `fit`.
+"""Measure the images per second of training ResNet-20 on CIFAR-10: modelzoo and Keras.
 
     python benchmarks/train_images.py --data_dir=TFDS_DIR [--precision=bfloat16] [--record]
 
-All read the same prepared TFDS files, crop and flip, in batches of 128, and take SGD steps with
-momentum. They run in turns in one process; medians over the rounds and ratios come as JSON.
+Compares modelzoo with a custom training loop around Keras's model and optimizer, and with Keras's
+`fit`. All read the same prepared TFDS files, crop and flip, in batches of 128, and train with SGD
+and momentum. They run in turns in one process. Prints the medians over the rounds and their ratios
+as JSON.
 """
 
 import argparse
@@ -15,10 +17,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import interleaved
 import keras
 import tensorflow as tf
 import tensorflow_datasets as tfds
-import turns
 
 from modelzoo import configs
 from modelzoo.distribution.strategy import DistributeConfig, make_strategy
@@ -26,17 +28,17 @@ from modelzoo.training.progress import Progress
 from modelzoo.training.trainer import Trainer
 
 BATCH = 128
-LOOP = 4  # Steps for each call of ours from Python.
+LOOP = 4  # Steps of modelzoo per call from Python.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def ours(data_dir: str, precision: str):
-    """A function of a number of steps, a multiple of LOOP: trains, returns the seconds waited."""
+    """modelzoo; `run` takes a multiple of LOOP steps and returns the seconds it waited for data."""
     experiment = configs.get(
         "cifar10_resnet20",
         {
-            "data.data_dir": data_dir,
-            "task.augment.erasing": 0.0,  # As the others do.
+            "data.source.data_dir": data_dir,
+            "data.inputs.augment.erasing": 0.0,  # As in the other pipelines.
             "train.precision": precision,
             "train.batch_size": BATCH,
             "train.steps": "100 epochs",
@@ -54,9 +56,9 @@ def ours(data_dir: str, precision: str):
     def run(steps: int) -> float:
         waited = 0.0
         for _ in range(steps // LOOP):
-            began = time.perf_counter()
+            start = time.perf_counter()
             batch = next(iterator)
-            waited += time.perf_counter() - began
+            waited += time.perf_counter() - start
             trainer.train_step(batch, LOOP)
         return waited
 
@@ -64,7 +66,7 @@ def ours(data_dir: str, precision: str):
 
 
 def keras_resnet20() -> keras.Model:
-    """ResNet-20 of plain Keras layers, as most tutorials write it."""
+    """ResNet-20 of Keras layers, as most tutorials write it."""
     layers = keras.layers
 
     def convolution(x, filters, strides):
@@ -85,7 +87,7 @@ def keras_resnet20() -> keras.Model:
 
 
 def keras_data(data_dir: str) -> tf.data.Dataset:
-    """The pipeline that goes with it."""
+    """The training images as a `tf.data` pipeline, as most tutorials write it."""
 
     def augment(image, label):
         image = tf.pad(tf.cast(image, tf.float32) / 127.5 - 1.0, [[4, 4], [4, 4], [0, 0]])
@@ -96,19 +98,19 @@ def keras_data(data_dir: str) -> tf.data.Dataset:
     return data.batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def plain_loop(data_dir: str, precision: str):
-    """A custom training loop of a few lines around Keras's model and optimizer."""
+def keras_loop(data_dir: str, precision: str):
+    """A custom training loop around Keras's model and optimizer."""
     keras.config.set_dtype_policy(POLICIES[precision])
     model = keras_resnet20()
     keras.config.set_dtype_policy("float32")
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
-    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     iterator = iter(keras_data(data_dir))
 
     @tf.function
     def step(images, labels):
         with tf.GradientTape() as tape:
-            loss = loss_of(labels, model(images, training=True))
+            loss = loss_fn(labels, model(images, training=True))
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
@@ -121,8 +123,8 @@ def plain_loop(data_dir: str, precision: str):
     return run
 
 
-def fit(data_dir: str, precision: str):
-    """`compile` and `fit`."""
+def keras_fit(data_dir: str, precision: str):
+    """Keras's `compile` and `fit`."""
     keras.config.set_dtype_policy(POLICIES[precision])
     model = keras_resnet20()
     keras.config.set_dtype_policy("float32")
@@ -142,36 +144,36 @@ def fit(data_dir: str, precision: str):
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the rates."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--data_dir", required=True, help="folder of prepared TFDS data sets")
     parser.add_argument("--precision", choices=POLICIES, default="float32")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--record", action="store_true", help="keep the figures in results/")
+    parser.add_argument("--steps", type=int, default=60, help=f"per round, a multiple of {LOOP}")
+    parser.add_argument("--record", action="store_true", help="write the rates to results/")
     args = parser.parse_args()
-    kinds = {"modelzoo": ours, "plain Keras loop": plain_loop, "Keras fit": fit}
-    runs = {name: make(args.data_dir, args.precision) for name, make in kinds.items()}
+    contestants = {"modelzoo": ours, "plain Keras loop": keras_loop, "Keras fit": keras_fit}
+    runs = {name: make(args.data_dir, args.precision) for name, make in contestants.items()}
     for run in runs.values():
-        run(2 * LOOP)  # Traces, fills caches and buffers.
+        run(2 * LOOP)  # Traces the functions, and fills caches and buffers.
     rates = {name: [] for name in runs}
     waits = []
     for _ in range(args.rounds):
         for name, run in runs.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             waited = run(args.steps)
-            elapsed = time.perf_counter() - began
+            elapsed = time.perf_counter() - start
             rates[name].append(args.steps * BATCH / elapsed)
             if name == "modelzoo":
                 waits.append(waited / elapsed)
-    medians = turns.medians(rates)
-    turns.report(
+    medians = interleaved.compute_medians(rates)
+    interleaved.report(
         f"speed_resnet20_{args.precision}",
         ("tensorflow", "keras"),
         {
             "precision": args.precision,
             "images_per_second": medians,
-            "ratio": turns.ratios(medians),
+            "ratio": interleaved.compute_ratios(medians),
             "data_wait": round(statistics.median(waits), 4),
         },
         args.record,

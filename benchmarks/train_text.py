@@ -1,11 +1,12 @@
-"""Tokens a second of training an LSTM: ours, PyTorch, Keras 3 and tf_keras.
+"""Measure the tokens per second of training an LSTM: modelzoo, PyTorch, Keras 3 and tf_keras.
 
     pip install torch==2.13.0 tf_keras
     python benchmarks/train_text.py [--precision=bfloat16] [--record]
 
-All train the same net, an embedding of 128, two layers of 256 and a dense layer on the last state,
-with Adam on batches of 64 texts of 200 random tokens. Each has a process of its own, with all of
-the machine's threads; they run in turns. Medians over the rounds and ratios come as JSON.
+All train the same model, embeddings of 128, two LSTM layers of 256 and a dense layer on the last
+state, with Adam on batches of 64 texts of 200 random tokens. Each has its own process with as many
+threads as the machine has cores; the processes run in turns. Prints the medians over the rounds and
+their ratios as JSON.
 """
 
 import argparse
@@ -15,49 +16,54 @@ from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import interleaved
 import numpy as np
-import turns
 
 BATCH, LENGTH, VOCABULARY, EMBEDDING, UNITS = 64, 200, 10_000, 128, 256
-LOOP = 4  # Steps for each call of ours from Python.
+LOOP = 4  # Steps of modelzoo per call from Python.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def batches(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens `[count, batch, length]` without padding, and labels `[count, batch]`."""
+    """Random tokens `[count, batch, length]`, none of them padding, and labels `[count, batch]`."""
     rng = np.random.default_rng(0)
     tokens = rng.integers(1, VOCABULARY, (count, BATCH, LENGTH))
     return tokens, rng.integers(0, 2, (count, BATCH))
 
 
 def ours(precision: str) -> Callable[[int], None]:
-    """The product's own step; a function of a number of steps, a multiple of LOOP."""
+    """modelzoo's train step; `run` takes a multiple of LOOP steps."""
     import tensorflow as tf
 
-    from modelzoo.data.spec import TextSpec
-    from modelzoo.data.tokenizers import Words
+    from modelzoo.data import ClassLabel, Text, Words
+    from modelzoo.data.bound import BoundData
+    from modelzoo.data.inputs.text import BoundText
+    from modelzoo.data.targets.class_label import BoundClassLabel
     from modelzoo.distribution.strategy import DistributeConfig, make_strategy
-    from modelzoo.models.lstm import LSTM
+    from modelzoo.models import LSTM
     from modelzoo.optimizers import Adam
-    from modelzoo.tasks.text import TextClassification
+    from modelzoo.tasks import Classification
     from modelzoo.training.config import TrainConfig
     from modelzoo.training.precision import dtype_policy
     from modelzoo.training.state import TrainState
     from modelzoo.training.step import TrainStep
 
-    words = [" ".join(f"w{k}" for k in range(VOCABULARY))]
-    tokenizer = Words(size=VOCABULARY).train(words)
-    spec = TextSpec(class_names=("0", "1"), lengths=(LENGTH,), tokenizer=tokenizer)
-    task = TextClassification().bind(spec)
+    inputs = Text(tokenizer=Words(size=VOCABULARY), lengths=(LENGTH,))
+    words = " ".join(f"w{number}" for number in range(VOCABULARY))
+    text = BoundText(inputs, inputs.tokenizer.train([words]), end=False)
+    data = BoundData({"": text}, BoundClassLabel(ClassLabel(), ("0", "1")))
+    task = Classification().bind(data)
     strategy = make_strategy(DistributeConfig(strategy="one_device", devices="cpu:1"))
     with strategy.scope(), dtype_policy(precision):
-        config = LSTM(embedding_dim=EMBEDDING, units=(UNITS, UNITS))
-        state = TrainState(task.build_model(config), Adam(), ema=False)
+        model = LSTM(embedding_dim=EMBEDDING, units=(UNITS, UNITS))
+        state = TrainState(task.build_model(model), Adam(), ema=False)
     settings = TrainConfig(precision=precision, batch_size=BATCH, steps_per_loop=LOOP)
-    step = TrainStep(task, state, settings, lambda step: tf.constant(0.001), strategy, seed=0)
+    rate = lambda step: tf.constant(0.001)  # noqa: E731
+    step = TrainStep(task.objective, state, settings, rate, strategy, seed=0)
     tokens, labels = batches(LOOP)
     batch = {
         "tokens": tf.constant(tokens, tf.int32),
+        "padding_mask": tf.ones(tokens.shape, tf.bool),
         "label": tf.constant(labels),
         "weight": tf.ones((LOOP, BATCH)),
     }
@@ -70,10 +76,10 @@ def ours(precision: str) -> Callable[[int], None]:
 
 
 def pytorch(precision: str) -> Callable[[int], None]:
-    """Eager PyTorch, with autocast for bfloat16."""
+    """PyTorch in eager mode, with autocast for bfloat16."""
     import torch
 
-    class Net(torch.nn.Module):
+    class Model(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.embedding = torch.nn.Embedding(VOCABULARY, EMBEDDING)
@@ -83,14 +89,14 @@ def pytorch(precision: str) -> Callable[[int], None]:
         def forward(self, tokens):
             return self.logits(self.lstm(self.embedding(tokens))[0][:, -1])
 
-    net = Net()
-    optimizer = torch.optim.Adam(net.parameters(), 0.001)
+    model = Model()
+    optimizer = torch.optim.Adam(model.parameters(), 0.001)
     tokens, labels = map(torch.from_numpy, batches(LOOP))
 
     def run(steps: int) -> None:
         for k in range(steps):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-                logits = net(tokens[k % LOOP])
+                logits = model(tokens[k % LOOP])
             loss = torch.nn.functional.cross_entropy(logits.float(), labels[k % LOOP])
             optimizer.zero_grad()
             loss.backward()
@@ -101,7 +107,7 @@ def pytorch(precision: str) -> Callable[[int], None]:
 
 
 def keras_loop(package: str, precision: str) -> Callable[[int], None]:
-    """Layers and optimizer of `keras` or `tf_keras` in a custom training loop of a few lines."""
+    """A custom training loop around the model and optimizer of `keras` or `tf_keras`."""
     import tensorflow as tf
 
     keras = importlib.import_module(package)
@@ -115,13 +121,13 @@ def keras_loop(package: str, precision: str) -> Callable[[int], None]:
     x = keras.layers.LSTM(UNITS)(x)
     model = keras.Model(inputs, keras.layers.Dense(2, dtype="float32")(x))
     optimizer = keras.optimizers.Adam(0.001)
-    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     tokens, labels = map(tf.constant, batches(LOOP))
 
     @tf.function
     def step(tokens, labels):
         with tf.GradientTape() as tape:
-            loss = loss_of(labels, model(tokens, training=True))
+            loss = loss_fn(labels, model(tokens, training=True))
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
@@ -133,7 +139,7 @@ def keras_loop(package: str, precision: str) -> Callable[[int], None]:
     return run
 
 
-KINDS = {
+CONTESTANTS = {
     "modelzoo": ours,
     "PyTorch": pytorch,
     "Keras 3": lambda precision: keras_loop("keras", precision),
@@ -142,33 +148,35 @@ KINDS = {
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the rates."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--precision", choices=POLICIES, default="float32")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=24, help=f"a multiple of {LOOP}")
-    parser.add_argument("--record", action="store_true", help="keep the figures in results/")
-    parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=24, help=f"per round, a multiple of {LOOP}")
+    parser.add_argument("--record", action="store_true", help="write the rates to results/")
+    parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        run = KINDS[args.worker](args.precision)
-        return turns.answer(lambda steps: turns.seconds(lambda: run(steps)))
-    with turns.workers(list(KINDS), f"--precision={args.precision}") as workers:
+        run = CONTESTANTS[args.worker](args.precision)
+        return interleaved.answer_requests(
+            lambda steps: interleaved.measure_seconds(lambda: run(steps))
+        )
+    with interleaved.start_workers(list(CONTESTANTS), f"--precision={args.precision}") as workers:
         for worker in workers:
-            worker.ask(2 * LOOP)  # Traces, fills caches.
-        rates = {name: [] for name in KINDS}
+            worker.ask(2 * LOOP)  # Traces the functions, and fills caches.
+        rates = {name: [] for name in CONTESTANTS}
         for _ in range(args.rounds):
             for worker in workers:
                 tokens = args.steps * BATCH * LENGTH
-                rates[worker.kind].append(tokens / worker.ask(args.steps))
-    medians = turns.medians(rates)
-    turns.report(
+                rates[worker.name].append(tokens / worker.ask(args.steps))
+    medians = interleaved.compute_medians(rates)
+    interleaved.report(
         f"speed_lstm_{args.precision}",
         ("tensorflow", "keras", "torch", "tf_keras"),
         {
             "precision": args.precision,
             "tokens_per_second": medians,
-            "ratio": turns.ratios(medians),
+            "ratio": interleaved.compute_ratios(medians),
         },
         args.record,
     )

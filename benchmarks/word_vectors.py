@@ -1,10 +1,10 @@
-"""Trains word vectors on the training split of a config of texts: what `init_embeddings` reads.
+"""Train word vectors on the training split of a config, for `train.init_embeddings`.
 
     pip install gensim
     python benchmarks/word_vectors.py --config=imdb_lstm --output=vectors.txt [--config.K=V ...]
 
-Skip-gram with negative sampling (Mikolov et al., 2013), of the words that the config's own
-tokenizer makes of the texts alone; no label is read.
+Trains skip-gram with negative sampling (Mikolov et al., 2013) on the texts, which the tokenizer of
+the config splits. Reads no labels.
 """
 
 import argparse
@@ -18,22 +18,23 @@ from modelzoo.cli.flags import split_overrides
 
 
 def main() -> None:
-    """Trains and writes."""
+    """Trains and writes the vectors."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--output", required=True)
+    parser.add_argument("--config", required=True, help="a config with one input of texts")
+    parser.add_argument("--output", required=True, help="file to write")
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--workers", type=int, default=2, help="with one the vectors are the same")
+    parser.add_argument("--workers", type=int, default=2, help="threads; 1 is deterministic")
     args, rest = parser.parse_known_args()
     pairs, _ = split_overrides(rest)
     experiment = config.load(args.config, pairs)
-    source = experiment.data.open("train")
-    # The whole texts: what is cut for the model teaches words too.
-    texts = source.gather(np.arange(source.num_examples), 1)["text"]
-    tokens, bounds = source.spec.tokenizer.encode(texts)
-    words = np.array(source.spec.tokenizer.vocabulary)[tokens]
+    split = experiment.data.open().split("train")
+    (text,) = split.bound.inputs.values()
+    # Whole texts, since tokens that truncation removes teach words too.
+    texts = split.gather(np.arange(split.num_examples))["text"]
+    tokens, bounds = text.tokenizer.encode(texts)
+    words = np.array(text.tokenizer.vocabulary)[tokens]
     sentences = [part.tolist() for part in np.split(words, bounds[1:-1])]
-    began = time.perf_counter()
+    start = time.perf_counter()
     model = Word2Vec(
         sentences,
         vector_size=experiment.model.embedding_dim,
@@ -47,7 +48,7 @@ def main() -> None:
         seed=experiment.seed + 1,
     )
     model.wv.save_word2vec_format(args.output)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     print(f"{len(model.wv)} vectors of {model.vector_size} in {seconds:.0f} s: {args.output}")
 
 

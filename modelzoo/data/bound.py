@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -115,7 +115,7 @@ class BoundData:
     def by_example(self, names: Sequence[str], training: bool) -> bool:
         """Whether raw tensors of these names need `example` before they are batched."""
         return any(
-            bound.by_example([part for part in names if _belongs(part, name)], training)
+            bound.by_example(list(_select(dict.fromkeys(names), name)), training)
             for name, bound in self.inputs.items()
         )
 
@@ -217,7 +217,7 @@ def _belongs(part: str, name: str) -> bool:
     return not part.startswith(f"{TARGET}/") and part not in ("weight", "index")
 
 
-def _select(tensors: Tensors, name: str) -> Tensors:
+def _select(tensors: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The tensors of an input, or of the target, without its name."""
     return {
         part.removeprefix(_prefix(name)): value

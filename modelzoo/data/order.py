@@ -1,4 +1,4 @@
-"""The planned order of training: which row of a split comes when, computed and never buffered."""
+"""The planned order of training: a permutation of rows per epoch, computed and never buffered."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ _MASK64 = (1 << 64) - 1
 
 
 class Order:
-    """The endless stream of rows of one split, a permutation per epoch, without state.
+    """The endless stream of rows of one split, a permutation per epoch.
 
-    Position `p` of the stream is position `p % num_examples` of epoch `p // num_examples`; the
-    permutation depends on (seed, epoch) alone, so resuming anywhere costs no more than starting.
+    Position `p` of the stream is position `p % num_examples` of epoch `p // num_examples`. The
+    permutation depends only on (seed, epoch), so that resuming costs no more than starting.
 
     Args:
         seed: any integer.
         num_examples: rows of the split, at least 1.
-        shuffle: where False, every epoch runs 0, 1, 2, ….
+        shuffle: whether epochs are shuffled; if not, every epoch is 0, 1, 2, ….
     """
 
     def __init__(self, seed: int, num_examples: int, shuffle: bool = True):
@@ -23,15 +23,15 @@ class Order:
         self.seed = seed
         self.num_examples = num_examples
         self.shuffle = shuffle
-        # Replaced as a whole: several threads may ask.
+        # Replaced as a whole, for several threads.
         self._last = (-1, np.arange(num_examples))
 
     def permutation(self, epoch: int) -> np.ndarray:
         """The rows of one epoch in their order, int64 `[num_examples]`."""
         last, permutation = self._last
         if self.shuffle and epoch != last:
-            # Only the raw stream of a bit generator is promised to be the same in every NumPy
-            # version; Generator.permutation is not.
+            # Only the raw stream of a bit generator is the same in every NumPy version;
+            # Generator.permutation is not.
             key = np.array([self.seed & _MASK64, epoch], np.uint64)
             keys = np.random.Philox(key=key).random_raw(self.num_examples)
             permutation = np.argsort(keys, kind="stable")

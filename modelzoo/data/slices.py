@@ -11,24 +11,24 @@ import numpy as np
 from modelzoo.fields.errors import UserError
 
 SPLIT = "{split}"
-"""Stands for the name of a split in a path."""
+"""The placeholder for the name of a split in a path."""
 
 _BOUND = r"\s*(?:(-?\d+)\s*(%?))?\s*"
 _WRITTEN = re.compile(rf"([\w.-]+)(?:\[{_BOUND}:{_BOUND}\])?")
 
 
 def split_name(split: str) -> str:
-    """The name before the brackets; raises UserError for what is no split."""
+    """The name before the brackets; raises UserError for a malformed split."""
     return _match(split)[1]
 
 
 def split_names(*splits: str | None) -> set[str]:
-    """The names of those splits that are not None."""
+    """The names of the splits that are not None."""
     return {split_name(split) for split in splits if split}
 
 
 def split_files(path: str) -> dict[str, str]:
-    """The file of each split: those that there are where `{split}` is in the path, else "train"."""
+    """The file of each split: all that match a path with `{split}`, else that of "train"."""
     path = os.path.expanduser(path)
     if SPLIT not in path:
         return {"train": path}
@@ -41,11 +41,16 @@ def split_files(path: str) -> dict[str, str]:
 def split_slice(
     split: str, num_examples: int, rows_before: Callable[[int], int] | None = None
 ) -> slice:
-    """The rows that a split's text takes of the `num_examples` of its name.
+    """The rows of a slice such as "train[:80%]".
 
-    `rows_before` gives the rows that lie before a percentage from 0 to 100; without it that is
-    rounded to the nearest row, as in TFDS. Raises UserError where nothing is left or a row is named
-    that is not there.
+    Args:
+        split: the slice.
+        num_examples: number of rows in the whole split.
+        rows_before: maps a percentage from 0 to 100 to the number of rows before it; None rounds to
+            the nearest row, as TFDS does.
+
+    Raises:
+        UserError: the slice is empty or reaches beyond the rows.
     """
     match = _match(split)
 
@@ -64,17 +69,21 @@ def split_slice(
     stop = row(match[4], match[5], num_examples)
     if not 0 <= start < stop <= num_examples:
         raise UserError(
-            f"the split {split!r} takes no rows or more than there are: "
+            f"the split {split!r} is empty or reaches beyond the rows: "
             f"{match[1]} has {num_examples} examples"
         )
     return slice(start, stop)
 
 
 def by_hash(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The order of examples by a hash of their keys, the same whatever others there are.
+    """Orders examples by a hash of their keys, which does not depend on other examples.
 
-    Keys are such as the paths of files. Returns the numbers of the examples in that order, int64
-    `[n]`, and beside them their hashes as fractions of the largest, float64 `[n]`.
+    Args:
+        keys: such as paths of files.
+
+    Returns:
+        The numbers of the examples in that order, int64 `[n]`, and their hashes as fractions of the
+        largest, float64 `[n]`.
     """
     digests = [hashlib.blake2b(os.fsencode(key)).digest() for key in keys]
     order = sorted(range(len(keys)), key=lambda k: (digests[k], keys[k]))
@@ -83,10 +92,11 @@ def by_hash(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def part_by_hash(split: str, keys: Sequence[str]) -> np.ndarray:
-    """Numbers of the examples that a split's text takes of all of its name, ordered by a hash.
+    """Numbers of the examples of a slice, ordered by a hash of their keys.
 
-    A percentage is one of the range of hashes: "train[:80%]" takes about 80 % of the examples, and
-    none of them changes sides when others are added or removed, nor are those of one key parted.
+    A percentage is a share of the range of hashes: "train[:80%]" takes about 80 % of the examples.
+    Examples never move between slices when others are added or removed, and those with the same
+    key stay together.
     """
     order, places = by_hash(keys)
     return order[
@@ -98,7 +108,6 @@ def _match(split: str) -> re.Match:
     match = _WRITTEN.fullmatch(split.strip())
     if not match:
         raise UserError(
-            f"cannot understand the split {split!r}; write such as 'train', 'train[:80%]' or "
-            "'train[-500:]'"
+            f"the split {split!r} is malformed; write 'train', 'train[:80%]' or 'train[-500:]'"
         )
     return match

@@ -1,7 +1,6 @@
 """Evaluating a trained model on a split: what `modelzoo evaluate` and `modelzoo.evaluate` do."""
 
 import contextlib
-import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modelzoo import config, zoo
+from modelzoo import zoo
 from modelzoo.config import Experiment
 from modelzoo.data.batches import batch_sizes, evaluation_batches
 from modelzoo.data.pipeline import evaluation_dataset, naming_bad_examples
 from modelzoo.data.split import Split
 from modelzoo.distribution.strategy import DistributeConfig, distribute_batches, make_strategy
 from modelzoo.fields.errors import UserError
+from modelzoo.fields.overrides import apply
 from modelzoo.inference import artifacts
 from modelzoo.inference.predictor import Predictor, as_text, open_model
 from modelzoo.training.config import BATCH_SIZE
@@ -81,14 +81,13 @@ def evaluate_model(
     predictions: str | Path | None,
 ) -> dict[str, Any]:
     """`evaluate` with the model named by a command's flags."""
-    folder = artifacts.find_model(workdir, model)
-    strategy = tf.distribute.get_strategy()
-    if not artifacts.is_export(folder):
-        # This machine may have other devices than that of the training.
-        saved, _ = artifacts.read_run(folder)
-        saved = dataclasses.replace(saved, distribute=DistributeConfig())
-        devices = [(key, value) for key, value in overrides if key.startswith("distribute.")]
-        strategy = make_strategy(config.override(saved, devices).distribute)
+    devices = DistributeConfig(strategy="one_device")
+    if not artifacts.is_export(artifacts.find_model(workdir, model)):
+        # This machine may have other devices than the one that trained the model.
+        prefix = "distribute."
+        given = {k.removeprefix(prefix): v for k, v in overrides if k.startswith(prefix)}
+        devices = apply(DistributeConfig(), given, "config.distribute")
+    strategy = make_strategy(devices)
     with strategy.scope():
         predictor = open_model(workdir, model, checkpoint, weights, overrides)
     opened = _open_split(predictor, split)

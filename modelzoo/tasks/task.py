@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import keras
 import numpy as np
@@ -14,9 +14,20 @@ from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.compat import fresh_layer_names
 from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.fields.input_specs import UnsupportedInputsError
+from modelzoo.fields.input_specs import Inputs, UnsupportedInputsError
 
 Tensors = dict[str, tf.Tensor]
+
+
+@runtime_checkable
+class ModelConfig(Protocol):
+    """The config of a model: a dataclass that builds it for named inputs.
+
+    Its class variable `input_kinds` lists the kinds of inputs that it takes.
+    """
+
+    def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
+        """Builds the model; called with `per_token=True` too for outputs per token."""
 
 
 class Objective(abc.ABC):
@@ -189,7 +200,7 @@ class Task:
         """The data in a few words, such as "10 classes, images 8x8x1"."""
         return self.data.describe()
 
-    def build_model(self, model_config: Any) -> keras.Model:
+    def build_model(self, model_config: ModelConfig) -> keras.Model:
         """Builds a model for the data, under the current dtype policy and strategy.
 
         Every build of one config gives the same variable paths: checkpoints are keyed by them.
@@ -201,11 +212,17 @@ class Task:
         name, task = type(model_config).__name__, type(self.config).__name__
         specs = self.data.model_specs()
         kinds = {spec.kind for spec in specs.values()} - {"mask"}
-        unknown = sorted(kinds - set(model_config.input_kinds))
+        supported = getattr(model_config, "input_kinds", None)
+        if supported is None:
+            raise UserError(
+                f"config.model is {name}, which has no input_kinds: list the kinds of inputs that "
+                "it takes in a class variable"
+            )
+        unknown = sorted(kinds - set(supported))
         if unknown:
             raise UserError(
-                f"config.model is {name}, which takes {' or '.join(model_config.input_kinds)}, but "
-                f"config.data has {' and '.join(unknown)}: choose another model or other data"
+                f"config.model is {name}, which takes {' or '.join(supported)}, but config.data "
+                f"has {' and '.join(unknown)}: choose another model or other data"
             )
         options = {}
         if self.objective.per_token:

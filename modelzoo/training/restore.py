@@ -6,14 +6,14 @@ from pathlib import Path
 
 from modelzoo.fields.errors import UserError
 from modelzoo.training import averaging, checkpoint
-from modelzoo.training.parts import ExperimentParts
+from modelzoo.training.recipe import Recipe
 from modelzoo.training.state import TrainState
 from modelzoo.transfer.word_vectors import initialise_embeddings
 
 
 def restore(
     state: TrainState,
-    experiment: ExperimentParts,
+    experiment: Recipe,
     workdir: Path,
     data: str,
     other_data: bool = False,

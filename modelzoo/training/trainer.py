@@ -24,10 +24,10 @@ from modelzoo.training.batching import size_key, sizes_of
 from modelzoo.training.config import EvalConfig, TrainConfig
 from modelzoo.training.evaluation import Evaluator, ModelRunner
 from modelzoo.training.loss_scale import LossScale
-from modelzoo.training.parts import ExperimentParts
 from modelzoo.training.plan import Plan
 from modelzoo.training.precision import deterministic, dtype_policy, inference_precision
 from modelzoo.training.progress import Progress
+from modelzoo.training.recipe import Recipe
 from modelzoo.training.records import Events, Records
 from modelzoo.training.restore import restore
 from modelzoo.training.signals import Interrupted, on_signals
@@ -43,7 +43,7 @@ class Trainer:
 
     def __init__(
         self,
-        experiment: ExperimentParts,
+        experiment: Recipe,
         workdir: Path,
         strategy: tf.distribute.Strategy,
         progress: Progress,

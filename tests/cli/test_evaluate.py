@@ -1,5 +1,7 @@
-"""The command `evaluate`, and that what is served is what it evaluated."""
+"""The command `evaluate`: metrics and predictions of runs and exports, and what is served."""
 
+import dataclasses
+import io
 import json
 import re
 import shlex
@@ -14,10 +16,13 @@ import sklearn.metrics
 from PIL import Image
 
 import modelzoo
+from modelzoo import EvalConfig, TrainConfig
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.inference.predictor import Predictor
-from modelzoo.runs import train as runs
+from modelzoo.training.progress import Progress
+
+VIEWS = "--config.data.inputs.test_views"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,7 @@ def exported(image_run, tmp_path_factory):
 
 
 def _evaluate(capsys, *words):
-    """Scores by name that the command prints as JSON."""
+    """Metrics by name that the command prints as JSON."""
     code = run(evaluate, [*words, "--format=json"])
     out, err = capsys.readouterr()
     assert code == 0, err
@@ -45,10 +50,10 @@ def _same(got, expected, rtol=1e-4):
     assert got["confusion"] == expected["confusion"]
 
 
-def test_scores_and_predictions_agree_and_count_every_example_once(image_run, tmp_path, capsys):
+def test_metrics_and_predictions_agree_and_count_every_example_once(image_run, tmp_path, capsys):
     file = tmp_path / "predictions.jsonl"
     # Twelve examples in batches of five: the last one is padded.
-    scores = _evaluate(
+    metrics = _evaluate(
         capsys,
         f"--workdir={image_run.workdir}",
         "--config.eval.batch_size=5",
@@ -57,25 +62,25 @@ def test_scores_and_predictions_agree_and_count_every_example_once(image_run, tm
     rows = _lines(file)
     files = sorted(p.relative_to(image_run.data_dir) for p in image_run.data_dir.glob("test/*/*"))
     assert sorted(row["id"] for row in rows) == [str(path) for path in files]
-    assert scores["examples"] == len(rows) == 12
-    assert np.sum(scores["confusion"]) == 12
+    assert metrics["examples"] == len(rows) == 12
+    assert np.sum(metrics["confusion"]) == 12
     labels = [row["label"] for row in rows]
     assert labels == [row["id"].split("/")[1] for row in rows]
     classes = [row["class"] for row in rows]
     probabilities = np.array([row["scores"] for row in rows])
-    names = list(image_run.spec.class_names)
+    names = list(image_run.bound.target.names)
     assert classes == [names[i] for i in probabilities.argmax(axis=1)]
     assert [row["probability"] for row in rows] == probabilities.max(axis=1).tolist()
-    assert scores["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, classes))
-    assert scores["loss"] == pytest.approx(
+    assert metrics["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, classes))
+    assert metrics["loss"] == pytest.approx(
         -np.mean(np.log([p[names.index(n)] for p, n in zip(probabilities, labels, strict=True)])),
         rel=1e-4,
     )
     expected = sklearn.metrics.confusion_matrix(labels, classes, labels=names)
-    assert scores["confusion"] == expected.tolist()
+    assert metrics["confusion"] == expected.tolist()
 
 
-def test_an_export_scores_as_its_checkpoint_does(image_run, exported, capsys):
+def test_an_export_has_the_metrics_of_its_checkpoint(image_run, exported, capsys):
     words = ["--config.eval.batch_size=5"]
     expected = _evaluate(capsys, f"--workdir={image_run.workdir}", *words)
     for flag in ("model", "workdir"):
@@ -102,18 +107,13 @@ def test_checkpoint_weights_and_split_are_chosen(image_run, capsys):
     assert len(set(values)) == 5
 
 
-def test_scores_are_those_of_the_end_of_training(image_run, tmp_path, capsys):
-    import dataclasses
-
-    from modelzoo.training.config import EvalConfig, TrainConfig
-
+def test_metrics_are_those_of_the_end_of_training(image_run, tmp_path, capsys):
     experiment = dataclasses.replace(
         image_run.experiment,
         train=TrainConfig(steps=2, batch_size=4, ema_decay=0.5, precision="bfloat16"),
         eval=EvalConfig(batch_size=5),
     )
-    result = runs.train(experiment, tmp_path / "run")
-    capsys.readouterr()
+    result = modelzoo.train(experiment, tmp_path / "run", progress=Progress(io.StringIO()))
     for weights, expected in (
         ("ema", result["eval"]["test"]),
         ("raw", result["eval"]["test"]["raw"]),
@@ -122,42 +122,43 @@ def test_scores_are_those_of_the_end_of_training(image_run, tmp_path, capsys):
         _same(_evaluate(capsys, *words), expected, rtol=1e-5)
 
 
-def test_more_replicas_give_the_same_scores(image_run, capsys):
-    # In a process of its own: strategies of different sizes do not share one.
-    words = [f"--workdir={image_run.workdir}", "--config.eval.batch_size=10"]
-    command = [sys.executable, "-m", "modelzoo.cli.evaluate", *words, "--format=json"]
-    done = subprocess.run(
-        [*command, "--strategy=mirrored", "--devices=cpu:2"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    _same(json.loads(done.stdout), _evaluate(capsys, *words))
-
-
 def test_views_are_chosen_for_a_run_and_are_in_its_export(image_run, tmp_path, capsys):
     run_folder = f"--workdir={image_run.workdir}"
     plain = _evaluate(capsys, run_folder)
     files = [tmp_path / name for name in ("evaluated", "served")]
-    flipped = _evaluate(capsys, run_folder, "--test_views=flip", f"--predictions={files[0]}")
+    flipped = _evaluate(capsys, run_folder, f"{VIEWS}=flip", f"--predictions={files[0]}")
     assert flipped["loss"] != plain["loss"]
-    _same(_evaluate(capsys, run_folder, "--config.task.test_views=flip"), flipped)
     # It is the mean over the images and their mirror images, as plain evaluation sees them.
     predictor = Predictor.from_workdir(image_run.workdir)
-    raw = image_run.experiment.data.open("test").gather(np.arange(12))
+    raw = image_run.experiment.data.open().split("test").gather(np.arange(12))
     images = raw["image"].numpy()
     expected = sum(predictor.outputs({"image": i})["scores"] for i in (images, images[:, :, ::-1]))
     rows = _lines(files[0])
     np.testing.assert_allclose([row["scores"] for row in rows], expected / 2, atol=1e-5)
 
-    assert run(export, [run_folder, "--test_views=flip", f"--export_dir={tmp_path / 'out'}"]) == 0
+    assert (
+        run(
+            export,
+            [
+                run_folder,
+                f"{VIEWS}=flip",
+                f"--export_dir={tmp_path / 'out'}",
+            ],
+        )
+        == 0
+    )
     capsys.readouterr()
     exported = _evaluate(capsys, f"--model={tmp_path / 'out'}", f"--predictions={files[1]}")
     _same(exported, flipped)
     for served, row in zip(_lines(files[1]), rows, strict=True):
         np.testing.assert_allclose(served["scores"], row["scores"], atol=1e-5)
-    assert run(predict, [run_folder, "--test_views=flip", str(image_run.data_dir / "test")]) == 0
+    assert (
+        run(
+            predict,
+            [run_folder, f"{VIEWS}=flip", str(image_run.data_dir / "test")],
+        )
+        == 0
+    )
     predicted = {}
     for line in map(json.loads, capsys.readouterr().out.splitlines()):
         name = str(Path(line["file"]).relative_to(image_run.data_dir))
@@ -215,20 +216,20 @@ def _folder(root, classes, size=(40, 25), mode="L"):
 
 
 @pytest.mark.parametrize("which", ["workdir", "model"])
-def test_another_folder_is_brought_to_the_models_size_and_classes(
+def test_another_folder_is_converted_to_the_models_size_and_classes(
     image_run, exported, tmp_path, capsys, which
 ):
     # Grey images of another size, and only two of the three classes: numbers 1 and 2 there.
     _folder(tmp_path, ("bee", "cät"))
     source = {"workdir": image_run.workdir, "model": exported}[which]
     file = tmp_path / "predictions.jsonl"
-    scores = _evaluate(
+    metrics = _evaluate(
         capsys,
         f"--{which}={source}",
-        f"--config.data.data_dir={tmp_path}",
+        f"--config.data.source.path={tmp_path}",
         f"--predictions={file}",
     )
-    assert [sum(row) for row in scores["confusion"]] == [0, 2, 2]
+    assert [sum(row) for row in metrics["confusion"]] == [0, 2, 2]
     assert all(row["label"] == row["id"].split("/")[1] for row in _lines(file))
     predicted = Predictor.from_workdir(image_run.workdir).predict_files(
         [tmp_path / row["id"] for row in _lines(file)]
@@ -237,16 +238,16 @@ def test_another_folder_is_brought_to_the_models_size_and_classes(
         np.testing.assert_allclose(row["scores"], prediction.scores, atol=1e-5)
 
 
-def test_the_table_names_every_score_and_class(image_run, capsys):
+def test_the_table_names_every_metric_and_class(image_run, capsys):
     words = [f"--workdir={image_run.workdir}"]
-    scores = _evaluate(capsys, *words)
+    metrics = _evaluate(capsys, *words)
     assert run(evaluate, words) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     cells = {row[0]: row[1:] for row in rows if row}
     for name in ("loss", "accuracy", "macro_precision", "macro_recall", "macro_f1"):
-        assert cells[name] == [f"{scores[name]:.4f}"]
+        assert cells[name] == [f"{metrics[name]:.4f}"]
     assert cells["examples"] == ["12"]
-    for class_name, values in scores["per_class"].items():
+    for class_name, values in metrics["per_class"].items():
         expected = [f"{values[n]:.4f}" for n in ("precision", "recall", "f1")]
         assert cells[class_name] == [*expected, "4"]
 
@@ -255,7 +256,7 @@ def _broken(tmp_path):
     _folder(tmp_path, ("ant", "bee", "cät"))
     file = tmp_path / "test" / "bee" / "0.png"
     file.write_bytes(file.read_bytes()[:-40])
-    return f"--config.data.data_dir={tmp_path}"
+    return f"--config.data.source.path={tmp_path}"
 
 
 @pytest.mark.parametrize(
@@ -263,10 +264,18 @@ def _broken(tmp_path):
     [
         (lambda tmp: ["--split=validation"], "validation"),
         (lambda tmp: ["--split=tset"], "tset"),
-        (lambda tmp: ["--config.train.steps=3"], "config.train.steps changes nothing"),
-        (lambda tmp: ["--config.data.data_dirr=x"], "nearest is config.data.data_dir"),
-        (lambda tmp: ["--config.data.data_dir=/absent"], "/absent"),
-        (lambda tmp: ["--config.data.image_size=10,10"], "12x16x3"),
+        (
+            lambda tmp: ["--config.train.steps=3"],
+            "--config.train.steps cannot change after training",
+        ),
+        (lambda tmp: ["--config.data.source.pathh=x"], "nearest is config.data.source.path"),
+        (lambda tmp: ["--config.data.source.path=/absent"], "/absent"),
+        (
+            lambda tmp: ["--config.data.inputs.size=10,10"],
+            "--config.data.inputs.size cannot change",
+        ),
+        (lambda tmp: ["--config.data.inputs.mean=1,1,1"], "the run's own is used; of Image only"),
+        (lambda tmp: ["--config.model.width=8"], "--config.model.width cannot change after train"),
         (lambda tmp: ["--devices=gpu:64"], "gpu:64"),
         (lambda tmp: ["--checkpoint=7"], "no checkpoint of step 7"),
         (lambda tmp: ["--model=x"], "either --workdir"),
@@ -284,11 +293,11 @@ def test_mistakes_are_one_line(image_run, tmp_path, capsys, words, message):
 
 @pytest.mark.parametrize("predictions", [False, True])
 @pytest.mark.parametrize("which", ["workdir", "model"])
-def test_a_broken_image_met_on_the_way_is_named(
+def test_a_broken_image_found_during_evaluation_is_named(
     image_run, exported, tmp_path, capsys, monkeypatch, which, predictions
 ):
     # What does not fit into memory is decoded while it is evaluated.
-    monkeypatch.setattr("modelzoo.data.source.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("modelzoo.data.inputs.image_store.MEMORY_LIMIT", 0)
     source = {"workdir": image_run.workdir, "model": exported}[which]
     file = tmp_path / "predictions.jsonl"
     words = [f"--{which}={source}", _broken(tmp_path)]
@@ -301,7 +310,7 @@ def test_a_broken_image_met_on_the_way_is_named(
 
 def test_classes_that_the_model_does_not_know_are_named(image_run, tmp_path, capsys):
     _folder(tmp_path, ("bee", "dog"))
-    words = [f"--workdir={image_run.workdir}", f"--config.data.data_dir={tmp_path}"]
+    words = [f"--workdir={image_run.workdir}", f"--config.data.source.path={tmp_path}"]
     assert run(evaluate, words) == 1
     assert "'dog'" in capsys.readouterr().err
 
@@ -311,8 +320,9 @@ def test_classes_that_the_model_does_not_know_are_named(image_run, tmp_path, cap
     ("word", "message"),
     [
         ("--devices=cpu:1", "one device"),
-        ("--weights=raw", "has one set"),
-        ("--test_views=flip", "has its views in its graph"),
+        ("--weights=raw", "have one set of weights"),
+        (f"{VIEWS}=flip", f"{VIEWS} is part of an exported graph: export the run again with it"),
+        ("--config.data.inputs.size=10,10", "--config.data.inputs.size cannot change after"),
     ],
 )
 def test_devices_and_weights_are_not_for_an_export(exported, capsys, flag, word, message):
@@ -324,7 +334,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(image_run, tmp_path, capsys, m
     shutil.copytree(image_run.workdir, tmp_path / "run")
     shutil.copytree(image_run.data_dir, tmp_path / "data")
     monkeypatch.setenv("HOME", str(tmp_path))
-    words = ["--config.data.data_dir=~/data", "--predictions=~/predictions.jsonl"]
+    words = ["--config.data.source.path=~/data", "--predictions=~/predictions.jsonl"]
     expected = _evaluate(capsys, "--workdir=~/run", *words)
     assert len(_lines(tmp_path / "predictions.jsonl")) == 12
     assert run(export, ["--workdir=~/run", "--export_dir=~/served"]) == 0
@@ -332,12 +342,13 @@ def test_a_tilde_is_the_home_folder_in_every_path(image_run, tmp_path, capsys, m
     _same(_evaluate(capsys, "--model=~/served", *words), expected)
     assert run(predict, ["--workdir", "~/run", "~/data/test"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 12
-    assert modelzoo.load("~/served").spec == image_run.spec
+    assert modelzoo.load("~/served").task.data == image_run.bound
 
 
-def test_the_examples_of_the_help_are_taken(image_run, capsys):
+def test_the_examples_of_the_help_work(image_run, capsys):
     words = shlex.split(" ".join(re.findall(r"--config\.[a-z].*", evaluate.FLAGS.overrides_help)))
-    assert len(words) == 4
+    assert len(words) == 5
     # Few images: a tenth of them may be none.
-    words = [word.replace("10%", "100%") for word in words if "data_dir" not in word]
+    words = [word.replace("10%", "100%") for word in words if "source.path" not in word]
+    words = [word for word in words if "decoding" not in word]  # Of models of pairs of texts.
     assert _evaluate(capsys, f"--workdir={image_run.workdir}", *words)["examples"] > 0

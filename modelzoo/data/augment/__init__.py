@@ -43,6 +43,7 @@ class Augment:
         cutmix_share: with both MixUp and CutMix, the share of the examples that CutMix changes.
 
     Example:
+        >>> from modelzoo.data.augment import Augment
         >>> Augment(crop_padding=4, flip=True, mixup=0.2).mixes
         True
     """

@@ -46,6 +46,8 @@ class Image(Input):
             and export, never in training; see `Views`.
 
     Example:
+        >>> from modelzoo.data.augment import Augment
+        >>> from modelzoo.data.inputs.image import Image
         >>> Image(size=(224, 224), channels=3, augment=Augment(flip=True)).kind
         'image'
     """

@@ -17,13 +17,15 @@ _MOST_OPEN = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 class TFRecords:
-    """Records by number over ranges of files, without reading what lies between.
+    """Records by number over ranges of files, read at random.
 
     Args:
         ranges: (path, first record, number of records, records in the whole file), in order.
 
-    Opening walks from length to length through each file, once in a process. Raises UserError for
-    a file that is missing or does not hold what it should.
+    Opening reads the length of each record of a file, once per process.
+
+    Raises:
+        UserError: a file is missing or has another number of records.
     """
 
     def __init__(self, ranges: Sequence[tuple[str, int, int, int]]):
@@ -42,21 +44,21 @@ class TFRecords:
 
     def __getitem__(self, row: int) -> bytes:
         offset, length = self._spans[row].tolist()
-        descriptor = _open(self._files[self._file_of[row]])  # Named, to be kept while it is read.
+        descriptor = _open(self._files[self._file_of[row]])  # Named, to keep it open.
         return os.pread(descriptor.number, length, offset)
 
     def __getitems__(self, rows: Sequence[int]) -> list[bytes]:
         return [self[row] for row in rows]
 
 
-# Path, size and time of change: what is prepared anew is another file.
+# Path, size and time of change: a file that is prepared again is another one.
 _File = tuple[str, int, int]
 
 
 class _Descriptor:
-    """A file's descriptor, which threads and forked processes may share to read by position.
+    """A file's descriptor, which threads and forked processes share to read by position.
 
-    It is closed with the last reference, so never under a thread that reads.
+    It is closed with the last reference, so never while a thread reads.
     """
 
     def __init__(self, path: str):
@@ -73,7 +75,7 @@ def _open(file: _File) -> _Descriptor:
 
 
 def _shard(path: str, count: int) -> tuple[_File, np.ndarray]:
-    """The file, and offset and length of the data of each record, int64 `[count, 2]`."""
+    """The file, and the offset and length of each record's data, int64 `[count, 2]`."""
     try:
         stat = os.stat(path)
         file = (path, stat.st_size, stat.st_mtime_ns)

@@ -28,6 +28,7 @@ class ClassLabel(Target):
         columns: the column of the class; () for the source's default, "label" in a table.
 
     Example:
+        >>> from modelzoo.data.targets.class_label import ClassLabel
         >>> ClassLabel(columns=("kind",)).columns
         ('kind',)
     """

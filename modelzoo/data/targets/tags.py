@@ -27,6 +27,7 @@ class Tags(Target):
         separator: the text between the tags of one column, such as ";"; None if there is none.
 
     Example:
+        >>> from modelzoo.data.targets.tags import Tags
         >>> Tags(columns=("genres",), separator=";").separator
         ';'
     """

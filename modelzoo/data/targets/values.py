@@ -27,6 +27,7 @@ class Values(Target):
             default, "label" in a table.
 
     Example:
+        >>> from modelzoo.data.targets.values import Values
         >>> Values(columns=("height", "width")).columns
         ('height', 'width')
     """

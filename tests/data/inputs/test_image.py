@@ -460,3 +460,36 @@ def test_fields_that_do_not_fit_the_images_are_refused(fields, message):
     data = array_data(np.zeros((3, 1, 6), np.uint8), **fields)
     with pytest.raises(UserError, match=rf"^config\.data\.inputs\.{message}"):
         data.open().split("train")
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_two_images_per_example_are_named_inputs(lazy, monkeypatch):
+    monkeypatch.setattr(image_store, "MEMORY_LIMIT", 0)
+    left, right = pixels_of(4, (6, 5, 3)), pixels_of(4, (3, 7, 1))
+    columns = {
+        name: Column(name, "bytes", [encode(one) for one in pixels])
+        for name, pixels in (("left", left), ("right", right))
+    }
+    data = Dataset(
+        source=Memory(splits={"train": columns}, lazy=lazy),
+        inputs={
+            "a": Image(columns=("left",), size=(6, 5)),
+            "b": Image(columns=("right",), size=(3, 7), mean=(0.0,), std=(1.0,)),
+        },
+    )
+    split = data.open().split("train")
+    bound = split.bound
+    assert {name: spec.shape for name, spec in bound.model_specs().items()} == {
+        "a/image": (6, 5, 3),
+        "b/image": (3, 7, 1),
+    }
+    raw = split.gather(np.arange(4))
+    assert bound.by_example(list(raw), False)
+    batch = bound.features(raw, training=False)
+    np.testing.assert_allclose(batch["a/image"], left / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(batch["b/image"], right / 255, atol=1e-6)
+    arguments = bound.serving()["image_bytes"]
+    assert {name: part for name, (part, _) in arguments.items()} == {
+        "a": "a/encoded",
+        "b": "b/encoded",
+    }

@@ -1,0 +1,236 @@
+"""Inputs and targets over sources: what each combination gives, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image as Pillow
+
+from modelzoo.data.dataset import Dataset
+from modelzoo.data.inputs.image import Image
+from modelzoo.data.inputs.series import Series
+from modelzoo.data.inputs.text import Text
+from modelzoo.data.sources.class_folders import ClassFolders
+from modelzoo.data.sources.npz import Npz
+from modelzoo.data.sources.parallel_text import ParallelText
+from modelzoo.data.sources.table import Table
+from modelzoo.data.sources.tfds import Tfds
+from modelzoo.data.targets.class_label import ClassLabel
+from modelzoo.data.targets.tags import Tags
+from modelzoo.data.targets.text_target import TextTarget
+from modelzoo.data.targets.token_labels import TokenLabels
+from modelzoo.data.targets.values import Values
+from modelzoo.data.tokenizers import Words
+from modelzoo.fields.errors import UserError
+
+COUNT = 6
+SPACED = Words(split="whitespace")
+WORDS = [[f"w{k}", "é"] for k in range(COUNT)]
+
+
+class TinyMany(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        label = tfds.features.ClassLabel(names=["x", "y"])
+        features = {
+            "image": tfds.features.Image(shape=(4, 5, 1)),
+            "text": tfds.features.Text(),
+            "words": tfds.features.Sequence(tfds.features.Text()),
+            "ner": tfds.features.Sequence(label),
+            "label": label,
+            "stars": np.float32,
+            "flags": {"wet": np.bool_, "cold": np.bool_},
+            "steps": tfds.features.Tensor(shape=(3, 2), dtype=np.float32),
+        }
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for k in range(COUNT):
+            yield (
+                k,
+                {
+                    "image": np.full((4, 5, 1), k, np.uint8),
+                    "text": f"text {k}",
+                    "words": WORDS[k],
+                    "ner": [k % 2, 1],
+                    "label": k % 2,
+                    "stars": k / 2,
+                    "flags": {"wet": k > 2, "cold": k > 3},
+                    "steps": np.full((3, 2), k, np.float32),
+                },
+            )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One example for each k, in every source."""
+    root = tmp_path_factory.mktemp("data")
+    lines = []
+    for k in range(COUNT):
+        Pillow.fromarray(np.full((4, 5), k, np.uint8)).save(root / f"{k}.png")
+        row = {
+            "path": f"{k}.png",
+            "text": f"text {k}",
+            "words": WORDS[k],
+            "ner": ["xy"[k % 2], "y"],
+        }
+        row |= {
+            "label": "xy"[k % 2],
+            "stars": k / 2,
+            "tags": ["cold"] * (k > 3) + ["wet"] * (k > 2),
+        }
+        lines.append(json.dumps(row | {"a": k, "b": k}))
+    (root / "rows.jsonl").write_text("\n".join(lines))
+    for name, texts in (("en", "text"), ("de", "Text")):
+        (root / f"train.{name}").write_text("".join(f"{texts} {k}\n" for k in range(COUNT)))
+    each = np.arange(COUNT)
+    np.savez(
+        root / "data.npz",
+        x_train=np.repeat(each.astype(np.uint8), 20).reshape(-1, 4, 5),
+        steps_train=np.repeat(each / 1, 6).reshape(-1, 3, 2),
+        text_train=np.array([f"text {k}" for k in each]),
+        y_train=each % 2,
+        stars_train=each / 2,
+        flags_train=np.stack([each > 3, each > 2], 1),
+    )
+    for k in range(COUNT):
+        for kind in ("photos", "texts"):
+            (root / kind / "xy"[k % 2]).mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(np.full((4, 5), k, np.uint8)).save(root / f"photos/{'xy'[k % 2]}/{k}.png")
+        (root / f"texts/{'xy'[k % 2]}/{k}.txt").write_text(f"text {k}")
+    TinyMany(data_dir=str(root / "tfds")).download_and_prepare()
+    return root
+
+
+SOURCES = {
+    "table": lambda root: Table(str(root / "rows.jsonl")),
+    "npz": lambda root: Npz(str(root / "data.npz")),
+    "tfds": lambda root: Tfds("tiny_many", data_dir=str(root / "tfds")),
+    "parallel": lambda root: ParallelText(str(root / "train.en"), str(root / "train.de")),
+    "photos": lambda root: ClassFolders(str(root / "photos")),
+    "texts": lambda root: ClassFolders(str(root / "texts")),
+}
+
+IMAGES = {"table": "path", "npz": "x", "tfds": "image", "photos": "file"}
+TEXTS = {"table": "text", "npz": "text", "tfds": "text", "parallel": "source", "texts": "file"}
+SERIES = {"npz": ("steps",), "tfds": ("steps",), "table": ("a", "b")}
+CLASSES = {"table": "label", "npz": "y", "tfds": "label", "photos": "class", "texts": "class"}
+VALUES = {"table": "stars", "npz": "stars", "tfds": "stars"}
+TAGS = {"table": "tags", "npz": "flags", "tfds": "flags"}
+
+
+def inputs_of(source):
+    if source in IMAGES:
+        yield Image(columns=(IMAGES[source],))
+    if source in TEXTS:
+        yield Text(columns=(TEXTS[source],))
+    if source in SERIES:
+        yield Series(columns=SERIES[source], layout="rows_are_examples")
+
+
+def targets_of(source):
+    for kind, columns in ((ClassLabel, CLASSES), (Values, VALUES), (Tags, TAGS)):
+        if source in columns:
+            yield kind(columns=(columns[source],))
+    if source == "parallel":
+        yield TextTarget()
+
+
+def numbers_of(raw):
+    """The k of each example, by what an input reads."""
+    if "encoded" in raw or "image" in raw:
+        return raw["image"].numpy()[:, 0, 0, 0].tolist()
+    if "series" in raw:
+        return raw["series"].numpy()[:, 0, 0].astype(int).tolist()
+    return [int(text.split()[-1]) for text in raw["text"].numpy()]
+
+
+COMBINATIONS = [
+    (source, one, target)
+    for source in SOURCES
+    for one in inputs_of(source)
+    for target in targets_of(source)
+]
+
+
+@pytest.mark.parametrize(
+    "source, one, target",
+    COMBINATIONS,
+    ids=[f"{s}-{type(i).__name__}-{type(t).__name__}" for s, i, t in COMBINATIONS],
+)
+def test_every_input_and_target_over_every_source_that_has_them(folder, source, one, target):
+    data = Dataset(source=SOURCES[source](folder), inputs=one, target=target)
+    split = data.open().split("train")
+    raw = split.gather(np.arange(COUNT))
+    ks = numbers_of(raw)
+    assert sorted(ks) == list(range(COUNT))
+    if isinstance(target, TextTarget):
+        assert split.references == [(f"Text {k}",) for k in ks]
+        return
+    label = raw["target/label"].numpy()
+    if isinstance(target, ClassLabel):
+        assert label.tolist() == [k % 2 for k in ks]
+    elif isinstance(target, Values):
+        assert label.tolist() == [[k / 2] for k in ks]
+    else:
+        assert label.tolist() == [[k > 3, k > 2] for k in ks]
+
+
+@pytest.mark.parametrize("source", ["table", "tfds"])
+def test_labels_of_the_words_of_a_list(folder, source):
+    data = Dataset(
+        source=SOURCES[source](folder),
+        inputs=Text(columns=("words",), tokenizer=SPACED, lengths=(2,)),
+        target=TokenLabels(columns=("ner",)),
+    )
+    split = data.open().split("train")
+    assert split.bound.target.names == ("x", "y")
+    raw = split.gather(np.arange(COUNT))
+    texts = [text.decode() for text in raw["text"].numpy()]
+    assert sorted(texts) == [" ".join(words) for words in WORDS]
+    labels = raw["target/label"].numpy().tolist()
+    assert labels == [[int(text[1]) % 2, 1] for text in texts]
+
+
+@pytest.mark.parametrize("source", ["table", "tfds", "npz"])
+def test_an_image_and_a_text_together(folder, source):
+    data = Dataset(
+        source=SOURCES[source](folder),
+        inputs={
+            "photo": Image(columns=(IMAGES[source],)),
+            "caption": Text(columns=(TEXTS[source],)),
+        },
+        target=ClassLabel(columns=(CLASSES[source],)),
+    )
+    raw = data.open().split("train").gather(np.arange(COUNT))
+    ks = raw["photo/image"].numpy()[:, 0, 0, 0].tolist()
+    assert raw["caption/text"].numpy().tolist() == [f"text {k}".encode() for k in ks]
+    assert raw["target/label"].numpy().tolist() == [k % 2 for k in ks]
+
+
+@pytest.mark.parametrize(
+    "source, one, target, message",
+    [
+        ("photos", Text(), None, r"missing or has no texts \(.txt\)"),
+        ("photos", Series(), None, "column 'class' of folder .* holds class, not number or array"),
+        (
+            "photos",
+            Image(),
+            Values(),
+            "column 'class' of folder .* holds class, not array or number",
+        ),
+        ("parallel", Image(), None, "column 'source' of parallel text .* holds text, not array"),
+        ("npz", Image(), Tags(columns=("text",)), "0 or 1"),
+        ("tfds", Text(columns=("image",)), None, "'image' of data set tiny_many is Image"),
+        ("tfds", Text(), Values(columns=("label",)), "'label' of data set tiny_many is ClassLabel"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(folder, source, one, target, message):
+    with pytest.raises(UserError, match=message) as error:
+        Dataset(source=SOURCES[source](folder), inputs=one, target=target).open().split("train")
+    assert "\n" not in str(error.value)
