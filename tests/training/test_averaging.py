@@ -76,7 +76,7 @@ def test_which_checkpoints_are_served(tmp_path):
     assert served(average_checkpoints=2) == [2, 3]
     with pytest.raises(UserError, match=r"mean:4 needs 4 checkpoints .*\[1, 2, 3\].*=last"):
         served(average_checkpoints=4)
-    with pytest.raises(UserError, match="an N above 0, got mean:0"):
+    with pytest.raises(UserError, match="mean:N needs N of at least 1, got mean:0"):
         averaging.find(tmp_path, "mean:0")
     with pytest.raises(UserError, match="'mean:N' or a step, got 'mean:-1'"):
         averaging.find(tmp_path, "mean:-1")
@@ -88,7 +88,7 @@ def test_too_few_checkpoints_are_refused_before_training(tmp_path):
     averaging.check(tmp_path, three, 3, plan)  # 25, 50, 60
     with pytest.raises(UserError, match="needs 4 checkpoints, this run has 3 at its end"):
         averaging.check(tmp_path, four, 4, plan)
-    with pytest.raises(UserError, match="keep_checkpoints must be at least 3.* got 2"):
+    with pytest.raises(UserError, match="keep_checkpoints must be at least .*average_checkpoints, 3, got 2"):
         averaging.check(tmp_path, three, 2, plan)
     averaging.check(tmp_path, EvalConfig(), 1, plan)
     # A resumed run whose earlier ones are gone; then one that a stop left, which will go.

@@ -126,7 +126,7 @@ def test_assignment_is_all_or_nothing():
     both = {"model/first": np.ones(2), "model/second": np.ones(3)}
     with pytest.raises(UserError, match=r"'model/second' is \(4,\), that of the run is \(3,\)"):
         checkpoint.assign(named, both | {"model/second": np.ones(4)})
-    with pytest.raises(UserError, match="another model.* nothing here is called 'model/third'"):
+    with pytest.raises(UserError, match="another model.* the run has no 'model/third'"):
         checkpoint.assign(named, both | {"model/third": np.ones(4)})
     with pytest.raises(UserError, match=r"config\.train\.ema_decay"):
         checkpoint.assign(named, both | {"ema/first": np.ones(2)})
