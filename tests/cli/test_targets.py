@@ -7,18 +7,18 @@ import sys
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from modelzoo.data.table import ImageTable
+from modelzoo.tasks.image_regression import ImageRegression
+from modelzoo.tasks.image_tagging import ImageTagging
 from PIL import Image
 
 import modelzoo
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.config import Experiment
-from modelzoo.data.table import ImageTable
 from modelzoo.models.cnn import CNN
 from modelzoo.optimizers import SGD
 from modelzoo.runs import train as runs
-from modelzoo.tasks.image_regression import ImageRegression
-from modelzoo.tasks.image_tagging import ImageTagging
 from modelzoo.training import checkpoint
 from modelzoo.training.config import EvalConfig, TrainConfig
 

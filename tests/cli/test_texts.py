@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 from alone import served_alone
+from modelzoo.tasks.text import SequenceLabelling, TextClassification
 from texts import ODD, WORDS, Sentences
 
 import modelzoo
@@ -20,7 +21,6 @@ from modelzoo.fields.errors import UserError
 from modelzoo.models.lstm import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.runs import train as runs
-from modelzoo.tasks.text import SequenceLabelling, TextClassification
 from modelzoo.training.config import EvalConfig, TrainConfig
 
 TASKS = {"class": TextClassification(), "labels": SequenceLabelling()}
