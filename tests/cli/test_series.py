@@ -97,7 +97,7 @@ def test_a_file_is_a_series_of_its_last_rows(trained, tmp_path, capsys):
 def test_a_file_without_a_series_is_named(trained, tmp_path, capsys):
     _, workdir, _, _ = trained
     wrong = {
-        "short.csv": (table(3).encode(), "has 3 rows, the model takes 4"),
+        "short.csv": (table(3).encode(), "has 3 rows, the model needs 4"),
         "other.csv": (b"a,c\n1,2\n", "has no column 'b' in its header"),
         "words.csv": (b"a,b\n1,2\n1,2\n1,two\n1,2\n", "line 4 has 'two' in the column b"),
         "gap.csv": (b"a,b\n1,2\n1,2\n1,2\n1\n", "line 5 has '' in the column b"),
