@@ -15,7 +15,7 @@ from modelzoo.data.slices import part_by_hash, split_name, split_slice
 from modelzoo.data.sources.source import ROLES, MissingSplitError, OpenSource, Source
 from modelzoo.data.split import Split, bad_example, example_names
 from modelzoo.data.targets.target import Target
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 _SPLIT_BY = "split_by"
 
@@ -66,52 +66,59 @@ class Dataset:
         named = self.named_inputs
         wrong = [name for name in named if name in RESERVED or (name and not name.isidentifier())]
         if not named or wrong:
-            raise ValueError(
-                "inputs must be an input, or inputs by names that are identifiers and none of "
-                f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}"
+            raise FieldError(
+                "inputs",
+                "must be an input, or inputs by names that are identifiers and none of "
+                f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}",
             )
         if self.target is not None:
             kinds = self.target.input_kinds
             if kinds is not None and not any(one.kind in kinds for one in named.values()):
                 got = ", ".join(one.kind for one in named.values())
-                raise ValueError(
-                    f"target {type(self.target).__name__} needs an input of kind "
-                    f"{' or '.join(kinds)}, got {got}"
+                raise FieldError(
+                    "target",
+                    f"{type(self.target).__name__} needs an input of kind "
+                    f"{' or '.join(kinds)}, got {got}",
                 )
             self.target.check(named)
         if self.split_by and self.source.sliced == "stored":
-            raise ValueError(
-                f"split_by must be () for {type(self.source).__name__}, whose slices are of stored "
-                f"positions, got {self.split_by}"
+            raise FieldError(
+                "split_by",
+                f"must be () for {type(self.source).__name__}, whose slices are of stored "
+                f"positions, got {self.split_by}",
             )
         windowed = [input_key(name) for name, _ in self.windowed_inputs]
         if len(windowed) > 1:
-            raise ValueError(
-                f"inputs may have one input whose rows follow each other in time, got "
-                f"{' and '.join(windowed)}: read their columns by one input"
+            raise FieldError(
+                "inputs",
+                f"may have one input whose rows follow each other in time, got "
+                f"{' and '.join(windowed)}: read their columns by one input",
             )
         if windowed and self.split_by:
-            raise ValueError(
-                f"split_by must be () with {windowed[0]}, whose splits are stretches of time, got "
-                f"{self.split_by}"
+            raise FieldError(
+                "split_by",
+                f"must be () with {windowed[0]}, whose splits are stretches of time, got "
+                f"{self.split_by}",
             )
         if self.fold is None:
             return
         folds.check(self.fold)
         if self.test_split != self.train_split:
-            raise ValueError(
-                f"test_split must be train_split, {self.train_split!r}, with a fold, which holds "
-                f"out a part of it, got {self.test_split!r}"
+            raise FieldError(
+                "test_split",
+                f"must be train_split, {self.train_split!r}, with a fold, which holds "
+                f"out a part of it, got {self.test_split!r}",
             )
         if self.on_long == "skip":
-            raise ValueError(
-                f"on_long must be 'cut' with a fold, got {self.on_long!r}: every example is held "
-                "out once"
+            raise FieldError(
+                "on_long",
+                f"must be 'cut' with a fold, got {self.on_long!r}: every example is held out once",
             )
         if windowed and getattr(self.source, "group", None) is None:
-            raise ValueError(
-                f"source.group must name the column of the series that folds are made of where "
-                f"rows of {windowed[0]} follow each other in time, got None"
+            raise FieldError(
+                "source.group",
+                f"must name the column of the series that folds are made of where "
+                f"rows of {windowed[0]} follow each other in time, got None",
             )
 
     @property

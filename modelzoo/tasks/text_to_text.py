@@ -43,7 +43,7 @@ class TextToText(TaskConfig):
 
     def __post_init__(self):
         if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+            raise FieldError("label_smoothing", f"must be in [0, 1), got {self.label_smoothing}")
 
     def objective(self, data: BoundData) -> "TextToTextObjective":
         return TextToTextObjective(self, data)
