@@ -14,7 +14,7 @@ from modelzoo.data.buckets import Buckets
 from modelzoo.data.columns import Tensors
 from modelzoo.data.inputs.input import BoundInput, Change
 from modelzoo.data.targets.target import BoundTarget
-from modelzoo.fields.input_specs import InputSpec, TokenSpec
+from modelzoo.fields.input_specs import InputSpec
 
 if TYPE_CHECKING:
     from modelzoo.data.dataset import Dataset
@@ -58,12 +58,11 @@ class BoundData:
 
     def model_specs(self) -> dict[str, InputSpec]:
         """The named inputs of the model."""
-        specs = {}
-        for name, bound in self.inputs.items():
-            for part, spec in bound.model_specs().items():
-                if isinstance(spec, TokenSpec):
-                    spec = dataclasses.replace(spec, mask=_prefix(name) + spec.mask)
-                specs[_prefix(name) + part] = spec
+        specs = {
+            _prefix(name) + part: spec.prefixed(_prefix(name))
+            for name, bound in self.inputs.items()
+            for part, spec in bound.model_specs().items()
+        }
         return specs if self.target is None else specs | self.target.model_specs()
 
     @property

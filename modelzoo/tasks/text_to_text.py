@@ -13,7 +13,6 @@ from modelzoo.data.targets.text_target import BoundTextTarget, TextTarget
 from modelzoo.decoding.config import Decoding
 from modelzoo.decoding.search import search
 from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.fields.input_specs import TokenSpec
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
@@ -62,14 +61,13 @@ class TextToTextObjective(Objective):
         super().__init__(data)
         self.config = config
         self.target: BoundTextTarget = data.target
-        specs = data.model_specs()
-        decoders = [s for s in specs.values() if isinstance(s, TokenSpec) and s.decoder]
-        self.num_outputs = decoders[0].vocab_size
-        # What an encoder reads: all inputs but those of the decoder.
+        self.num_outputs = self.target.ids.size
+        # An encoder reads all inputs but those of the decoder.
         own = self.target.model_specs()
-        self.encoder_names = tuple(name for name in specs if name not in own)
-        sources = [s for n, s in specs.items() if n not in own and isinstance(s, TokenSpec)]
-        self.source_mask = sources[0].mask if len(sources) == 1 else None
+        specs = {name: one for name, one in data.model_specs().items() if name not in own}
+        self.encoder_names = tuple(specs)
+        masks = [name for name, one in specs.items() if one.kind == "mask"]
+        self.source_mask = masks[0] if len(masks) == 1 else None
         decoding, room = config.decoding, self.target.widths[-1] - 1
         if decoding.max_length is None and decoding.min_length > room:
             raise UserError(

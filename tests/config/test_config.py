@@ -11,29 +11,26 @@ from typing import Any, Literal
 import pytest
 
 from modelzoo import EvalConfig, Experiment, TrainConfig, config, configs
-from modelzoo.data import ClassLabel, Dataset, Image, Table, Text, Words
+from modelzoo.data import ClassLabel, Dataset, Digits, Image, Table, Text, Words
+from modelzoo.data.inputs.input import Input
+from modelzoo.data.sources.source import Source
 from modelzoo.fields.duration import Duration
 from modelzoo.fields.errors import UserError
 from modelzoo.optimizers import SGD, Adam
 from modelzoo.schedules import Cosine
-
-
-class Part:
-    """Has what a model, a task and data must have."""
-
-    def build(self): ...
-    def bind(self): ...
-    def open(self): ...
+from modelzoo.tasks.task import TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Block(Part):
+class Block:
     width: int = 8
     act: Literal["relu", "gelu"] = "relu"
 
+    def build(self, inputs, num_outputs): ...
+
 
 @dataclasses.dataclass(frozen=True)
-class Net(Part):
+class Net:
     filters: tuple[int, ...] = (32, 64)
     size: tuple[int, int] | None = None
     pairs: tuple[tuple[int, float], ...] = ()
@@ -51,16 +48,23 @@ class Net(Part):
         if len(self.filters) > 4:
             raise ValueError("too many filters\nfor the test")
 
+    def build(self, inputs, num_outputs): ...
 
-@dataclasses.dataclass(frozen=True)
-class Data(Part):
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data(Dataset):
+    source: Source = Digits()
+    inputs: Input | dict[str, Input] = Image()
     data_dir: str | None = None
     length: Duration = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class NoTask(Part):
+class NoTask(TaskConfig):
     """A task without fields."""
+
+    def objective(self, data): ...
+    def serving(self, data): ...
 
 
 def experiment(**changes) -> Experiment:
@@ -139,7 +143,7 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
     [
         ("train.stepz", "1", "unknown key config.train.stepz, nearest is config.train.steps"),
         ("stepz", "1", "unknown key config.stepz, nearest is config.train.steps"),
-        ("data.dir", "1", "nearest is config.data.data_dir; config.data has data_dir, length"),
+        ("data.dir", "1", "nearest is config.data.data_dir; config.data has source, inputs, target"),
         ("model.block.w", "1", "is config.model.block.width; config.model.block has width, act"),
         ("task.x", "1", "; config.task has no fields"),
         (
@@ -452,18 +456,20 @@ More."""
 import dataclasses
 from beside_the_file import WIDTH
 from modelzoo import Experiment
+from modelzoo.data import digits
 from modelzoo.optimizers import SGD
+from modelzoo.tasks.task import TaskConfig
 
 @dataclasses.dataclass(frozen=True)
-class Own:
+class Own(TaskConfig):
     width: "int" = WIDTH
     sizes: tuple[int, ...] = (1,)
     def build(self): ...
-    def bind(self): ...
-    def open(self): ...
+    def objective(self): ...
+    def serving(self): ...
 
 def get_config():
-    return Experiment(model=Own(sizes=[1, 2]), task=Own(), data=Own(), optimizer=SGD())
+    return Experiment(model=Own(sizes=[1, 2]), task=Own(), data=digits(), optimizer=SGD())
 '''
 
 
@@ -488,7 +494,7 @@ def test_a_tilde_is_the_home_folder(write, tmp_path, monkeypatch):
 
 def test_load_reads_a_file_and_applies_overrides(write):
     loaded = config.load(write(GOOD), [("model.width", "9"), ("train.steps", "3")])
-    assert (loaded.model.width, loaded.data.width, loaded.train.steps) == (9, 5, 3)
+    assert (loaded.model.width, loaded.task.width, loaded.train.steps) == (9, 5, 3)
     assert loaded.model.sizes == (1, 2)
     assert config.from_dict(json.loads(json.dumps(config.to_dict(loaded)))) == loaded
 
@@ -509,8 +515,9 @@ def test_a_class_of_the_file_or_beside_it_is_found_again(write, tmp_path):
     text = GOOD.replace("import dataclasses", "import dataclasses\nfrom nets.wide import Wide")
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets/wide.py").write_text(
-        "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Wide:\n    width: int = 7\n"
-        "    def bind(self): ...\n"
+        "import dataclasses\nfrom modelzoo.tasks.task import TaskConfig\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Wide(TaskConfig):\n    width: int = 7\n"
+        "    def objective(self): ...\n    def serving(self): ...\n"
     )
     path = write(text.replace("task=Own()", "task=Wide()"))
     saved = saved_of(config.load(path))
@@ -556,7 +563,7 @@ def test_files_of_one_name_do_not_mix_and_may_move(write, tmp_path):
         (GOOD.replace("model=Own(sizes=[1, 2])", "model=3"), "model must be a dataclass, got 3"),
         (
             GOOD.replace("optimizer=SGD()", "optimizer=SGD(-1.0)"),
-            "line 19: learning_rate must be above 0, got -1.0",
+            "line 21: learning_rate must be above 0, got -1.0",
         ),
         (GOOD.replace("width: ", "width: int = 'a'  # "), "config.model.width must be a whole num"),
     ],

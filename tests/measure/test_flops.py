@@ -2,8 +2,8 @@ import keras
 import pytest
 import tensorflow as tf
 from keras import layers
+from named_inputs import image, pair
 
-from modelzoo.fields.input_specs import PairTokens
 from modelzoo.measure.flops import forward_flops
 from modelzoo.models.cnn import CNN
 from modelzoo.models.resnet import ResNet
@@ -16,13 +16,13 @@ def model_of(layer, *shape):
 
 
 def test_cnn_by_hand():
-    model = CNN((4,), dense=(5,)).build(keras.InputSpec(shape=(None, 8, 6, 2)), 3)
+    model = CNN((4,), dense=(5,)).build(image(8, 6, 2), 3)
     # 6x4 pixels after the convolution, 3x2 after the pooling.
     assert forward_flops(model) == 2 * (6 * 4 * 4 * 9 * 2 + 3 * 2 * 4 * 5 + 5 * 3)
 
 
 def test_resnet20_is_the_papers_40_million_multiply_adds():
-    model = ResNet(20).build(keras.InputSpec(shape=(None, 32, 32, 3)), 10)
+    model = ResNet(20).build(image(32, 32, 3), 10)
     stem = 32 * 32 * 9 * 3 * 16
     first = 6 * 32 * 32 * 9 * 16 * 16
     # Halving the image and doubling the width keeps a convolution's cost; a stage's first one
@@ -76,11 +76,10 @@ def test_sequential_model():
 
 def test_a_transformer_counts_encoder_and_decoder():
     dim, ffn, vocabulary = 6, 10, 9
-    sizes = {"dim": dim, "ffn_dim": ffn, "heads": 2}
-    model = Transformer(encoder_layers=2, decoder_layers=3, **sizes).build(
-        PairTokens(vocabulary, vocabulary, True, 8, 8), vocabulary
-    )
-    # Of one token each: four matrices an attention, and each key and value by a weight.
+    sizes = {"hidden_dim": dim, "intermediate_dim": ffn, "num_heads": 2}
+    config = Transformer(num_encoder_layers=2, num_decoder_layers=3, **sizes)
+    model = config.build(pair(vocabulary), vocabulary)
+    # For one token: four matrices per attention, and a weight times each key and value.
     attention = 4 * dim * dim + 2 * dim
     blocks = 2 * (attention + 2 * dim * ffn) + 3 * (2 * attention + 2 * dim * ffn)
     assert forward_flops(model) == 2 * (blocks + dim * vocabulary)

@@ -196,5 +196,5 @@ def test_init_from_an_averaged_run_starts_with_what_it_serves(averaged, tmp_path
 
 
 def test_best_and_mean_exclude_each_other():
-    with pytest.raises(ValueError, match="^average_checkpoints must be 1 where best_metric"):
+    with pytest.raises(ValueError, match="^average_checkpoints must be 1 if best_metric"):
         EvalConfig(best_metric="loss", average_checkpoints=2)
