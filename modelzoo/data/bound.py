@@ -69,12 +69,12 @@ class BoundData:
     @property
     def wants_whole(self) -> bool:
         """Whether training takes random parts of examples as they are stored."""
-        return any(bound.wants_whole for bound in self.inputs.values())
+        return any(bound.config.wants_whole for bound in self.inputs.values())
 
     @property
     def pairs_examples(self) -> bool:
         """Whether training mixes pairs of examples, so that a batch must be even."""
-        return any(bound.pairs_examples for bound in self.inputs.values())
+        return any(bound.config.pairs_examples for bound in self.inputs.values())
 
     @property
     def words(self) -> Sequence[str] | None:

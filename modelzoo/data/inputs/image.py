@@ -11,7 +11,15 @@ import tensorflow as tf
 
 from modelzoo.data.augment import Augment
 from modelzoo.data.columns import BadExample, Form, Tensors, View
-from modelzoo.data.inputs.decode import SUFFIXES, Resize, Shape, decode, decode_batch, to_shape
+from modelzoo.data.inputs.decode import (
+    SUFFIXES,
+    Resize,
+    Shape,
+    decode,
+    decode_batch,
+    fit_batch,
+    to_shape,
+)
 from modelzoo.data.inputs.image_store import Expected, open_images, stored_shape
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
 from modelzoo.data.targets.target import Target
@@ -78,6 +86,14 @@ class Image(Input):
         if self.std is not None and not min(self.std, default=0) > 0:
             raise FieldError("std", f"must be numbers > 0, got {self.std}")
 
+    @property
+    def pairs_examples(self) -> bool:
+        return self.augment.mixes
+
+    @property
+    def wants_whole(self) -> bool:
+        return self.augment.crop_area is not None
+
     def fit(self, train: View, key: str, target: Target | None) -> "BoundImage":
         """Learns the size and the channels that the config leaves open."""
         shape: Shape = (*(self.size or (0, 0)), self.channels or 0)
@@ -97,8 +113,8 @@ class Image(Input):
 class BoundImage(BoundInput):
     """`Image` on given data.
 
-    Raw tensors: `image` (uint8 `[n, height, width, channels]`) or `encoded` (string `[n]`, images
-    of any size). The model's: `image`, float32 `[n, height, width, channels]`.
+    Raw tensors: `image` (uint8 `[n, height, width, channels]`, of one size) or `encoded` (string
+    `[n]`, images of any size). The model's: `image`, float32 `[n, height, width, channels]`.
 
     Attributes:
         config: the input's config.
@@ -162,7 +178,8 @@ class BoundImage(BoundInput):
         """Decodes if needed, augments and mixes in training, and normalises."""
         config = self.config
         if "image" in raw:
-            image = raw["image"]
+            # Whole images, for training to crop, may have another size.
+            image = fit_batch(raw["image"], self.shape, config.resize)
         else:
             image = decode_batch(raw["encoded"], self.shape, config.resize)
         scale, offset, fill = self._normalisation
@@ -175,12 +192,12 @@ class BoundImage(BoundInput):
         return {"image": image}, Change(mix_share=share, weight=weight)
 
     def by_example(self, names: Sequence[str], training: bool) -> bool:
-        return "encoded" in names or (training and self.wants_whole)
+        return "encoded" in names or (training and self.config.wants_whole)
 
     def example(self, raw: Tensors, training: bool, seed: tf.Tensor | None = None) -> Tensors:
         """Decodes one image; in training crops it, if the config says so."""
         image = decode(raw["encoded"]) if "encoded" in raw else raw["image"]
-        if training and self.wants_whole:
+        if training and self.config.wants_whole:
             return {"image": self.config.augment.crop(image, seed, self.shape)}
         return {"image": to_shape(image, self.shape, self.config.resize)}
 
@@ -213,14 +230,6 @@ class BoundImage(BoundInput):
 
     def save(self, folder: Path) -> dict[str, Any]:
         return dict(zip(("height", "width", "channels"), self.shape, strict=True))
-
-    @property
-    def pairs_examples(self) -> bool:
-        return self.config.augment.mixes
-
-    @property
-    def wants_whole(self) -> bool:
-        return self.config.augment.crop_area is not None
 
 
 def views_of(images: tf.Tensor, views: Views) -> list[tuple[float, tf.Tensor]]:

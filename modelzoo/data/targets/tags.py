@@ -37,6 +37,7 @@ class Tags(Target):
     kind: ClassVar[str] = "tags"
     forms: ClassVar[tuple[Form, ...]] = ("list", "array", "text", "number")
     default_column: ClassVar[str] = "label"
+    can_mix: ClassVar[bool] = True
     noun: ClassVar[str] = "tags"
     many: ClassVar[bool] = True
 
