@@ -332,7 +332,7 @@ def test_overrides_are_validated_together():
 
 
 def test_a_key_and_a_field_of_it_are_refused_together():
-    with pytest.raises(UserError, match="both given"):
+    with pytest.raises(UserError, match="cannot be combined"):
         config.override(experiment(), [("model.block", "none"), ("model.block.width", "2")])
 
 
