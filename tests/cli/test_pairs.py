@@ -219,7 +219,7 @@ def test_an_export_has_as_many_texts_as_it_was_exported_with(trained, capsys):
     capsys.readouterr()
     assert run(predict, [f"--model={trained.served}", "--top=3", "--text=a"]) == 1
     out, err = capsys.readouterr()
-    told = "--top=3 is more than the 2 best .*: export again with --decoding=beams=3,n_best=3\n$"
+    told = "--top must be at most .*n_best, 2, got 3: export again with --decoding=beams=3,n_best=3\n$"
     assert out == "" and re.search(told, err)
 
 
