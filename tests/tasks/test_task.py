@@ -73,7 +73,7 @@ def test_a_task_learns_its_own_targets_only(kind, learned):
 
 def test_a_task_needs_a_target():
     data = dataclasses.replace(texts.text_data(), target=None)
-    with pytest.raises(UserError, match="needs a target ClassLabel, but config.data.target is none: "):
+    with pytest.raises(UserError, match="target ClassLabel, but config.data.target is none: "):
         Classification().bind(data)
 
 
