@@ -134,7 +134,7 @@ def prepare_translation(data: Path | None, folder: Path) -> tuple[str, int]:
 
     target = folder / "batches.npz"
     if data and (data / "raw" / "multi30k").is_dir():
-        train_translation.write_batches(str(data / "raw" / "multi30k"), 2 * len(SHAPES), target)
+        train_translation.write_batches(str(data / "raw" / "multi30k"), len(SHAPES), target)
     else:
         rng = np.random.default_rng(0)
         arrays = {"vocabulary": np.array(train_translation.VOCABULARY + 1)}

@@ -18,6 +18,10 @@ class ArraySpec:
     shape: tuple[int | None, ...]
     dtype: str = "float32"
 
+    def prefixed(self, prefix: str) -> "ArraySpec":
+        """The spec of an input whose name gets a prefix."""
+        return self
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenSpec:
@@ -45,6 +49,10 @@ class TokenSpec:
     vocabulary: str = ""
     decoder: bool = False
 
+    def prefixed(self, prefix: str) -> "TokenSpec":
+        """The spec of an input whose name, and that of its mask, get a prefix."""
+        return dataclasses.replace(self, mask=prefix + self.mask)
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskSpec:
@@ -53,6 +61,10 @@ class MaskSpec:
     kind: ClassVar[str] = "mask"
     dtype: ClassVar[str] = "bool"
     shape: ClassVar[tuple[int | None, ...]] = (None,)
+
+    def prefixed(self, prefix: str) -> "MaskSpec":
+        """The spec of an input whose name gets a prefix."""
+        return self
 
 
 class UnsupportedInputsError(ValueError):
