@@ -116,7 +116,7 @@ def test_a_wrong_best_metric_is_refused_before_training(tmp_path):
         train(change(experiment(lengths=(8,)), **wrong), tmp_path)
 
 
-@pytest.mark.field("Text.vocabulary", "TokenizerConfig.pad", "TokenizerConfig.end")
+@pytest.mark.field("VocabularyField.vocabulary", "TokenizerConfig.pad", "TokenizerConfig.end")
 def test_a_run_with_a_vocabulary_whose_padding_has_another_id(tmp_path):
     """The order of a vocabulary changes rows of the embeddings, and nothing else."""
     special = {"pad": "[PAD]", "unknown": "[UNK]", "start": "[CLS]", "end": "[SEP]"}
