@@ -94,11 +94,8 @@ def prepare_images(data: Path | None, folder: Path) -> tuple[str, int]:
         rng = np.random.default_rng(0)
         splits = {
             name: [
-                {
-                    "id": f"{name}_{k:05}",
-                    "image": rng.integers(0, 256, (32, 32, 3), np.uint8),
-                    "label": k % 10,
-                }
+                (k, {"id": f"{k}", "image": images[k], "label": k % 10})
+                for images in [rng.integers(0, 256, (count, 32, 32, 3), np.uint8)]
                 for k in range(count)
             ]
             for name, count in (("train", 5000), ("test", 500))
