@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modelzoo.data.slices import split_name
+from modelzoo.data.slices import split_parts
 from modelzoo.training import run_folder
 from modelzoo.training.curve import curve
 
@@ -122,7 +122,7 @@ def train(words: list[str], workdir: Path, seed: int) -> tuple[dict[str, Any], d
     else:
         # The test split is recorded by its name in the data, such as "dev".
         test = config["data"]["test_split"]
-        names = {} if test in (None, "auto") else {"test": split_name(test)}
+        names = {} if test in (None, "auto") else {"test": "+".join(dict(split_parts(test)))}
         run |= {
             "steps": result["steps"],
             "scores": {names.get(k, k): only_numbers(v) for k, v in result["eval"].items()},

@@ -1,11 +1,14 @@
 """Rows and columns: what a source gives and what inputs and targets ask for."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from modelzoo.fields.errors import UserError
 
 Form = Literal["file", "bytes", "text", "array", "number", "list", "class"]
 """How a cell is stored.
@@ -131,6 +134,48 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @classmethod
+    def concat(cls, parts: "Sequence[Rows]") -> "Rows":
+        """The rows of several base splits; no row follows one of another split in time.
+
+        Raises:
+            UserError: a column differs between them.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        first, starts = parts[0], np.cumsum([0, *map(len, parts)])
+        split = "+".join(one.split for one in parts)
+        gap, breaks, weights = 0, [], []
+        for one in parts:
+            before = np.zeros(len(one), np.int64) if one.bad_before is None else one.bad_before
+            breaks.append(before + gap)
+            gap += 1 + max(before, default=0)
+            weights.append(np.ones(len(one), np.float32) if one.weights is None else one.weights)
+
+        def place(row: int) -> str:
+            part = int(np.searchsorted(starts, row, "right")) - 1
+            return parts[part].place(row - int(starts[part]))
+
+        return cls(
+            split=split,
+            where=" and ".join(dict.fromkeys(one.where for one in parts)),
+            ids=_joined([one.ids for one in parts]),
+            place=place,
+            columns={
+                key: tuple(
+                    _joined_column(each, f"{first.where}, {split}")
+                    for each in zip(*(one.columns[key] for one in parts), strict=True)
+                )
+                for key in first.columns
+            },
+            parsed={key: _joined([one.parsed[key] for one in parts]) for key in first.parsed},
+            read=None if first.read is None else _joined_read(parts, starts),
+            groups=_joined([one.groups for one in parts]),
+            weights=None if all(one.weights is None for one in parts) else np.concatenate(weights),
+            bad=tuple(dict.fromkeys(bad for one in parts for bad in one.bad)),
+            bad_before=np.concatenate(breaks),
+        )
+
     @property
     def usable(self) -> np.ndarray:
         """Which rows no input and no target found bad, bool `[n]`."""
@@ -157,6 +202,42 @@ class Rows:
         for piece in dataset.map(lambda index: self.read(index)[column.name]):
             found += piece.to_list() if isinstance(piece, tf.RaggedTensor) else list(piece.numpy())
         return found
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Values of several base splits; None if a part is None."""
+    if any(part is None for part in parts):
+        return None
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    return list(itertools.chain.from_iterable(parts))
+
+
+def _joined_column(columns: Sequence[Column], where: str) -> Column:
+    cells = {
+        (one.form, one.names, one.shape, getattr(one.values, "shape", ())[1:]) for one in columns
+    }
+    if len(cells) > 1:
+        raise UserError(
+            f"{where}: the column {columns[0].name} has other classes or values in one split than "
+            "in the others"
+        )
+    values, keys = ([getattr(one, field) for one in columns] for field in ("values", "keys"))
+    return dataclasses.replace(columns[0], values=_joined(values), keys=_joined(keys))
+
+
+def _joined_read(parts: Sequence[Rows], starts: np.ndarray) -> Callable[[tf.Tensor], Tensors]:
+    def read(rows: tf.Tensor) -> Tensors:
+        part = tf.searchsorted(starts[1:], rows, side="right")
+        own = tf.dynamic_partition(rows - tf.gather(starts, part), part, len(parts))
+        found = [one.read(some) for one, some in zip(parts, own, strict=True)]
+        places = tf.dynamic_partition(tf.range(tf.shape(rows)[0]), part, len(parts))
+        order = tf.ensure_shape(tf.math.invert_permutation(tf.concat(places, 0)), rows.shape)
+        return {
+            name: tf.gather(tf.concat([one[name] for one in found], 0), order) for name in found[0]
+        }
+
+    return read
 
 
 class View(NamedTuple):

@@ -11,11 +11,11 @@ from modelzoo.data import folds
 from modelzoo.data.bound import RESERVED, TARGET, BoundData, input_key
 from modelzoo.data.columns import Bad, BadExample, Rows, View, Wanted
 from modelzoo.data.inputs.input import Input, Store
-from modelzoo.data.slices import part_by_hash, split_name, split_slice
+from modelzoo.data.slices import part_by_hash, split_parts, split_slice
 from modelzoo.data.sources.source import ROLES, MissingSplitError, OpenSource, Source
 from modelzoo.data.split import Split, bad_example, example_names
 from modelzoo.data.targets.target import Target
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 _SPLIT_BY = "split_by"
 
@@ -24,7 +24,7 @@ _SPLIT_BY = "split_by"
 class Dataset:
     """Examples to train and evaluate on: a source, what a model sees, and what it learns.
 
-    Splits are named as TFDS names them: "train", "train[:90%]", "test[-500:]".
+    Splits are named as TFDS names them: "train", "train[:90%]", "test[-500:]", "train+test[:9]".
 
     Attributes:
         source: where the rows come from.
@@ -66,52 +66,70 @@ class Dataset:
         named = self.named_inputs
         wrong = [name for name in named if name in RESERVED or (name and not name.isidentifier())]
         if not named or wrong:
-            raise ValueError(
-                "inputs must be an input, or inputs by names that are identifiers and none of "
-                f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}"
+            raise FieldError(
+                "inputs",
+                "must be an input, or inputs by names that are identifiers and none of "
+                f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}",
             )
         if self.target is not None:
             kinds = self.target.input_kinds
             if kinds is not None and not any(one.kind in kinds for one in named.values()):
                 got = ", ".join(one.kind for one in named.values())
-                raise ValueError(
-                    f"target {type(self.target).__name__} needs an input of kind "
-                    f"{' or '.join(kinds)}, got {got}"
+                raise FieldError(
+                    "target",
+                    f"{type(self.target).__name__} needs an input of kind "
+                    f"{' or '.join(kinds)}, got {got}",
                 )
             self.target.check(named)
-        if self.split_by and self.source.sliced == "stored":
+        mixing = [input_key(name) for name, one in named.items() if one.pairs_examples]
+        if len(mixing) > 1:
             raise ValueError(
-                f"split_by must be () for {type(self.source).__name__}, whose slices are of stored "
-                f"positions, got {self.split_by}"
+                f"inputs may have one input whose examples are mixed in pairs, got "
+                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0"
+            )
+        if mixing and self.target is not None and not self.target.can_mix:
+            raise ValueError(
+                f"{mixing[0]}.augment.mixup and cutmix must be 0 with the target "
+                f"{type(self.target).__name__}, which cannot be mixed"
+            )
+        if self.split_by and self.source.sliced == "stored":
+            raise FieldError(
+                "split_by",
+                f"must be () for {type(self.source).__name__}, whose slices are of stored "
+                f"positions, got {self.split_by}",
             )
         windowed = [input_key(name) for name, _ in self.windowed_inputs]
         if len(windowed) > 1:
-            raise ValueError(
-                f"inputs may have one input whose rows follow each other in time, got "
-                f"{' and '.join(windowed)}: read their columns by one input"
+            raise FieldError(
+                "inputs",
+                f"may have one input whose rows follow each other in time, got "
+                f"{' and '.join(windowed)}: read their columns by one input",
             )
         if windowed and self.split_by:
-            raise ValueError(
-                f"split_by must be () with {windowed[0]}, whose splits are stretches of time, got "
-                f"{self.split_by}"
+            raise FieldError(
+                "split_by",
+                f"must be () with {windowed[0]}, whose splits are stretches of time, got "
+                f"{self.split_by}",
             )
         if self.fold is None:
             return
         folds.check(self.fold)
         if self.test_split != self.train_split:
-            raise ValueError(
-                f"test_split must be train_split, {self.train_split!r}, with a fold, which holds "
-                f"out a part of it, got {self.test_split!r}"
+            raise FieldError(
+                "test_split",
+                f"must be train_split, {self.train_split!r}, with a fold, which holds "
+                f"out a part of it, got {self.test_split!r}",
             )
         if self.on_long == "skip":
-            raise ValueError(
-                f"on_long must be 'cut' with a fold, got {self.on_long!r}: every example is held "
-                "out once"
+            raise FieldError(
+                "on_long",
+                f"must be 'cut' with a fold, got {self.on_long!r}: every example is held out once",
             )
         if windowed and getattr(self.source, "group", None) is None:
-            raise ValueError(
-                f"source.group must name the column of the series that folds are made of where "
-                f"rows of {windowed[0]} follow each other in time, got None"
+            raise FieldError(
+                "source.group",
+                f"must name the column of the series that folds are made of where "
+                f"rows of {windowed[0]} follow each other in time, got None",
             )
 
     @property
@@ -148,7 +166,8 @@ class OpenData:
         # Base splits in use by any role, which class names are collected from; a missing one is
         # reported when it is opened.
         texts = (self._text(role, missing_ok=True) for role in ROLES)
-        self._used = set(self._source.split_names) & {split_name(text) for text in texts if text}
+        names = {name for text in texts if text for name, _ in split_parts(text)}
+        self._used = names & set(self._source.split_names)
 
     @functools.cached_property
     def bound(self) -> BoundData:
@@ -162,7 +181,7 @@ class OpenData:
         }
         target = None
         if self.data.target is not None:
-            used = [self._base(name) for name in sorted(self._used)]
+            used = self._bases(sorted(self._used))
             keyed = {input_key(name): bound for name, bound in inputs.items()}
             target = self.data.target.fit(train, used, TARGET, keyed)
         found = BoundData(inputs, target)
@@ -190,7 +209,7 @@ class OpenData:
         if bound.target is not None and TARGET in view.rows.columns:
             lazy = any(store.lazy for store in stores.values())
             stores[TARGET] = bound.target.open(view, TARGET, stores, lazy)
-        skipped = [bad for bad in view.rows.bad if bad.split in (None, view.rows.split)]
+        skipped = list(view.rows.bad)
         good = np.ones(len(view), bool)
         for store in stores.values():
             if store.good is None:
@@ -249,29 +268,37 @@ class OpenData:
         """The examples of a split by its role or text, before inputs and target are opened."""
         # Both parts of a fold are of the training split.
         folded = self.data.fold is not None and name in ("train", "test")
-        text = self._text("train" if folded else name)
-        base = split_name(text)
-        if base not in self._source.split_names:
-            error = self._source.missing(base)
-            if name not in ROLES:
-                raise error
-            key = f"config.data.{name}_split"
-            hint = f"set {key}" if name == "train" else f"set {key}=none to do without, or set it"
-            raise MissingSplitError(f"{error}; {hint} to a split that exists")
-        rows = self._base(base)
-        view = self._examples(rows, text)
+        parts = split_parts(text := self._text("train" if folded else name))
+        for base, _ in parts:
+            if base not in self._source.split_names:
+                error, key = self._source.missing(base), f"config.data.{name}_split"
+                if name not in ROLES:
+                    raise error
+                none = "" if name == "train" else "=none to do without, or set it"
+                raise MissingSplitError(f"{error}; set {key}{none} to a split that exists")
+        names = list(dict.fromkeys(base for base, _ in parts))
+        bases = self._bases(names)
+        starts = np.cumsum([0, *map(len, bases)])
+        numbered = [(names.index(base), slice_text) for base, slice_text in parts]
+        part = [starts[k] + self._part(bases[k], slice_text) for k, slice_text in numbered]
+        first = next(iter(self.data.named_inputs.items()))
+        key, one = next(iter(self.data.windowed_inputs), first)
+        rows = Rows.concat(bases)
+        view = one.view(rows, np.concatenate(part), input_key(key))
+        if not len(view):
+            raise UserError(f"{rows.where}: the split {text!r} has no {one.noun}")
         if not folded:
             return view
         trained, held_out = self._fold_parts(view)
         return view.take(trained if name == "train" else held_out)
 
-    def _base(self, name: str) -> Rows:
-        """A base split, parsed; each is read once."""
-        if name not in self._rows:
-            splits = sorted({name, *self._used} - set(self._rows))
+    def _bases(self, names: Sequence[str]) -> list[Rows]:
+        """Base splits, parsed; each is read once."""
+        if not set(names) <= set(self._rows):
+            splits = sorted({*names, *self._used} - set(self._rows))
             for split, rows in self._source.read(self._wanted, splits).items():
                 self._rows[split] = self._parsed(rows)
-        return self._rows[name]
+        return [self._rows[name] for name in names]
 
     @functools.cached_property
     def _wanted(self) -> tuple[Wanted, ...]:
@@ -307,29 +334,20 @@ class OpenData:
             raise UserError(bad_example(bad[0].place, bad[0].reason))
         return dataclasses.replace(rows, bad=tuple(bad))
 
-    def _examples(self, rows: Rows, text: str) -> View:
-        """The examples of a slice: rows by hash, by stored position, or windows in time."""
+    def _part(self, rows: Rows, text: str) -> np.ndarray:
+        """The usable rows of a slice: by hash or by stored position, int64 `[n]`."""
         source, usable = self.data.source, rows.usable
-        first_name, first = next(iter(self.data.named_inputs.items()))
-        windowed = self.data.windowed_inputs
         if source.sliced == "stored":
             part = np.arange(len(rows))[split_slice(text, len(rows))]
-            part = part[usable[part]]
-        else:
-            good = np.flatnonzero(usable)
-            if not len(good):
-                raise MissingSplitError(f"{rows.where} has no good example in {rows.split!r}")
-            if windowed:
-                part = good[split_slice(text, len(good))]
-            else:
-                keys = self._split_keys(rows, input_key(first_name), first, good)
-                part = good[part_by_hash(text, keys)]
-                part = np.sort(part) if source.ordered == "stored" else part
-        name, one = windowed[0] if windowed else (first_name, first)
-        view = one.view(rows, part, input_key(name))
-        if not len(view):
-            raise UserError(f"{rows.where}: the split {text!r} has no {one.noun}")
-        return view
+            return part[usable[part]]
+        good = np.flatnonzero(usable)
+        if not len(good):
+            raise MissingSplitError(f"{rows.where} has no good example in {rows.split!r}")
+        if self.data.windowed_inputs:
+            return good[split_slice(text, len(good))]
+        name, first = next(iter(self.data.named_inputs.items()))
+        part = good[part_by_hash(text, self._split_keys(rows, input_key(name), first, good))]
+        return np.sort(part) if source.ordered == "stored" else part
 
     def _split_keys(self, rows: Rows, key: str, first: Input, good: np.ndarray) -> Sequence[str]:
         """What a hash slice hashes, of each good row."""
@@ -347,7 +365,7 @@ class OpenData:
         """The examples that the fold trains on, and those that it holds out."""
         classes, names = None, ()
         if self.data.target is not None:
-            used = [self._base(name) for name in sorted(self._used)]
+            used = self._bases(sorted(self._used))
             found = self.data.target.stratify(view, used, TARGET)
             classes, names = found if found is not None else (None, ())
         groups = view.rows.groups

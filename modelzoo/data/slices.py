@@ -1,4 +1,4 @@
-"""Slices of splits, written as TFDS writes them: "train", "train[:80%]", "test[-100:]"."""
+"""Slices of splits, written as TFDS writes them: "train", "train[:80%]", "test[-100:]+dev"."""
 
 import glob
 import hashlib
@@ -17,14 +17,13 @@ _BOUND = r"\s*(?:(-?\d+)\s*(%?))?\s*"
 _WRITTEN = re.compile(rf"([\w.-]+)(?:\[{_BOUND}:{_BOUND}\])?")
 
 
-def split_name(split: str) -> str:
-    """The name before the brackets; raises UserError for a malformed split."""
-    return _match(split)[1]
+def split_parts(split: str) -> list[tuple[str, str]]:
+    """The name before the brackets and the text of each part of a sum, such as "train+dev[:9]".
 
-
-def split_names(*splits: str | None) -> set[str]:
-    """The names of the splits that are not None."""
-    return {split_name(split) for split in splits if split}
+    Raises:
+        UserError: a part is malformed.
+    """
+    return [(_match(part)[1], part.strip()) for part in split.split("+")]
 
 
 def split_files(path: str) -> dict[str, str]:
@@ -108,6 +107,6 @@ def _match(split: str) -> re.Match:
     match = _WRITTEN.fullmatch(split.strip())
     if not match:
         raise UserError(
-            f"the split {split!r} is malformed; write 'train', 'train[:80%]' or 'train[-500:]'"
+            f"the split {split!r} is malformed; write 'train', 'train[:80%]' or 'train[-500:]+dev'"
         )
     return match

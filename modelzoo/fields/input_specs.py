@@ -33,6 +33,10 @@ class ArraySpec:
             )
         return sizes
 
+    def prefixed(self, prefix: str) -> "ArraySpec":
+        """The spec of an input whose name gets a prefix."""
+        return self
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenSpec:
@@ -60,6 +64,10 @@ class TokenSpec:
     vocabulary: str = ""
     decoder: bool = False
 
+    def prefixed(self, prefix: str) -> "TokenSpec":
+        """The spec of an input whose name, and that of its mask, get a prefix."""
+        return dataclasses.replace(self, mask=prefix + self.mask)
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskSpec:
@@ -68,6 +76,10 @@ class MaskSpec:
     kind: ClassVar[str] = "mask"
     dtype: ClassVar[str] = "bool"
     shape: ClassVar[tuple[int | None, ...]] = (None,)
+
+    def prefixed(self, prefix: str) -> "MaskSpec":
+        """The spec of an input whose name gets a prefix."""
+        return self
 
 
 class UnsupportedInputsError(ValueError):

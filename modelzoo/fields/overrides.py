@@ -59,10 +59,7 @@ def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
     except FieldError as error:
         raise UserError(f"{key}.{' '.join(str(error).split())}") from error
     except ValueError as error:
-        # TODO(issue 11): drop the guess once every package raises FieldError.
-        message = " ".join(str(error).split())
-        names_field = message.partition(" ")[0].rstrip(":,") in field_kinds(cls)
-        raise UserError(f"{key}.{message}" if names_field else f"{key}: {message}") from error
+        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
 
 
 def wrong_value(key: str, kind: Any, got: Any) -> UserError:

@@ -7,11 +7,13 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image as Pillow
 
+from modelzoo.data.augment import Augment
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.image import Image
 from modelzoo.data.inputs.series import Series
 from modelzoo.data.inputs.text import Text
 from modelzoo.data.sources.class_folders import ClassFolders
+from modelzoo.data.sources.digits import Digits
 from modelzoo.data.sources.npz import Npz
 from modelzoo.data.sources.parallel_text import ParallelText
 from modelzoo.data.sources.table import Table
@@ -211,6 +213,87 @@ def test_an_image_and_a_text_together(folder, source):
     ks = raw["photo/image"].numpy()[:, 0, 0, 0].tolist()
     assert raw["caption/text"].numpy().tolist() == [f"text {k}".encode() for k in ks]
     assert raw["target/label"].numpy().tolist() == [k % 2 for k in ks]
+
+
+def test_sums_of_slices_of_embedded_data_and_arrays(folder):
+    opened = Dataset(source=Digits(), inputs=Image(), target=ClassLabel()).open()
+    parts = ["test[:3]", "train[:2]", "test[-1:]"]
+    split, each = opened.split("+".join(parts)), [opened.split(part) for part in parts]
+    assert split.ids == [name for one in each for name in one.ids]
+    raw = split.gather(np.arange(6))
+    for name in ("image", "target/label", "weight"):
+        found = [one.gather(np.arange(one.num_examples))[name] for one in each]
+        np.testing.assert_array_equal(raw[name], np.concatenate(found))
+    npz = Dataset(source=SOURCES["npz"](folder), inputs=Image(), target=Values(columns=("stars",)))
+    labels = npz.open().split("train[3:]+train[:1]").gather(np.arange(4))["target/label"]
+    assert labels.numpy().tolist() == [[1.5], [2], [2.5], [0]]
+
+
+def test_sums_of_slices_by_hash(tmp_path):
+    """Each part is what it is alone, and names the lines of its file."""
+    for name in ("train", "dev"):
+        rows = "".join(f"{name} {k},{'xy'[k % 2]}\n" for k in range(20))
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{rows}" + "x" * (name == "dev"))
+    source = Table(str(tmp_path / "{split}.csv"))
+    opened = Dataset(source=source, inputs=Text(), target=ClassLabel(), on_bad="skip").open()
+    parts = [opened.split(part) for part in ("dev[:30%]", "train[50%:]")]
+    split = opened.split("dev[:30%]+train[50%:]")
+    assert split.ids == parts[0].ids + parts[1].ids
+    assert [bad.place for bad in split.skipped] == [f"{tmp_path}/dev.csv, line 22"]
+    assert opened.view("dev+train").rows.place(20) == f"{tmp_path}/train.csv, line 2"
+
+
+def test_a_sum_of_splits_with_other_classes_is_refused(tmp_path):
+    for path in ("train/a", "train/b", "more/a", "more/c"):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "1.txt").write_text("a")
+    opened = Dataset(source=ClassFolders(str(tmp_path)), inputs=Text(), target=ClassLabel()).open()
+    opened.split("train")
+    with pytest.raises(UserError, match=r"train\+more: the column class has other classes"):
+        opened.split("train+more")
+
+
+MIX = Image(columns=("path",), augment=Augment(mixup=0.2))
+
+
+@pytest.mark.parametrize(
+    "inputs, target, message",
+    [
+        (
+            {"a": MIX, "b": MIX},
+            ClassLabel(),
+            r"^inputs may .* got inputs\.a and inputs\.b: set aug",
+        ),
+        ({"a": MIX, "b": Text()}, TextTarget(), r"^inputs\.a\.augment\.mixup .* target TextTarget"),
+        (
+            {"a": MIX, "b": Text(tokenizer=SPACED)},
+            TokenLabels(),
+            r"^inputs\.a\.augment\.mixup .* target TokenLabels",
+        ),
+    ],
+)
+def test_mixing_that_a_target_cannot_follow_is_refused(inputs, target, message):
+    with pytest.raises(ValueError, match=message) as error:
+        Dataset(source=Table("x.csv"), inputs=inputs, target=target)
+    assert "\n" not in str(error.value)
+    Dataset(source=Table("x.csv"), inputs={"a": MIX, "b": Text()}, target=Values())
+
+
+def test_tags_of_json_lines_are_lists_or_separated_texts(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text": "a", "label": tags} for tags in (["x;z", "y"], "x;y", [])]
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+    def opened(separator):
+        target = Tags(separator=separator)
+        return Dataset(source=Table(str(path)), inputs=Text(), target=target, on_bad="skip").open()
+
+    split = opened(None).split("train")
+    assert split.bound.target.names == ("x;z", "y")
+    assert [bad.reason for bad in split.skipped] == [
+        "has 'x;y' in the column label, not a list of tags"
+    ]
+    assert opened(";").split("train").bound.target.names == ("x", "x;z", "y")
 
 
 @pytest.mark.parametrize(

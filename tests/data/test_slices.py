@@ -1,7 +1,7 @@
 import pytest
 import tensorflow_datasets as tfds
 
-from modelzoo.data.slices import split_name, split_slice
+from modelzoo.data.slices import split_parts, split_slice
 from modelzoo.fields.errors import UserError
 
 
@@ -30,7 +30,12 @@ def test_slices_are_those_of_tfds(text, count):
     )
     part = tfds.core.SplitDict([info])[text].file_instructions[0]
     assert split_slice(text, count) == slice(part.skip, part.skip + part.take)
-    assert split_name(text) == "rows"
+    assert split_parts(text) == [("rows", text)]
+
+
+def test_a_sum_has_parts():
+    parts = split_parts("train[:2] + dev+train[3%:]")
+    assert parts == [("train", "train[:2]"), ("dev", "dev"), ("train", "train[3%:]")]
 
 
 @pytest.mark.parametrize("text", ["rows[5:5]", "rows[:11]", "rows[-11:]", "rows[7:2]", "rows[:1%]"])
@@ -40,8 +45,8 @@ def test_empty_slices_and_those_beyond_the_rows_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "rows[", "rows[a:]", "rows[::2]", "a+b", "rows[:0.5]", "rows[3]"]
+    "text", ["", "rows[", "rows[a:]", "rows[::2]", "a+", "rows[:0.5]", "rows[3]"]
 )
 def test_malformed_splits_are_refused(text):
     with pytest.raises(UserError, match="the split .* is malformed; write 'train'"):
-        split_name(text)
+        split_parts(text)

@@ -86,7 +86,7 @@ def test_a_task_needs_a_target():
         (CNN(), pair_data(), "CNN, which takes image, but config.data has tokens: "),
         (TINY, image_data((4, 4, 1), "ab"), "Transformer, which takes tokens, .* has image: "),
     ],
-    ids=str,
+    ids=["CNN", "ResNet", "RecurrentCNN", "CNN of pairs", "Transformer"],
 )
 def test_models_of_another_kind_of_input_are_refused(model, data, message):
     task = TextToText() if data.target.config.kind == "a text" else Classification()

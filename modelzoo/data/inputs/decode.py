@@ -126,6 +126,19 @@ def decode_batch(encoded: tf.Tensor, shape: Shape, how: Resize) -> tf.Tensor:
     )
 
 
+def fit_batch(images: tf.Tensor, shape: Shape, how: Resize) -> tf.Tensor:
+    """Brings uint8 `[n, height, width]` or `[n, height, width, channels]` to a shape."""
+    if len(images.shape) == 3:
+        images = images[..., None]
+    if tuple(images.shape[1:]) == shape:
+        return images
+    return tf.map_fn(
+        lambda image: to_shape(image, shape, how),
+        images,
+        fn_output_signature=tf.TensorSpec(shape, tf.uint8),
+    )
+
+
 def read_header(data: bytes) -> Shape:
     """The shape that `decode` would return, from the first bytes of a file.
 

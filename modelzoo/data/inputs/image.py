@@ -11,11 +11,19 @@ import tensorflow as tf
 
 from modelzoo.data.augment import Augment
 from modelzoo.data.columns import BadExample, Form, Tensors, View
-from modelzoo.data.inputs.decode import SUFFIXES, Resize, Shape, decode, decode_batch, to_shape
+from modelzoo.data.inputs.decode import (
+    SUFFIXES,
+    Resize,
+    Shape,
+    decode,
+    decode_batch,
+    fit_batch,
+    to_shape,
+)
 from modelzoo.data.inputs.image_store import Expected, open_images, stored_shape
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
 from modelzoo.data.targets.target import Target
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.fields.input_specs import ArraySpec, InputSpec
 
 Views = Literal["one", "flip", "flip_shift"]
@@ -70,13 +78,21 @@ class Image(Input):
 
     def __post_init__(self):
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ValueError(f"size must be two positive integers (H, W), got {self.size!r}")
+            raise FieldError("size", f"must be two positive integers (H, W), got {self.size!r}")
         if self.channels not in (None, 1, 2, 3, 4):
-            raise ValueError(f"channels must be None, 1, 2, 3 or 4, got {self.channels!r}")
+            raise FieldError("channels", f"must be None, 1, 2, 3 or 4, got {self.channels!r}")
         if self.resize not in ("crop", "stretch"):
-            raise ValueError(f"resize must be 'crop' or 'stretch', got {self.resize!r}")
+            raise FieldError("resize", f"must be 'crop' or 'stretch', got {self.resize!r}")
         if self.std is not None and not min(self.std, default=0) > 0:
-            raise ValueError(f"std must be numbers > 0, got {self.std}")
+            raise FieldError("std", f"must be numbers > 0, got {self.std}")
+
+    @property
+    def pairs_examples(self) -> bool:
+        return self.augment.mixes
+
+    @property
+    def wants_whole(self) -> bool:
+        return self.augment.crop_area is not None
 
     def fit(self, train: View, key: str, target: Target | None) -> "BoundImage":
         """Learns the size and the channels that the config leaves open."""
@@ -86,7 +102,7 @@ class Image(Input):
             shape = (*(self.size or (height, width)), self.channels or channels)
         try:
             return BoundImage(self, shape)
-        except ValueError as error:
+        except FieldError as error:
             raise UserError(f"config.data.{key}.{error}") from None
 
     def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundImage":
@@ -97,15 +113,15 @@ class Image(Input):
 class BoundImage(BoundInput):
     """`Image` on given data.
 
-    Raw tensors: `image` (uint8 `[n, height, width, channels]`) or `encoded` (string `[n]`, images
-    of any size). The model's: `image`, float32 `[n, height, width, channels]`.
+    Raw tensors: `image` (uint8 `[n, height, width, channels]`, of one size) or `encoded` (string
+    `[n]`, images of any size). The model's: `image`, float32 `[n, height, width, channels]`.
 
     Attributes:
         config: the input's config.
         shape: height, width and channels of what the model sees.
 
     Raises:
-        ValueError: a field does not fit the shape; the message begins with its name.
+        FieldError: a field does not fit the shape.
     """
 
     config: Image
@@ -118,17 +134,17 @@ class BoundImage(BoundInput):
         for name in ("mean", "std"):
             value = getattr(config, name)
             if value is not None and len(value) != channels:
-                raise ValueError(
-                    f"{name} must have one number for each of the {channels} channels, got "
-                    f"{len(value)}"
+                raise FieldError(
+                    name,
+                    f"must have one number for each of the {channels} channels, got {len(value)}",
                 )
         try:
             config.augment.check_channels(channels)
-        except ValueError as error:
-            raise ValueError(f"augment.{error}") from None
+        except FieldError as error:
+            raise FieldError(f"augment.{error.field}", error.message) from None
         if config.test_views == "flip_shift" and min(height, width) < 2:
-            raise ValueError(
-                f"test_views=flip_shift needs images of at least 2x2, got {height}x{width}"
+            raise FieldError(
+                "test_views", f"flip_shift needs images of at least 2x2, got {height}x{width}"
             )
 
     @functools.cached_property
@@ -162,7 +178,8 @@ class BoundImage(BoundInput):
         """Decodes if needed, augments and mixes in training, and normalises."""
         config = self.config
         if "image" in raw:
-            image = raw["image"]
+            # Whole images, for training to crop, may have another size.
+            image = fit_batch(raw["image"], self.shape, config.resize)
         else:
             image = decode_batch(raw["encoded"], self.shape, config.resize)
         scale, offset, fill = self._normalisation
@@ -175,12 +192,12 @@ class BoundImage(BoundInput):
         return {"image": image}, Change(mix_share=share, weight=weight)
 
     def by_example(self, names: Sequence[str], training: bool) -> bool:
-        return "encoded" in names or (training and self.wants_whole)
+        return "encoded" in names or (training and self.config.wants_whole)
 
     def example(self, raw: Tensors, training: bool, seed: tf.Tensor | None = None) -> Tensors:
         """Decodes one image; in training crops it, if the config says so."""
         image = decode(raw["encoded"]) if "encoded" in raw else raw["image"]
-        if training and self.wants_whole:
+        if training and self.config.wants_whole:
             return {"image": self.config.augment.crop(image, seed, self.shape)}
         return {"image": to_shape(image, self.shape, self.config.resize)}
 
@@ -213,14 +230,6 @@ class BoundImage(BoundInput):
 
     def save(self, folder: Path) -> dict[str, Any]:
         return dict(zip(("height", "width", "channels"), self.shape, strict=True))
-
-    @property
-    def pairs_examples(self) -> bool:
-        return self.config.augment.mixes
-
-    @property
-    def wants_whole(self) -> bool:
-        return self.config.augment.crop_area is not None
 
 
 def views_of(images: tf.Tensor, views: Views) -> list[tuple[float, tf.Tensor]]:

@@ -8,7 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View
-from modelzoo.data.inputs.decode import PALETTE, Resize, Shape, decode, read_header, to_shape
+from modelzoo.data.inputs.decode import (
+    PALETTE,
+    Resize,
+    Shape,
+    decode,
+    fit_batch,
+    read_header,
+    to_shape,
+)
 from modelzoo.data.inputs.input import Store
 from modelzoo.fields.errors import UserError
 
@@ -65,14 +73,14 @@ def open_images(view: View, expected: Expected, on_bad: str, whole: bool) -> Sto
         view: the examples.
         expected: what the input makes of them.
         on_bad: "skip" searches for bad images; "error" reports those that come up.
-        whole: whether images that would be resized stay encoded, with all their pixels.
+        whole: whether images that would be resized keep all their pixels.
 
     Raises:
         UserError: an image has another size than all must have.
     """
     column = view.column(expected.key)
     if column.form == "array":
-        return _open_arrays(view, column, expected)
+        return _open_arrays(view, column, expected, whole)
     cells = _Cells(view, column)
     pixels = len(view) * int(np.prod(expected.shape))
     if pixels <= MEMORY_LIMIT and (expected.same_size or not whole):
@@ -192,14 +200,14 @@ class _LazyArrays(Store):
 
     lazy = True
 
-    def __init__(self, name: str, expected: Expected):
-        self._name, self._expected = name, expected
+    def __init__(self, name: str, shape: Shape, resize: Resize):
+        self._name, self._shape, self._resize = name, shape, resize
 
     def read(self, examples: tf.Tensor, raw: Tensors, width=None) -> Tensors:
-        return {"image": _fit_arrays(raw[self._name], self._expected)}
+        return {"image": fit_batch(raw[self._name], self._shape, self._resize)}
 
 
-def _open_arrays(view: View, column: Column, expected: Expected) -> Store:
+def _open_arrays(view: View, column: Column, expected: Expected, whole: bool) -> Store:
     shape = _array_shape(view.rows, column)
     if expected.same_size and shape[:2] != expected.shape[:2]:
         raise _size_error(view.rows.where, shape, expected)
@@ -208,13 +216,16 @@ def _open_arrays(view: View, column: Column, expected: Expected) -> Store:
             f"{view.rows.where}: the images have {shape[2]} channels but the training images have "
             f"{expected.shape[2]}; set config.data.{expected.key}.channels to convert all"
         )
+    fitted = shape if whole else expected.shape
     if column.values is None:
-        return _LazyArrays(column.name, expected)
+        return _LazyArrays(column.name, fitted, expected.resize)
     images = np.asarray(view.rows.values(column, view.last))
-    pieces = [images[first : first + _PIECE] for first in range(0, len(images), _PIECE)]
-    if shape == expected.shape:
+    if shape == fitted:
         return _Pixels(images.reshape(-1, *shape))
-    fit = tf.function(lambda piece: _fit_arrays(piece, expected), reduce_retracing=True)
+    pieces = [images[first : first + _PIECE] for first in range(0, len(images), _PIECE)]
+    fit = tf.function(
+        lambda piece: fit_batch(piece, fitted, expected.resize), reduce_retracing=True
+    )
     return _Pixels(np.concatenate([fit(tf.constant(piece)).numpy() for piece in pieces]))
 
 
@@ -234,19 +245,6 @@ def _array_shape(rows: Rows, column: Column) -> Shape:
     if channels and not 1 <= channels[0] <= 4:
         raise UserError(f"{rows.where}: {column.name} must have 1 to 4 channels, got {channels[0]}")
     return height, width, *(channels or [1])
-
-
-def _fit_arrays(images: tf.Tensor, expected: Expected) -> tf.Tensor:
-    """Brings uint8 `[n, height, width]` or `[n, height, width, channels]` to a shape."""
-    if len(images.shape) == 3:
-        images = images[..., None]
-    if tuple(images.shape[1:]) == expected.shape:
-        return images
-    return tf.map_fn(
-        lambda image: to_shape(image, expected.shape, expected.resize),
-        images,
-        fn_output_signature=tf.TensorSpec(expected.shape, tf.uint8),
-    )
 
 
 def _decode_all(

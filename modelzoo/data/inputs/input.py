@@ -66,6 +66,16 @@ class Input(Field):
         """What a hash slice hashes: the parsed value or the row's id; "time" slices by position."""
         return "id"
 
+    @property
+    def pairs_examples(self) -> bool:
+        """Whether training mixes pairs of examples, so that a batch must be even."""
+        return False
+
+    @property
+    def wants_whole(self) -> bool:
+        """Whether training needs examples as stored, to take random parts of them."""
+        return False
+
     def parse(self, rows: Rows, key: str) -> Sequence[Any] | None:
         """One value per row, or a BadExample; None if cells are read later, such as images."""
         return None
@@ -197,13 +207,3 @@ class BoundInput(abc.ABC):
     def words(self) -> Sequence[str] | None:
         """The vocabulary, whose entries have a row of an embedding each; None without one."""
         return None
-
-    @property
-    def pairs_examples(self) -> bool:
-        """Whether training mixes pairs of examples, so that a batch must be even."""
-        return False
-
-    @property
-    def wants_whole(self) -> bool:
-        """Whether training needs examples as stored, to take random parts of them."""
-        return False

@@ -8,7 +8,7 @@ import numpy as np
 
 from modelzoo.data.columns import Column, Form, Rows, Wanted
 from modelzoo.data.sources.source import OpenSource, Source
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 _FORMS: dict[str, Form] = {"file": "file", "class": "class"}
 
@@ -45,7 +45,7 @@ class ClassFolders(Source):
 
     def __post_init__(self):
         if self.classes is not None and not self.classes:
-            raise ValueError("classes must be None or the names of folders, got ()")
+            raise FieldError("classes", "must be None or the names of folders, got ()")
 
     def open(self) -> "OpenClassFolders":
         """Opens the source: lists the folders of the splits."""

@@ -36,6 +36,7 @@ class ClassLabel(Target):
     kind: ClassVar[str] = "a class"
     forms: ClassVar[tuple[Form, ...]] = ("class", "text")
     default_column: ClassVar[str] = "label"
+    can_mix: ClassVar[bool] = True
     noun: ClassVar[str] = "classes"
 
     def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:

@@ -13,7 +13,7 @@ from modelzoo.data.inputs.input import BoundInput, Input
 from modelzoo.data.targets.names import checked, places
 from modelzoo.data.targets.target import Target
 from modelzoo.data.targets.vectors import BoundVector, number_names, parse_numbers
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class Tags(Target):
     kind: ClassVar[str] = "tags"
     forms: ClassVar[tuple[Form, ...]] = ("list", "array", "text", "number")
     default_column: ClassVar[str] = "label"
+    can_mix: ClassVar[bool] = True
     noun: ClassVar[str] = "tags"
     many: ClassVar[bool] = True
 
@@ -44,10 +45,10 @@ class Tags(Target):
         if self.separator is None:
             return
         if not self.separator:
-            raise ValueError("separator must be None or the text between tags, got ''")
+            raise FieldError("separator", "must be None or the text between tags, got ''")
         if len(self.columns) > 1:
-            raise ValueError(
-                f"separator must be None with a column for each tag, got {self.separator!r}"
+            raise FieldError(
+                "separator", f"must be None with a column for each tag, got {self.separator!r}"
             )
 
     def wanted(self, key: str) -> Wanted:

@@ -22,6 +22,8 @@ class Target(Field):
     """Name of the kind in messages, such as "a class"."""
     input_kinds: ClassVar[tuple[str, ...] | None] = None
     """Kinds of inputs that it points into; None for any."""
+    can_mix: ClassVar[bool] = False
+    """Whether `BoundTarget.features` follows the mixing of pairs of examples."""
     ends_texts: ClassVar[bool] = False
     """Whether texts that a model reads end with an end token, unless their input decides."""
 

@@ -35,6 +35,7 @@ class Values(Target):
     kind: ClassVar[str] = "values"
     forms: ClassVar[tuple[Form, ...]] = ("array", "number")
     default_column: ClassVar[str] = "label"
+    can_mix: ClassVar[bool] = True
     noun: ClassVar[str] = "values"
     many: ClassVar[bool] = True
 

@@ -292,6 +292,25 @@ def array_data(values, test=None, lazy=False, **fields):
 
 
 @pytest.mark.parametrize("lazy", [False, True])
+def test_arrays_to_be_cropped_stay_whole(lazy):
+    values = RNG.integers(0, 256, (4, 9, 8), np.uint8)
+    cropped = Augment(crop_area=(0.5, 1.0))
+    opened = array_data(values, lazy=lazy, size=(3, 4), augment=cropped).open()
+    split = opened.split("train")
+    raw = split.gather(np.arange(4))
+    np.testing.assert_array_equal(raw["image"], values[..., None])
+    bound = split.bound.inputs[""]
+    assert split.bound.by_example(list(raw), True)
+    # Evaluation of the same images resizes them.
+    plain = array_data(values, size=(3, 4)).open().split("train").gather(np.arange(4))
+    expected, _ = bound.features({"image": plain["image"]}, False)
+    np.testing.assert_array_equal(split.bound.features(raw, False)["image"], expected["image"])
+    np.testing.assert_array_equal(
+        opened.split("train[:4]").gather(np.arange(4))["image"], plain["image"]
+    )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("shape", [(9, 6, 5), (9, 6, 5, 1)])
 def test_arrays_are_images(shape, lazy):
     values = RNG.integers(0, 256, shape, np.uint8)
@@ -370,7 +389,7 @@ def test_training_images_are_augmented_and_erased_by_the_mean():
 
 def test_mixed_images_report_their_shares_and_weights():
     one = bound(augment=Augment(mixup=1.0))
-    assert one.pairs_examples and not bound().pairs_examples
+    assert one.config.pairs_examples and not bound().config.pairs_examples
     raw = {"image": tf.constant(pixels_of(8, (4, 6, 3)))}
     seeds = tf.constant(RNG.integers(0, 2**60, (8, 2)))
     weight = tf.constant([1, 3, 0, 2, 1, 1, 0, 0], tf.float32)

@@ -126,7 +126,7 @@ def test_no_window_crosses_a_row_without_numbers():
 
 def test_no_window_crosses_a_row_without_a_target():
     opened = series(np.arange(6), length=2).open()
-    rows = opened._base("train")
+    rows = opened.view("train").rows
     parsed = [BadExample("has no class") if row == 2 else "x" for row in range(6)]
     rows = dataclasses.replace(rows, parsed={**rows.parsed, "target": parsed})
     view = opened.data.inputs.view(rows, np.array([0, 1, 3, 4, 5]), "inputs")
@@ -246,6 +246,8 @@ class Day(Input):
 
 
 class BoundDay(BoundInput):
+    config = Day()
+
     def model_specs(self):
         return {"day": ArraySpec("number", ())}
 

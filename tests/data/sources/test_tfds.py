@@ -9,8 +9,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from plain_fields import Plain, cells, ids, read, wants
 
+from modelzoo.data.dataset import Dataset
+from modelzoo.data.inputs import image_store
+from modelzoo.data.inputs.image import Image
 from modelzoo.data.sources import tfds as tfds_module
 from modelzoo.data.sources.tfds import Tfds
+from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.fields.errors import UserError
 
 IMAGE = wants("inputs", "picture", "array", "bytes", suffixes=(".png",), noun="images")
@@ -110,12 +114,38 @@ def test_texts_and_labels_are_read_at_once(data_dir, piece, monkeypatch):
     assert label.values.tolist() == [example["kind"] for example in theirs]
 
 
-@pytest.mark.parametrize("split", ["train[5:17]", "train[-30%:]", "test[:-8]", "test[13%:62%]"])
+SLICES = ["train[5:17]", "train[-30%:]", "test[:-8]", "test[13%:62%]", "train[9:11]+train[:2]"]
+
+
+@pytest.mark.parametrize("split", SLICES)
 def test_slices_are_those_of_tfds(data_dir, split):
     found = ids(pictures(data_dir), split, NAME)
     rows = read(pictures(data_dir), split[: split.index("[")], TEXT)
     names = dict(zip(rows.ids, cells(rows, "inputs")[0], strict=True))
     assert [names[name] for name in found] == [row["name"] for row in stored(data_dir, split)]
+
+
+@pytest.mark.parametrize("limit", [2**30, 0])
+def test_sums_of_slices_are_those_of_tfds(data_dir, limit, monkeypatch):
+    monkeypatch.setattr(image_store, "MEMORY_LIMIT", limit)
+    data = Dataset(
+        source=pictures(data_dir),
+        inputs=Image(columns=("picture",)),
+        target=ClassLabel(columns=("kind",)),
+    )
+    text = "train[:2]+test[3:9]+train[20:]"
+    split, theirs = data.open().split(text), stored(data_dir, text)
+    assert split.ids[:4] == ["train/0", "train/1", "test/3", "test/4"]
+    order = np.random.default_rng(0).permutation(len(theirs))
+    read = tf.function(split.gather)
+    # The second batch has rows of one base split only.
+    for rows in (order, np.array([1, 0, 0])):
+        raw = read(tf.constant(rows, tf.int64))
+        images = raw["image"] if limit else [tf.io.decode_png(one) for one in raw["encoded"]]
+        np.testing.assert_array_equal(images, [theirs[row]["picture"] for row in rows])
+        np.testing.assert_array_equal(raw["target/label"], [theirs[row]["kind"] for row in rows])
+    function = read.get_concrete_function(tf.TensorSpec([4], tf.int64))
+    assert not any(op.op_def.is_stateful for op in function.graph.get_operations())
 
 
 def test_array_record_files_read_alike(data_dir, tmp_path):
