@@ -196,12 +196,15 @@ class Rows:
         if self.read is None:
             raise ValueError(f"column {column.name!r} has no values and its source reads none")
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
-        # In a graph, where columns that are not needed are not parsed.
-        dataset = tf.data.Dataset.from_tensor_slices(wanted).batch(_PIECE)
         found: list[Any] = []
-        for piece in dataset.map(lambda index: self.read(index)[column.name]):
+        for piece in in_pieces(lambda index: self.read(index)[column.name], wanted):
             found += piece.to_list() if isinstance(piece, tf.RaggedTensor) else list(piece.numpy())
         return found
+
+
+def in_pieces(read: Callable[[tf.Tensor], Any], rows: np.ndarray) -> tf.data.Dataset:
+    """What `read` returns for rows, in pieces; in a graph, which reads only what is needed."""
+    return tf.data.Dataset.from_tensor_slices(rows).batch(_PIECE).map(read)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

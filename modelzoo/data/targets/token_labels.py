@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,15 @@ import tensorflow as tf
 
 from modelzoo.data.bound import INPUT, input_key
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
-from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.inputs.input import Change, Input, Store
 from modelzoo.data.inputs.text import cell_text, item_text, text_names
 from modelzoo.data.inputs.token_store import TokenStore
-from modelzoo.data.targets.names import places
-from modelzoo.data.targets.target import BoundTarget, Target
-from modelzoo.fields.errors import UserError
+from modelzoo.data.targets.labels import found_names, places
+from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenLabels(Target):
+class TokenLabels(NamedTarget):
     """One class for each token of a text, such as the part of speech of each word.
 
     A cell holds the names of the classes, separated by spaces or as a list. The text must have as
@@ -75,23 +73,10 @@ class TokenLabels(Target):
             for cell, text in zip(rows.values(column), texts, strict=True)
         ]
 
-    def fit(
-        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
-    ) -> "BoundTokenLabels":
-        column = train.column(key)
-        names = column.names or tuple(sorted({n for rows in used for n in _names(rows, key)}))
-        if not names:
-            raise UserError(f"{train.rows.where} has no label in the column {column.name}")
-        return self._bound(names, inputs)
+    def find_names(self, train: Rows, used: Sequence[Rows], key: str) -> Sequence[str]:
+        return train.columns[key][0].names or found_names(used, key)
 
-    def load(
-        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
-    ) -> "BoundTokenLabels":
-        return self._bound(tuple(learned["names"]), inputs)
-
-    def _bound(
-        self, names: tuple[str, ...], inputs: Mapping[str, BoundInput]
-    ) -> "BoundTokenLabels":
+    def bind(self, names: tuple[str, ...], inputs: BoundInputs) -> "BoundTokenLabels":
         source = self._key({key: one.config for key, one in inputs.items()})
         return BoundTokenLabels(
             config=self, names=names, source=source, lengths=inputs[source].widths
@@ -106,8 +91,6 @@ class BoundTokenLabels(BoundTarget):
     (bool).
 
     Attributes:
-        config: the config.
-        names: names of the classes.
         source: key of the input whose tokens have labels.
         lengths: the lengths of that input.
     """
@@ -199,9 +182,3 @@ def _labels(
     if not isinstance(text, BadExample) and (count := count_tokens(text)) != len(found):
         return BadExample(f"has {count} tokens and {len(found)} labels")
     return found
-
-
-def _names(rows: Rows, key: str) -> set[str]:
-    """The names of the labels of the rows that are used."""
-    parsed = rows.parsed[key]
-    return {name for row in np.flatnonzero(rows.usable) for name in parsed[row]} - {None}
