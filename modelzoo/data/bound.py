@@ -34,6 +34,11 @@ def _prefix(name: str) -> str:
     return f"{name}/" if name else ""
 
 
+def tensor_prefix(key: str) -> str:
+    """What the raw tensors of an input or the target begin with, by its key."""
+    return _prefix(key.removeprefix(INPUT).removeprefix("."))
+
+
 @dataclasses.dataclass(frozen=True)
 class BoundData:
     """All that a model, a task and an exported graph need to know about the data; immutable.

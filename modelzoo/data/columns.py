@@ -260,11 +260,6 @@ class View(NamedTuple):
     target: np.ndarray
     part: np.ndarray | None = None
 
-    @classmethod
-    def of(cls, rows: Rows, part: np.ndarray) -> "View":
-        """A view in which each row of `part` is an example."""
-        return cls(rows, part, part, part, part)
-
     def __len__(self) -> int:
         return len(self.last)
 

@@ -82,7 +82,7 @@ class Input(Field):
 
     def view(self, rows: Rows, part: np.ndarray, key: str) -> View:
         """The examples in the rows `part` (int64 `[n]`, ascending for windows)."""
-        return View.of(rows, part)
+        return View(rows, part, part, part, part)
 
     @abc.abstractmethod
     def fit(self, train: View, key: str, target: "Target | None") -> "BoundInput":
@@ -110,15 +110,13 @@ class Store(abc.ABC):
     Attributes:
         lengths: tokens of each example before bucketing, int64 `[n]`; None if it has none.
         cut: whether each example is truncated, bool `[n]`; None if none can be.
-        good: whether each example is usable, bool `[n]`; None if none was found bad.
-        reasons: reasons of those that are not, by example.
+        reasons: by example, why it cannot be used.
         lazy: whether `read` needs what `Rows.read` gives.
         remarks: what a person should know about the examples.
     """
 
     lengths: np.ndarray | None = None
     cut: np.ndarray | None = None
-    good: np.ndarray | None = None
     reasons: Mapping[int, str] = {}
     lazy: bool = False
     remarks: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.bound import INPUT, input_key
+from modelzoo.data.bound import input_key, tensor_prefix
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Input, Store
 from modelzoo.data.inputs.text import cell_text, item_text, text_names
@@ -109,8 +109,7 @@ class BoundTokenLabels(BoundTarget):
     @property
     def mask_name(self) -> str:
         """The name of the input's padding mask in a batch."""
-        name = self.source.removeprefix(INPUT).removeprefix(".")
-        return f"{name}/padding_mask" if name else "padding_mask"
+        return f"{tensor_prefix(self.source)}padding_mask"
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
         parsed, numbers = view.rows.parsed[key], {name: k for k, name in enumerate(self.names)}
@@ -142,16 +141,15 @@ class _LabelStore(Store):
     def __init__(self, labels: Sequence[Sequence[int]], tokens: TokenStore):
         given, counts = np.array([len(row) for row in labels], np.int64), tokens.counts
         self.lengths = tokens.lengths
-        self.good = given == counts
+        good = given == counts
         self.reasons = {
             int(k): f"has {counts[k]} tokens and {given[k]} labels; its tokenizer must make one "
             "token per label"
-            for k in np.flatnonzero(~self.good)
+            for k in np.flatnonzero(~good)
         }
         self._tokens = tokens
         rows = [
-            row if fits else [-1] * n
-            for row, fits, n in zip(labels, self.good, counts, strict=True)
+            row if fits else [-1] * n for row, fits, n in zip(labels, good, counts, strict=True)
         ]
         flat = np.concatenate([np.zeros(0, np.int64), *map(np.int64, rows)]).astype(np.int64)
         self._labels = tokens.truncated(flat, -1, -1)
