@@ -42,16 +42,10 @@ class Bad(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What one input or target asks of a source.
+    """What one input or target asks of a source; see `Field`.
 
-    Attributes:
-        key: field of the config behind `config.data.`, such as "inputs" or "target".
-        columns: names of the columns; () for the source's default.
-        default: name of the default column of a table.
-        forms: accepted forms, the preferred one first.
-        suffixes: suffixes of the files that a folder source lists.
-        noun: what an example is, in the plural, for messages.
-        many: whether several columns are accepted.
+    `key` is its place behind `config.data.`, such as "inputs" or "target"; `columns` is () for the
+    source's default; `default` is that of a table.
     """
 
     key: str
@@ -64,15 +58,12 @@ class Wanted:
 
     @property
     def is_target(self) -> bool:
-        """Whether the target asks."""
         return self.key == "target"
 
     @property
     def field(self) -> str:
         """The field of the config that names the columns, for messages."""
-        return (
-            "config.data.split_by" if self.key == "split_by" else f"config.data.{self.key}.columns"
-        )
+        return f"config.data.{self.key}" + ".columns" * (self.key != "split_by")
 
 
 @dataclasses.dataclass(frozen=True)

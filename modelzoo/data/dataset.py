@@ -63,47 +63,42 @@ class Dataset:
 
     def check(self) -> None:
         """Raises ValueError for a field that does not fit the others."""
-        named = self.named_inputs
+        named, target = self.named_inputs, self.target
         wrong = [name for name in named if name in RESERVED or (name and not name.isidentifier())]
         if not named or wrong:
             raise ValueError(
                 "inputs must be an input, or inputs by names that are identifiers and none of "
                 f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}"
             )
-        if self.target is not None:
-            kinds = self.target.input_kinds
-            if kinds is not None and not any(one.kind in kinds for one in named.values()):
-                got = ", ".join(one.kind for one in named.values())
-                raise ValueError(
-                    f"target {type(self.target).__name__} needs an input of kind "
-                    f"{' or '.join(kinds)}, got {got}"
-                )
-            self.target.check(named)
         mixing = [input_key(name) for name, one in named.items() if one.pairs_examples]
         if len(mixing) > 1:
             raise ValueError(
                 f"inputs may have one input whose examples are mixed in pairs, got "
                 f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0"
             )
-        if mixing and self.target is not None and not self.target.can_mix:
-            raise ValueError(
-                f"{mixing[0]}.augment.mixup and cutmix must be 0 with the target "
-                f"{type(self.target).__name__}, which cannot be mixed"
-            )
-        if self.split_by and self.source.sliced == "stored":
-            raise ValueError(
-                f"split_by must be () for {type(self.source).__name__}, whose slices are of stored "
-                f"positions, got {self.split_by}"
-            )
+        if target is not None:
+            kinds, got = target.input_kinds, [one.kind for one in named.values()]
+            if kinds is not None and not set(kinds) & set(got):
+                raise ValueError(
+                    f"target {type(target).__name__} needs an input of kind "
+                    f"{' or '.join(kinds)}, got {', '.join(got)}"
+                )
+            target.check(named)
+            if mixing and not target.can_mix:
+                raise ValueError(
+                    f"{mixing[0]}.augment.mixup and cutmix must be 0 with the target "
+                    f"{type(target).__name__}, which cannot be mixed"
+                )
         windowed = [input_key(name) for name, _ in self.windowed_inputs]
         if len(windowed) > 1:
             raise ValueError(
                 f"inputs may have one input whose rows follow each other in time, got "
                 f"{' and '.join(windowed)}: read their columns by one input"
             )
-        if windowed and self.split_by:
+        if self.split_by and (self.source.sliced == "stored" or windowed):
+            ordered = type(self.source).__name__ if self.source.sliced == "stored" else windowed[0]
             raise ValueError(
-                f"split_by must be () with {windowed[0]}, whose splits are stretches of time, got "
+                f"split_by must be () with {ordered}, whose slices are of stored positions, got "
                 f"{self.split_by}"
             )
         if self.fold is None:
@@ -193,11 +188,10 @@ class OpenData:
         """
         bound, view = self.bound, self.view(name)
         data, rows = self.data, view.rows
-        whole = name == "train" and bound.wants_whole
         stores: dict[str, Store] = {}
         for input_name, one in bound.inputs.items():
             key = input_key(input_name)
-            stores[key] = one.open(view, key, data.on_bad, whole)
+            stores[key] = one.open(view, key, data.on_bad, whole=name == "train")
         if bound.target is not None and TARGET in rows.columns:
             lazy = any(store.lazy for store in stores.values())
             stores[TARGET] = bound.target.open(view, TARGET, stores, lazy)

@@ -38,8 +38,9 @@ class Split:
         remarks: Sequence[str] = (),
     ):
         """kept: the examples of the view that are used, int64 `[n]`, in order."""
-        rows, last = view.rows, view.last[kept]
-        self.bound = bound
+        self.bound, self._stores, self._kept = bound, stores, kept
+        self._rows = rows = view.rows
+        self._last = last = view.last[kept]
         names = example_names(rows)
         self.ids = [names[row] for row in last]
         self.groups = None if rows.groups is None else [rows.groups[row] for row in last]
@@ -57,14 +58,10 @@ class Split:
         if self.tokens is not None:
             digest.update(self.tokens.tobytes())
         self.fingerprint = digest.hexdigest()[:16]
-        self._rows = rows
-        self._stores = stores
-        self._kept = kept
-        self._last = last
         # On the host whatever accelerator there is: the pipeline reads them there.
         with tf.device("CPU:0"):
             self._example_table = None
-            if len(kept) != len(view) or (kept != np.arange(len(view))).any():
+            if len(kept) != len(view):
                 self._example_table = tf.constant(kept, tf.int64)
             self._row_table = tf.constant(last, tf.int64)
             self._weights = None

@@ -161,7 +161,7 @@ class BoundImage(BoundInput):
         return {"image": ArraySpec("image", self.shape)}
 
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> Store:
-        return open_images(view, key, self, on_bad, whole)
+        return open_images(view, key, self, on_bad, whole and self.config.wants_whole)
 
     def features(
         self,

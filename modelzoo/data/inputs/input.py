@@ -71,11 +71,6 @@ class Input(Field):
         """Whether training mixes pairs of examples, so that a batch must be even."""
         return False
 
-    @property
-    def wants_whole(self) -> bool:
-        """Whether training needs examples as stored, to take random parts of them."""
-        return False
-
     def parse(self, rows: Rows, key: str) -> Sequence[Any] | None:
         """One value per row, or a BadExample; None if cells are read later, such as images."""
         return None
@@ -151,8 +146,11 @@ class BoundInput(abc.ABC):
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> Store:
         """Opens a view.
 
-        `whole` keeps what training changes at random, such as images to be cropped, as stored.
-        With `on_bad` "skip" it searches for unusable examples.
+        Args:
+            view: the examples.
+            key: the input's key behind `config.data.`.
+            on_bad: "skip" searches for unusable examples.
+            whole: whether examples that training takes random parts of stay as they are stored.
         """
 
     @abc.abstractmethod
