@@ -18,6 +18,21 @@ class ArraySpec:
     shape: tuple[int | None, ...]
     dtype: str = "float32"
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape, for a model that needs every size.
+
+        Raises:
+            UnsupportedInputsError: if a size differs between batches.
+        """
+        sizes = tuple(size for size in self.shape if size is not None)
+        if len(sizes) < len(self.shape):
+            raise UnsupportedInputsError(
+                f"inputs of kind {self.kind} must have fixed sizes, got {self.shape}: choose "
+                "another model or other data"
+            )
+        return sizes
+
     def prefixed(self, prefix: str) -> "ArraySpec":
         """The spec of an input whose name gets a prefix."""
         return self

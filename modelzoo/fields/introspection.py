@@ -39,7 +39,10 @@ def public_classes(package: str, folder: str = "") -> dict[str, str]:
     lines = {}
     for name, module in TABLES.get(package, {}).items():
         if module.startswith(within):
-            tree = ast.parse(pathlib.Path(importlib.util.find_spec(module).origin).read_bytes())
+            spec = importlib.util.find_spec(module)
+            if spec is None or spec.origin is None:
+                continue
+            tree = ast.parse(pathlib.Path(spec.origin).read_bytes())
             for node in tree.body:
                 if isinstance(node, ast.ClassDef) and node.name == name:
                     line = (ast.get_docstring(node) or "").partition("\n")[0]

@@ -55,7 +55,7 @@ def _type_checking_imports(source: str) -> dict[str, str]:
     """Returns the names and modules of the `from` imports under `if TYPE_CHECKING:`."""
     blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
     return {
-        alias.name: statement.module
+        alias.name: statement.module or ""
         for block in blocks
         if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
         for statement in block.body

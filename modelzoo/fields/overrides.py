@@ -12,9 +12,13 @@ from modelzoo.fields import field_types
 from modelzoo.fields.errors import FieldError, UserError
 
 
-@functools.cache
 def field_kinds(cls: type) -> dict[str, Any]:
     """Returns the resolved annotations of a dataclass's fields."""
+    return _field_kinds(cls)
+
+
+@functools.cache
+def _field_kinds(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
@@ -112,12 +116,12 @@ def apply(config: Any, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], key
 
 def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> Any:
     """Replaces fields of a dataclass, or of a dict of dataclasses annotated `kind`."""
-    members, named = _members(config), isinstance(config, dict)
+    members, named = _members(config) or {}, isinstance(config, dict)
     kinds = (
         dict.fromkeys(members, field_types.item_kind(kind)) if named else field_kinds(type(config))
     )
     inner: dict[str, dict[str, Any]] = {}
-    changes = {}
+    changes: dict[str, Any] = {}
     for dotted, text in texts.items():
         name, _, rest = dotted.partition(".")
         full = f"{key}.{name}"
@@ -137,8 +141,8 @@ def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Ca
             inner.setdefault(name, {})[rest] = text
         else:
             changes[name] = _parse(text, kinds[name], value, full)
-    for name, rest in inner.items():
-        changes[name] = _apply(members[name], kinds[name], rest, f"{key}.{name}", all_keys)
+    for name, pairs in inner.items():
+        changes[name] = _apply(members[name], kinds[name], pairs, f"{key}.{name}", all_keys)
     if named:
         return {**config, **changes}
     return construct(type(config), key, lambda: dataclasses.replace(config, **changes))

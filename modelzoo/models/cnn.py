@@ -96,7 +96,7 @@ class CNN:
             ValueError: if the inputs do not fit or the images are too small.
         """
         name, spec = only_array(inputs, "image")
-        self._check_size(*spec.shape[:2])
+        self._check_size(*spec.sizes[:2])
         pooling = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[self.pooling]
         penalty = keras.regularizers.L1L2(self.l1, self.l2) if self.l1 or self.l2 else None
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)

@@ -1,7 +1,7 @@
 """Recurrent networks for tokens, numeric series and the rows of images."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import keras
 from keras import layers
@@ -13,7 +13,7 @@ from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ class LSTM:
             )
         if spec.kind == "series":
             return tensors[name], None
-        height, width, channels = spec.shape
+        height, width, channels = spec.sizes
         return layers.Reshape((height, width * channels), name="rows")(tensors[name]), None
 
     def _layer(

@@ -1,7 +1,7 @@
 """Recurrent convolutional networks for images."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import keras
 from keras import layers
@@ -13,7 +13,7 @@ from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.local_response_norm import LocalResponseNorm
 from modelzoo.models.layers.precision import at_least_float32
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 
 @dataclasses.dataclass(frozen=True)

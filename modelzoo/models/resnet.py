@@ -1,7 +1,7 @@
 """Residual networks for CIFAR and ImageNet, with pre-activation and Wide ResNets."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import keras
 from keras import layers, ops
@@ -12,7 +12,7 @@ from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 # Blocks of each stage (He et al., 2015, table 1), by depth.
 IMAGENET_BLOCKS = {

@@ -143,7 +143,7 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
     [
         ("train.stepz", "1", "unknown key config.train.stepz, nearest is config.train.steps"),
         ("stepz", "1", "unknown key config.stepz, nearest is config.train.steps"),
-        ("data.dir", "1", "nearest is config.data.data_dir; config.data has source, inputs, target"),
+        ("data.dir", "1", "nearest is config.data.data_dir; config.data has source, inputs,"),
         ("model.block.w", "1", "is config.model.block.width; config.model.block has width, act"),
         ("task.x", "1", "; config.task has no fields"),
         (
