@@ -85,7 +85,7 @@ def _train(
     number, folds, _ = fold
     data = {"data.fold": fold, "data.test_split": experiment.data.train_split}
     changed = config.override(experiment, data)
-    path = run_folder.fold(workdir, number)
+    path = run_folder.fold_folder(workdir, number)
     with run_folder.ensure_workdir(path) as folder, run_folder.locked(folder):
         if checkpoint.steps(folder):
             before = read_run(folder)[0].data.fold[1]
@@ -100,7 +100,7 @@ def _train(
         progress.say(f"fold {number} of {folds}")
         trainer = prepare(changed, folder, strategy, progress)
         rows = _check(trainer.splits, experiment.data.validation_split)
-        first = run_folder.fold(workdir, 1) / _HELD_OUT
+        first = run_folder.fold_folder(workdir, 1) / _HELD_OUT
         if number > 1 and _load(first)["rows"] != rows:
             raise UserError(
                 f"the examples are not those that {first.parent} was trained on: restore them, or "
@@ -155,7 +155,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def _result(workdir: Path, folds: int) -> dict[str, Any]:
-    folders = [run_folder.fold(workdir, number) for number in range(1, folds + 1)]
+    folders = [run_folder.fold_folder(workdir, number) for number in range(1, folds + 1)]
     runs = [run_folder.read_json(folder / "result.json") for folder in folders]
     counts = [_load(folder / _HELD_OUT) for folder in folders]
     experiment, bound = read_run(folders[0])

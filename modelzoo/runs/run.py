@@ -11,7 +11,7 @@ from modelzoo import config
 from modelzoo.fields.errors import UserError
 from modelzoo.inference.predictor import Predictor
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.progress import Progress, format_seconds, metric_words, signature_lines
+from modelzoo.training.progress import Progress, format_metrics, format_seconds, format_signatures
 from modelzoo.training.signals import Interrupted
 from modelzoo.training.trainer import Trainer
 
@@ -48,8 +48,8 @@ def run(trainer: Trainer) -> dict[str, Any]:
     if result["best_metric"] is not None:
         progress.say(f"best by {result['best_metric']}: step {result['evaluated_step']}")
     for split, metrics in result["eval"].items():
-        progress.say(f"{split}: {metric_words(metrics, trainer.task.objective.headline)}")
-    for line in signature_lines(result["eval"].get("test", {})):
+        progress.say(f"{split}: {format_metrics(metrics, trainer.task.objective.headline)}")
+    for line in format_signatures(result["eval"].get("test", {})):
         progress.say(f"  {line}")
     discarded = result.get("discarded_steps")
     overflow = f", {discarded:,} of them discarded for an overflow" if discarded else ""

@@ -103,7 +103,7 @@ def test_metrics_are_of_the_examples_that_each_fold_holds_out(done, tmp_path):
 
 def test_the_folder_of_a_fold_is_a_run(done, experiment):
     folder = done[0]
-    saved = [read_run(run_folder.fold(folder, k))[0] for k in (1, 2, 3)]
+    saved = [read_run(run_folder.fold_folder(folder, k))[0] for k in (1, 2, 3)]
     assert [of.data.fold for of in saved] == [(1, K, 5), (2, K, 5), (3, K, 5)]
     assert run_folder.read_json(folder / "config.json") == config.to_dict(experiment)
     assert modelzoo.curve(folder / "fold2").train["step"] == [2, 4, 6]
@@ -144,7 +144,7 @@ def test_a_killed_run_resumes_to_the_same_bits(done, experiment, tmp_path):
     assert checkpoint.find(folder / "fold1").stat().st_mtime_ns == finished
     for k in (1, 2, 3):
         arrays = [
-            checkpoint.read(checkpoint.find(run_folder.fold(where, k)))
+            checkpoint.read(checkpoint.find(run_folder.fold_folder(where, k)))
             for where in (done[0], folder)
         ]
         for name, values in arrays[0].items():
