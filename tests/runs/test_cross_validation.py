@@ -224,8 +224,8 @@ def test_values_of_grouped_series(tmp_path):
 @pytest.mark.parametrize(
     "fields, number, message",
     [
-        ({}, 2, "holds 3 folds, but --folds is 2: use another --workdir$"),
-        ({"batch_size": 4}, K, "fold1 was trained under .*batch_size.*: use another --workdir$"),
+        ({}, 2, "--folds must be 3 in .*, got 2: use another --workdir$"),
+        ({"batch_size": 4}, K, "fold1 was trained with .*batch_size.*: use another --workdir$"),
     ],
 )
 def test_another_number_of_folds_or_config_is_refused(done, experiment, fields, number, message):
@@ -250,5 +250,5 @@ def test_examples_that_changed_between_the_folds(experiment, tmp_path):
         patch.setattr(folds, "_train", killed)
         runs.train(changed, tmp_path / "run", folds=2)
     runs.stripes(path, {"train": 14})
-    with pytest.raises(UserError, match="the examples are not those that .*fold1 was trained on"):
+    with pytest.raises(UserError, match="the examples differ from those of .*fold1: restore"):
         runs.train(changed, tmp_path / "run", folds=2)

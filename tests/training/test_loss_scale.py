@@ -174,7 +174,7 @@ def test_a_run_shows_what_it_discards_and_resumes_to_the_same_bits(half, tmp_pat
     records = [r for r in run_folder.read_records(tmp_path / "whole") if r["kind"] == "train"]
     discarded = [r["discarded_steps"] for r in records]
     assert 2 < sum(discarded) == result["discarded_steps"] < 12
-    assert f"12 steps in 0:00, {sum(discarded)} of them discarded for an overflow" in re.sub(
+    assert f"12 steps in 0:00, {sum(discarded)} discarded because of overflow" in re.sub(
         r"\d+:\d\d", "0:00", out
     )
     assert all(np.log2(r["loss_scale"]) == int(np.log2(r["loss_scale"])) < 24 for r in records)

@@ -88,7 +88,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
     assert not differ(whole, weights(tmp_path))
     records = [r for r in run_folder.read_records(tmp_path) if r["kind"] == "train"]
     assert {"loss", "token_accuracy", "tokens_per_sec"} <= set(records[-1])
-    with pytest.raises(UserError, match="was trained under another config"):
+    with pytest.raises(UserError, match="was trained with another config"):
         train(
             change(
                 dropping,

@@ -126,5 +126,5 @@ def test_another_vocabulary_is_other_data(tmp_path):
     train(change(experiment(model=Bag()), train={"steps": 6}), tmp_path)
     inputs = dataclasses.replace(experiment().data.inputs, tokenizer=Words(size=6))
     smaller = change(experiment(model=Bag()), data={"inputs": inputs})
-    with pytest.raises(UserError, match="was trained under another config"):
+    with pytest.raises(UserError, match="was trained with another config"):
         train(smaller, tmp_path)
