@@ -193,7 +193,7 @@ def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, ca
         (predict, ["--decoding=beems=2", "--text=a"], r"task\.decoding\.beems.*nearest.*beams"),
         (predict, ["--decoding=n_best=9", "--text=a"], "task.decoding.n_best must be at most beam"),
         (predict, ["--top=3", "--text=a"], "--top=3 is more .* --decoding=beams=3,n_best=3"),
-        (predict, ["absent.txt"], "no file or folder absent.txt"),
+        (predict, ["absent.txt"], "the file or folder absent.txt does not exist"),
         (evaluate, ["--decoding=beams"], "--decoding must be like beams=5,length_penalty=1"),
         (evaluate, ["--config.task.label_smoothing=0.1"], "config.task.decoding.* do"),
     ],
