@@ -42,6 +42,8 @@ def batch_sizes(
     """
     buckets = split.bound.buckets
     if tokens_per_batch is None:
+        if batch_size is None:
+            raise ValueError("batch_sizes needs batch_size or tokens_per_batch")
         return dict.fromkeys(range(len(buckets)), batch_size)
     multiple = math.lcm(_MULTIPLE, parts)
     widest = buckets.widest(len(buckets) - 1)
@@ -129,7 +131,7 @@ class TrainingBatches:
         epoch = first // self.num_examples
         while self._examples_before(epoch + 1) <= first:
             epoch += 1
-        taken = []
+        taken: list[Batch] = []
         while len(taken) < count:
             batches = self._epoch(epoch)
             ends = np.cumsum([self._examples_before(epoch), *(len(b.rows) for b in batches)])

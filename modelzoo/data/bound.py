@@ -92,7 +92,7 @@ class BoundData:
             seeds: int64 `[n, 2]`, epoch-dependent seed and row; needed in training.
         """
         weight = raw.get("weight")
-        batch = {name: raw[name] for name in ("weight", "index") if name in raw}
+        batch: Tensors = {name: raw[name] for name in ("weight", "index") if name in raw}
         change: Change | None = None
         for name, bound in self.inputs.items():
             tensors, new = bound.features(_select(raw, name), training, seeds, weight)

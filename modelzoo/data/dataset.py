@@ -9,7 +9,7 @@ import numpy as np
 
 from modelzoo.data import folds
 from modelzoo.data.bound import RESERVED, TARGET, BoundData, input_key
-from modelzoo.data.columns import Bad, BadExample, Rows, View, Wanted
+from modelzoo.data.columns import Bad, BadExample, Form, Rows, View, Wanted
 from modelzoo.data.inputs.input import Input, Store
 from modelzoo.data.slices import part_by_hash, split_parts, split_slice
 from modelzoo.data.sources.source import ROLES, MissingSplitError, OpenSource, Source
@@ -165,7 +165,7 @@ class OpenData:
         self._rows: dict[str, Rows] = {}
         # Base splits in use by any role, which class names are collected from; a missing one is
         # reported when it is opened.
-        texts = (self._text(role, missing_ok=True) for role in ROLES)
+        texts = (self._find_text(role) for role in ROLES)
         names = {name for text in texts if text for name, _ in split_parts(text)}
         self._used = names & set(self._source.split_names)
 
@@ -190,7 +190,7 @@ class OpenData:
 
     def has(self, role: str) -> bool:
         """Whether there is a split for a role: "train", "validation" or "test"."""
-        return self._text(role, missing_ok=True) is not None
+        return self._find_text(role) is not None
 
     def split(self, name: str) -> Split:
         """Opens a split by its role ("train", "validation", "test") or its text ("train[:9]").
@@ -243,7 +243,7 @@ class OpenData:
 
     # From a split's name to its examples.
 
-    def _text(self, name: str, missing_ok: bool = False) -> str | None:
+    def _find_text(self, name: str) -> str | None:
         """The text of a split, such as "train[:90%]"; None for a role without a split."""
         if name not in ROLES:
             return name
@@ -257,7 +257,12 @@ class OpenData:
                 raise UserError(
                     f"{self._source.missing('train')}; set config.data.train_split to one of them"
                 )
-        if text is None and not missing_ok:
+        return text
+
+    def _text(self, name: str) -> str:
+        """The text of a split; an error for a role without a split."""
+        text = self._find_text(name)
+        if text is None:
             raise UserError(
                 f"there is no {name} split: name one, such as "
                 f"config.data.{name}_split='train[90%:]'"
@@ -267,8 +272,8 @@ class OpenData:
     def view(self, name: str) -> View:
         """The examples of a split by its role or text, before inputs and target are opened."""
         # Both parts of a fold are of the training split.
-        folded = self.data.fold is not None and name in ("train", "test")
-        parts = split_parts(text := self._text("train" if folded else name))
+        fold = self.data.fold if name in ("train", "test") else None
+        parts = split_parts(text := self._text("train" if fold else name))
         for base, _ in parts:
             if base not in self._source.split_names:
                 error, key = self._source.missing(base), f"config.data.{name}_split"
@@ -287,9 +292,9 @@ class OpenData:
         view = one.view(rows, np.concatenate(part), input_key(key))
         if not len(view):
             raise UserError(f"{rows.where}: the split {text!r} has no {one.noun}")
-        if not folded:
+        if fold is None:
             return view
-        trained, held_out = self._fold_parts(view)
+        trained, held_out = self._fold_parts(view, fold)
         return view.take(trained if name == "train" else held_out)
 
     def _bases(self, names: Sequence[str]) -> list[Rows]:
@@ -310,7 +315,7 @@ class OpenData:
             fields[TARGET] = self.data.target
         wanted = [_resolved(self._source, one.wanted(key)) for key, one in fields.items()]
         if self.data.split_by:
-            forms = ("text", "number", "class")
+            forms: tuple[Form, ...] = ("text", "number", "class")
             wanted.append(Wanted(_SPLIT_BY, self.data.split_by, "", forms, many=True))
         return tuple(wanted)
 
@@ -323,13 +328,13 @@ class OpenData:
             parsed = self.data.target.parse(rows, TARGET, inputs)
             rows = dataclasses.replace(rows, parsed={**rows.parsed, TARGET: parsed})
         bad = list(rows.bad)
-        for row in np.flatnonzero(~rows.usable):
+        for row in np.flatnonzero(~rows.usable).tolist():
             reason = next(
                 str(values[row])
                 for values in rows.parsed.values()
                 if values is not None and isinstance(values[row], BadExample)
             )
-            bad.append(Bad(rows.split, rows.place(int(row)), reason))
+            bad.append(Bad(rows.split, rows.place(row), reason))
         if bad and self.data.on_bad == "error":
             raise UserError(bad_example(bad[0].place, bad[0].reason))
         return dataclasses.replace(rows, bad=tuple(bad))
@@ -361,17 +366,17 @@ class OpenData:
             return [names[row] for row in good]
         return [value if isinstance(value := parsed[row], str) else repr(value) for row in good]
 
-    def _fold_parts(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+    def _fold_parts(self, view: View, fold: folds.Fold) -> tuple[np.ndarray, np.ndarray]:
         """The examples that the fold trains on, and those that it holds out."""
-        classes, names = None, ()
+        found = None
         if self.data.target is not None:
             used = self._bases(sorted(self._used))
             found = self.data.target.stratify(view, used, TARGET)
-            classes, names = found if found is not None else (None, ())
+        classes, names = found if found is not None else (None, ())
         groups = view.rows.groups
         if groups is not None:
             groups = [groups[row] for row in view.last]
-        return folds.parts(self.data.fold, len(view), classes, names, groups)
+        return folds.parts(fold, len(view), classes, names, groups)
 
 
 def _resolved(source: OpenSource, wanted: Wanted) -> Wanted:

@@ -70,7 +70,7 @@ def parts(
     with warnings.catch_warnings():
         # scikit-learn warns about classes with fewer groups than folds.
         warnings.simplefilter("ignore", UserWarning)
-        found = list(splitter.split(np.zeros(count), classes, groups))
-    if not all(len(held_out) for _, held_out in found):
+        pairs = list(splitter.split(np.zeros(count), classes, groups))
+    if not all(len(held_out) for _, held_out in pairs):
         raise UserError(f"the groups are too unequal for {folds} folds: lower --folds")
-    return found[number - 1]
+    return pairs[number - 1]

@@ -100,7 +100,7 @@ class Augment:
 
     def check_channels(self, channels: int) -> None:
         """Raises ValueError, beginning with a field's name, for images of so many channels."""
-        needs = {"saturation": (3,), "hue": (3,)}
+        needs: dict[str, tuple[int, ...]] = {"saturation": (3,), "hue": (3,)}
         needs |= dict.fromkeys(("contrast", "brightness", "rand_augment"), (1, 3))
         for name, possible in needs.items():
             if getattr(self, name) and channels not in possible:
@@ -109,10 +109,12 @@ class Augment:
 
     def crop(self, image: tf.Tensor, seed: tf.Tensor, shape: Shape) -> tf.Tensor:
         """Crops a random part of one original image; see `resized_crop.crop`."""
+        if self.crop_area is None:
+            raise ValueError("crop needs crop_area, got None")
         return resized_crop.crop(image, seed, shape, self.crop_area, self.crop_aspect)
 
     def __call__(
-        self, images: tf.Tensor, seeds: tf.Tensor, fill: Sequence[int] | int = 0
+        self, images: tf.Tensor, seeds: tf.Tensor, fill: np.ndarray | Sequence[int] | int = 0
     ) -> tf.Tensor:
         """Applies everything but `crop` and `mix`.
 
@@ -125,17 +127,17 @@ class Augment:
         Returns:
             uint8 `[n, height, width, channels]`.
         """
-        fill = np.broadcast_to(np.asarray(fill, np.uint8), images.shape[-1:])
+        pixel = np.broadcast_to(np.asarray(fill, np.uint8), images.shape[-1:])
         images = self._crop_and_flip(images, seeds)
         strengths = (self.brightness, self.contrast, self.saturation, self.hue)
         images = colour.jitter(images, seeds, *strengths)
         if self.rand_augment:
             magnitude = self.rand_augment_magnitude
-            images = rand_augment.draw(images, seeds, self.rand_augment, magnitude, fill)
+            images = rand_augment.draw(images, seeds, self.rand_augment, magnitude, pixel)
         if self.erasing:
-            fill = None if self.erasing_fill == "noise" else fill
+            box = None if self.erasing_fill == "noise" else pixel
             area, aspect = self.erasing_area, self.erasing_aspect
-            images = erasing.erase(images, seeds, self.erasing, area, aspect, fill)
+            images = erasing.erase(images, seeds, self.erasing, area, aspect, box)
         return images
 
     def mix(

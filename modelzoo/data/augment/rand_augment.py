@@ -9,6 +9,7 @@ operations take the nearest pixel and fill what comes from outside the image.
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -75,7 +76,7 @@ def apply(
     def enhanced(function, images, negative):
         return function(images, tf.gather(factors, negative))
 
-    groups = [
+    groups: list[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = [
         lambda images, negative: images,
         lambda images, negative: _autocontrast(images),
         lambda images, negative: _equalize(images),

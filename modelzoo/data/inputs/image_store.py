@@ -55,8 +55,9 @@ def stored_shape(view: View, key: str) -> Shape:
     rows, column = view.rows, view.column(key)
     if column.form == "array":
         return _array_shape(rows, column)
-    if column.shape is not None and None not in column.shape:
-        return column.shape
+    height, width, channels = column.shape or (None, None, None)
+    if height is not None and width is not None and channels is not None:
+        return height, width, channels
     cells = _Cells(view, column)
     for example in range(len(view)):
         try:
@@ -85,9 +86,9 @@ def open_images(view: View, expected: Expected, on_bad: str, whole: bool) -> Sto
     pixels = len(view) * int(np.prod(expected.shape))
     if pixels <= MEMORY_LIMIT and (expected.same_size or not whole):
         images = np.zeros((len(view), *expected.shape), np.uint8)
-        good, reasons = _decode_all(cells, expected, images)
-        return _Pixels(images, good, reasons)
-    good, reasons = None, {}
+        return _Pixels(images, *_decode_all(cells, expected, images))
+    good: np.ndarray | None = None
+    reasons: dict[int, str] = {}
     if on_bad == "skip":
         good, reasons = _decode_all(cells, expected, None)
     elif column.form == "file":
@@ -107,7 +108,7 @@ class _Cells:
 
     def __init__(self, view: View, column: Column):
         self.view, self.column = view, column
-        self.stored = None
+        self.stored: tf.Tensor | None = None
         with tf.device("CPU:0"):
             if column.values is not None:
                 self.stored = tf.constant(view.rows.values(column, view.last), tf.string)
@@ -121,7 +122,9 @@ class _Cells:
     def read(self, examples: tf.Tensor, raw: Tensors | None = None) -> tf.Tensor:
         """Encoded images of examples, string `[n]`; reads records itself without `raw`."""
         if self.stored is None:
-            raw = self.view.rows.read(tf.gather(self._rows, examples)) if raw is None else raw
+            if raw is None:
+                assert self.view.rows.read is not None  # The column has no values.
+                raw = self.view.rows.read(tf.gather(self._rows, examples))
             return raw[self.column.name]
         found = tf.gather(self.stored, examples)
         return tf.map_fn(tf.io.read_file, found) if self.column.form == "file" else found
@@ -260,11 +263,11 @@ def _decode_all(
         good[examples] = True
         if images is not None:
             images[examples] = found
-    for example in np.flatnonzero(~good):
+    for example in np.flatnonzero(~good).tolist():
         try:
             image = cells.decode_one(example, expected)
         except BadExample as error:
-            reasons[int(example)] = str(error)
+            reasons[example] = str(error)
         else:
             good[example] = True
             if images is not None:
@@ -312,6 +315,7 @@ def _check_headers(cells: _Cells, expected: Expected) -> tuple[np.ndarray, dict[
         except OSError as error:
             return f"cannot be read ({error.strerror})"
 
+    assert cells.stored is not None  # Files are in memory, by their paths.
     good = np.ones(len(cells.view), bool)
     with ThreadPoolExecutor(16) as pool:
         for example, found in enumerate(pool.map(header, cells.stored.numpy())):

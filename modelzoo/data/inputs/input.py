@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import Form, Rows, Tensors, View, Wanted
+from modelzoo.data.columns import Form, PerRow, Rows, Tensors, View, Wanted
 from modelzoo.fields.input_specs import InputSpec
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Input(Field):
         """Whether training needs examples as stored, to take random parts of them."""
         return False
 
-    def parse(self, rows: Rows, key: str) -> Sequence[Any] | None:
+    def parse(self, rows: Rows, key: str) -> PerRow | None:
         """One value per row, or a BadExample; None if cells are read later, such as images."""
         return None
 

@@ -67,6 +67,7 @@ class VocabularyField(Field):
                 )
             return self.tokenizer.read(path)
         texts = self.vocabulary_texts(train, key, target).values()
+        assert self.tokenizer is not None  # One of both is set, or the input's is shared.
         try:
             return self.tokenizer.train(itertools.chain.from_iterable(zip(*texts, strict=True)))
         except UserError as error:
@@ -145,8 +146,8 @@ class Text(VocabularyField, Input):
     def vocabulary_texts(
         self, train: View, key: str, target: "Target | None"
     ) -> dict[str, Sequence[str]]:
-        parsed = train.rows.parsed[key]
-        found = {key: [parsed[row] for row in train.last]}
+        parsed = train.rows.parsed_by(key)
+        found: dict[str, Sequence[str]] = {key: [parsed[row] for row in train.last]}
         return found if target is None else found | target.shared_texts(train)
 
     def fit(self, train: View, key: str, target: "Target | None") -> "BoundText":
@@ -193,7 +194,7 @@ class BoundText(BoundInput):
         return {"tokens": tokens, "padding_mask": MaskSpec()}
 
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> TokenStore:
-        parsed = view.rows.parsed[key]
+        parsed = view.rows.parsed_by(key)
         return TokenStore(
             self.tokenizer,
             [parsed[row] for row in view.last],
@@ -270,9 +271,9 @@ def vocabulary_name(tokenizer: Tokenizer, ids: SpecialIds) -> str:
     return f"{tokenizer.fingerprint()}/{ids.size}"
 
 
-def text_names(inputs: Mapping[str, Input]) -> list[str]:
-    """The names of the inputs that are texts."""
-    return [name for name, one in inputs.items() if isinstance(one, Text)]
+def text_inputs(inputs: Mapping[str, Input]) -> dict[str, Text]:
+    """The inputs that are texts, by name."""
+    return {name: one for name, one in inputs.items() if isinstance(one, Text)}
 
 
 def cell_text(cell: Any, separator: str = " ") -> str:

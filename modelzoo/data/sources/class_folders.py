@@ -89,9 +89,9 @@ class OpenClassFolders(OpenSource):
         if len(suffixes) != 1:
             kinds = " and ".join(one.noun for one in files) or "no files"
             raise UserError(f"{self.where} can be read as one kind of files, got {kinds}")
-        classes = self._classes
-        if classes is None:
-            classes = set().union(*(_subfolders(self._folders[split]) for split in splits))
+        classes = set(self._classes or ())
+        if self._classes is None:
+            classes.update(*(_subfolders(self._folders[split]) for split in splits))
         names = tuple(sorted(classes))
         return {split: self._rows(wanted, split, names, files[0]) for split in splits}
 

@@ -12,7 +12,22 @@ from modelzoo.data.columns import Column
 from modelzoo.data.sources.embedded import EmbeddedSource, OpenEmbedded
 
 # Three scripts with several languages each, so that letters alone identify no language.
-_LATIN = ("cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pl", "pt", "ro")
+_LATIN: tuple[str, ...] = (
+    "cs",
+    "da",
+    "de",
+    "en",
+    "es",
+    "fi",
+    "fr",
+    "hu",
+    "it",
+    "nl",
+    "no",
+    "pl",
+    "pt",
+    "ro",
+)
 _LATIN += ("sk", "sv", "tr")
 _CYRILLIC = ("be", "bg", "ru", "sr", "uk")
 _ARABIC = ("ar", "fa")
@@ -71,7 +86,7 @@ def _rows() -> dict[str, list[tuple[str, int]]]:
         for folded, text in own.items()
         if owners[folded] == 1
     )
-    rows = {split: [] for split in _TENTHS}
+    rows: dict[str, list[tuple[str, int]]] = {split: [] for split in _TENTHS}
     for digest, text, label in hashed:
         tenth = int.from_bytes(digest[:8], "big") % 10
         split = next(split for split, tenths in _TENTHS.items() if tenth in tenths)

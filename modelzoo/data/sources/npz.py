@@ -100,15 +100,18 @@ class OpenNpz(OpenSource):
             one.key: tuple(self._column(file, one, name, split) for name in one.columns)
             for one in wanted
         }
-        first, *others = [column for group in columns.values() for column in group]
-        count = len(first.values)
-        for column in others:
-            other = f"{column.name}_{split}"
-            self._check_length(f"{first.name}_{split}", count, other, column.values)
+        (first, count), *others = [
+            (f"{column.name}_{split}", len(column.values))
+            for group in columns.values()
+            for column in group
+            if column.values is not None
+        ]
+        for other, size in others:
+            self._check_length(first, count, other, size)
         weights = None
         if f"w_{split}" in self._arrays:
             weights = file[f"w_{split}"]
-            self._check_length(f"{first.name}_{split}", count, f"w_{split}", weights)
+            self._check_length(first, count, f"w_{split}", len(weights))
             if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
                 raise UserError(f"{self._path}: w_{split} must be [n] finite weights of at least 0")
             weights = weights.astype(np.float32)
@@ -187,9 +190,9 @@ class OpenNpz(OpenSource):
             return None
         return tuple(map(str, np.atleast_1d(file["class_names"]).tolist()))
 
-    def _check_length(self, name: str, count: int, other: str, values: Sequence) -> None:
-        if len(values) != count:
-            raise UserError(f"{self._path}: {name} has {count} rows and {other} has {len(values)}")
+    def _check_length(self, name: str, count: int, other: str, size: int) -> None:
+        if size != count:
+            raise UserError(f"{self._path}: {name} has {count} rows and {other} has {size}")
 
 
 def _forms(array: np.ndarray) -> tuple[Form, ...]:

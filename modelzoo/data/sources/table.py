@@ -86,8 +86,8 @@ class Table(Source):
             raise FieldError(
                 "columns", f"must name all columns without a header, got {self.columns}"
             )
-        known = self.delimiter in (None, "tab")
-        if not known and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+        mark = self.delimiter
+        if mark not in (None, "tab") and (len(mark) != 1 or mark in '"\r\n'):
             raise FieldError(
                 "delimiter", f"must be None, 'tab' or one character, got {self.delimiter!r}"
             )
@@ -184,11 +184,12 @@ class OpenTable(OpenSource):
         for part in parts.values() if split is None else [parts[split]]:
             part.path = path
         # Rows of each group, in all splits and in each.
-        total, own = Counter(), Counter()
+        total: Counter[str] = Counter()
+        own: Counter[tuple[str | None, str]] = Counter()
         for number, cells, reason in self._format.lines(path, needed):
-            base, group = split, None
+            base, group = split, ""
             try:
-                if split is None and cells:
+                if split is None and config.split_column is not None and cells:
                     base = text_of(cells, config.split_column)
                 if reason:
                     raise BadExample(reason)
@@ -201,7 +202,7 @@ class OpenTable(OpenSource):
                 continue
             total[group] += 1
             own[base, group] += 1
-            if base in parts:
+            if base is not None and base in parts:
                 part = parts[base]
                 part.numbers.append(number)
                 part.cells.append(values)

@@ -184,6 +184,7 @@ def _records(file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str] | cs
         except StopIteration:
             return
         except csv.Error as error:
-            cells = error
+            yield number, error
+            continue
         if cells:
             yield number, cells

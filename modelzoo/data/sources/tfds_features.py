@@ -169,7 +169,7 @@ def _numbers(key: str, inner: dict[str, Any], names: tuple[str, ...] | None) -> 
         (shape,) = (one.shape for one in features)
         if len(shape) == 1:
             names = (key,) if shape[0] == 1 else tuple(f"{key}/{k}" for k in range(shape[0]))
-        form = "array" if shape else "number"
+        form: Form = "array" if shape else "number"
         return Feature(key, form, stored, lambda parsed: parsed[key], names)
     if any(one.shape != () for one in features):
         raise ValueError(key)

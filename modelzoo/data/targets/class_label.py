@@ -68,7 +68,13 @@ class ClassLabel(Target):
         if column.names is not None:
             return checked(column.names, train.where)
         return tuple(
-            sorted({rows.parsed[key][row] for rows in used for row in np.flatnonzero(rows.usable)})
+            sorted(
+                {
+                    rows.parsed_by(key)[k]
+                    for rows in used
+                    for k in np.flatnonzero(rows.usable).tolist()
+                }
+            )
         )
 
 
@@ -89,7 +95,7 @@ class BoundClassLabel(BoundTarget):
         if not (lazy and column.form == "class" and column.values is None):
             return LabelStore(_numbers(view, key, self.names))
         _numbers(view.take(np.arange(1)), key, self.names)  # Checks that there are labels.
-        order = tf.constant(places(column.names, self.names, self.noun))
+        order = tf.constant(places(column.names or (), self.names, self.noun))
         return LabelStore(read=lambda raw: tf.gather(order, raw[column.name]))
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
@@ -120,7 +126,7 @@ def _numbers(view: View, key: str, known: Sequence[str]) -> np.ndarray:
         numbers = dict(zip(given, places(given, known, "classes"), strict=True))
         return np.array([numbers[name] for name in found], np.int64)
     labels = np.asarray(view.rows.values(column, view.target), np.int64)
-    order = places(column.names, known, "classes")
+    order = places(column.names or (), known, "classes")
     wrong = np.flatnonzero((labels < 0) | (labels >= len(order)))
     if len(wrong):
         place = view.rows.place(int(view.target[wrong[0]]))

@@ -31,14 +31,16 @@ class LabelStore(Store):
             self._labels = None if labels is None else tf.constant(labels)
 
     def read(self, examples: tf.Tensor, raw: Tensors, width=None) -> Tensors:
-        if self._labels is None:
+        if self._read is not None:
             return {"label": self._read(raw)}
         return {"label": tf.gather(self._labels, examples)}
 
 
 def read_all(view: View, read: Callable[[Tensors], tf.Tensor]) -> np.ndarray:
     """Labels of all examples of a view, made of lazy columns."""
+    read_rows = view.rows.read
+    assert read_rows is not None  # The columns are lazy.
     dataset = tf.data.Dataset.from_tensor_slices(view.target).batch(_PIECE)
     # In a graph, where columns that are not needed are not parsed.
-    dataset = dataset.map(lambda rows: read(view.rows.read(rows)))
+    dataset = dataset.map(lambda rows: read(read_rows(rows)))
     return np.concatenate(list(dataset.as_numpy_iterator()))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import BadExample, Column, Form, Rows, Tensors, View, Wanted
+from modelzoo.data.columns import BadExample, Column, Form, PerRow, Rows, Tensors, View, Wanted
 from modelzoo.data.inputs.input import BoundInput, Input
 from modelzoo.data.targets.names import checked, places
 from modelzoo.data.targets.target import Target
@@ -59,7 +59,7 @@ class Tags(Target):
             return dataclasses.replace(wanted, forms=("text", "number"))
         return wanted
 
-    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
+    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """The names of each row's tags, or 0 or 1 for each tag; None if read with a batch."""
         columns = rows.columns[key]
         if any(column.values is None for column in columns):
@@ -89,7 +89,11 @@ class Tags(Target):
         if columns[0].names is not None:
             names = columns[0].names
         elif self._in_one(columns):
-            tags = (one.parsed[key][row] for one in used for row in np.flatnonzero(one.usable))
+            tags = (
+                one.parsed_by(key)[row]
+                for one in used
+                for row in np.flatnonzero(one.usable).tolist()
+            )
             names = tuple(sorted(set().union(*tags)))
         else:
             names = number_names(rows, columns)
@@ -126,7 +130,7 @@ class BoundTags(BoundVector):
         column = columns[0]
         if column.form != "list":
             return super()._reader(rows, columns)
-        given = column.names
+        given = column.names or ()
         return lambda raw: self._reordered(_present(raw[column.name], len(given)), given)
 
     def label_to_json(self, label: Any) -> list[str]:

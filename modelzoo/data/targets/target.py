@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from modelzoo.data.columns import Rows, Tensors, View
+from modelzoo.data.columns import PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Field, Input, Store
 from modelzoo.fields.errors import UserError
 from modelzoo.fields.input_specs import InputSpec
@@ -31,7 +31,7 @@ class Target(Field):
         """Raises FieldError or ValueError if the target does not fit the inputs."""
 
     @abc.abstractmethod
-    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
+    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """One value per row, or a BadExample; None if cells are read later.
 
         `rows.parsed` has what the inputs, by key, made of their cells.

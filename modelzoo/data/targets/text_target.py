@@ -19,7 +19,7 @@ from modelzoo.data.inputs.text import (
     VocabularyField,
     cell_text,
     item_text,
-    text_names,
+    text_inputs,
     vocabulary_name,
 )
 from modelzoo.data.inputs.token_store import TokenStore
@@ -71,9 +71,8 @@ class TextTarget(VocabularyField, Target):
         return self.tokenizer is None and self.vocabulary is None
 
     def check(self, inputs: Mapping[str, Input]) -> None:
-        texts = text_names(inputs)
-        for name in texts:
-            one = inputs[name]
+        texts = text_inputs(inputs)
+        for name, one in texts.items():
             if one.end is not False and one.lengths[0] < 2:
                 raise FieldError(
                     f"{input_key(name)}.lengths",
@@ -102,7 +101,7 @@ class TextTarget(VocabularyField, Target):
     def vocabulary_texts(
         self, train: View, key: str, target: Target | None
     ) -> dict[str, Sequence[str]]:
-        parsed = train.rows.parsed[key]
+        parsed = train.rows.parsed_by(key)
         return {key: [parsed[row][0] for row in train.target]}
 
     def shared_texts(self, train: View) -> dict[str, Sequence[str]]:
@@ -124,6 +123,9 @@ class TextTarget(VocabularyField, Target):
     ) -> "BoundTextTarget":
         """The bound target; None shares the tokenizer of the only input of texts."""
         source = next((one for one in inputs.values() if isinstance(one, BoundText)), None)
+        if source is None:
+            assert tokenizer is not None and self.lengths is not None  # See `check`.
+            return BoundTextTarget(self, tokenizer, self.lengths, shared=False)
         lengths = self.lengths or source.widths
         return BoundTextTarget(self, tokenizer or source.tokenizer, lengths, tokenizer is None)
 
@@ -165,20 +167,25 @@ class BoundTextTarget(BoundTarget):
     @property
     def start_id(self) -> int:
         """The id that a decoder reads first."""
-        return self.ids.start
+        start = self.ids.start
+        assert start is not None  # Every text has an end token.
+        return start
 
     @property
     def end_id(self) -> int:
         """The id that ends a text."""
-        return self.ids.end
+        end = self.ids.end
+        assert end is not None  # Every text has an end token.
+        return end
 
     @property
     def forbidden_ids(self) -> tuple[int, ...]:
         """The ids that no text contains: padding and start."""
-        return tuple(sorted({self.tokenizer.pad_id, self.start_id} - {None, self.end_id}))
+        ids = {self.tokenizer.pad_id, self.start_id} - {self.end_id}
+        return tuple(sorted(token for token in ids if token is not None))
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> TokenStore:
-        parsed = view.rows.parsed[key]
+        parsed = view.rows.parsed_by(key)
         return TokenStore(
             self.tokenizer,
             [parsed[row][0] for row in view.target],
@@ -226,7 +233,7 @@ class BoundTextTarget(BoundTarget):
         return self.join(tf.constant(label, tf.int32)[None]).numpy()[0].decode()
 
     def references(self, view: View, key: str) -> Sequence[tuple[str, ...]]:
-        parsed = view.rows.parsed[key]
+        parsed = view.rows.parsed_by(key)
         return [parsed[row] for row in view.target]
 
     def describe(self) -> str:
@@ -246,7 +253,7 @@ def _texts(cell: Any, name: str) -> tuple[str, ...] | BadExample:
     """The texts of a cell."""
     try:
         many = isinstance(cell, list | tuple)
-        items = [item if item is None else item_text(item).strip() for item in cell] if many else ()
+        items = ["" if item is None else item_text(item).strip() for item in cell] if many else ()
         found = tuple(items if many else [cell_text(cell)])
     except BadExample as bad:
         return bad

@@ -11,7 +11,7 @@ import tensorflow as tf
 from modelzoo.data.bound import INPUT, input_key
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
-from modelzoo.data.inputs.text import cell_text, item_text, text_names
+from modelzoo.data.inputs.text import cell_text, item_text, text_inputs
 from modelzoo.data.inputs.token_store import TokenStore
 from modelzoo.data.targets.names import places
 from modelzoo.data.targets.target import BoundTarget, Target
@@ -42,13 +42,13 @@ class TokenLabels(Target):
     of: str | None = None
 
     def check(self, inputs: Mapping[str, Input]) -> None:
-        texts = text_names(inputs)
-        name = texts[0] if self.of is None and len(texts) == 1 else self.of
-        if name not in texts:
-            wanted = "none, the only input" if texts == [""] else f"one of {', '.join(texts)}"
+        texts = text_inputs(inputs)
+        name = next(iter(texts)) if self.of is None and len(texts) == 1 else self.of
+        if name is None or name not in texts:
+            wanted = "none, the only input" if list(texts) == [""] else f"one of {', '.join(texts)}"
             got = "none" if self.of is None else repr(self.of)
             raise FieldError("target.of", f"must be {wanted}, got {got}")
-        key, text = input_key(name), inputs[name]
+        key, text = input_key(name), texts[name]
         if text.tokenizer.count_tokens("") is None:
             raise FieldError(
                 f"{key}.tokenizer",
@@ -63,14 +63,14 @@ class TokenLabels(Target):
 
     def _key(self, inputs: Mapping[str, Input]) -> str:
         """The key of the input whose tokens have labels."""
-        return text_names(inputs)[0] if self.of is None else input_key(self.of)
+        return next(iter(text_inputs(inputs))) if self.of is None else input_key(self.of)
 
     def parse(
         self, rows: Rows, key: str, inputs: Mapping[str, Input]
     ) -> Sequence[tuple[str | None, ...] | BadExample]:
         """The names of the labels of each row, None for a token without one, or a BadExample."""
         source = self._key(inputs)
-        tokenizer, texts = inputs[source].tokenizer, rows.parsed[source]
+        tokenizer, texts = text_inputs(inputs)[source].tokenizer, rows.parsed_by(source)
         column = rows.columns[key][0]
         return [
             _labels(cell, column.names, text, tokenizer.count_tokens)
@@ -95,9 +95,9 @@ class TokenLabels(Target):
         self, names: tuple[str, ...], inputs: Mapping[str, BoundInput]
     ) -> "BoundTokenLabels":
         source = self._key({key: one.config for key, one in inputs.items()})
-        return BoundTokenLabels(
-            config=self, names=names, source=source, lengths=inputs[source].widths
-        )
+        lengths = inputs[source].widths
+        assert lengths is not None  # The source is a text.
+        return BoundTokenLabels(config=self, names=names, source=source, lengths=lengths)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,9 +132,11 @@ class BoundTokenLabels(BoundTarget):
         return f"{name}/padding_mask" if name else "padding_mask"
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
-        parsed, numbers = view.rows.parsed[key], {name: k for k, name in enumerate(self.names)}
+        parsed, numbers = view.rows.parsed_by(key), {name: k for k, name in enumerate(self.names)}
         labels = [[numbers.get(name, -1) for name in parsed[row]] for row in view.target]
-        return _LabelStore(labels, inputs[self.source])
+        tokens = inputs[self.source]
+        assert isinstance(tokens, TokenStore)  # The source is a text.
+        return _LabelStore(labels, tokens)
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         return dict(raw)
@@ -172,7 +174,7 @@ class _LabelStore(Store):
             row if fits else [-1] * n
             for row, fits, n in zip(labels, self.good, counts, strict=True)
         ]
-        flat = np.concatenate([np.zeros(0, np.int64), *map(np.int64, rows)]).astype(np.int64)
+        flat = np.concatenate([np.zeros(0, np.int64), *(np.array(r, np.int64) for r in rows)])
         self._labels = tokens.truncated(flat, -1, -1)
 
     def read(
@@ -186,7 +188,7 @@ def _labels(
     cell: Any,
     names: tuple[str, ...] | None,
     text: str | BadExample,
-    count_tokens: Callable[[str], int],
+    count_tokens: Callable[[str], int | None],
 ) -> tuple[str | None, ...] | BadExample:
     """The labels of a cell; with `names` it holds their numbers, of which -1 is none."""
     try:
@@ -205,5 +207,5 @@ def _labels(
 
 def _names(rows: Rows, key: str) -> set[str]:
     """The names of the labels of the rows that are used."""
-    parsed = rows.parsed[key]
-    return {name for row in np.flatnonzero(rows.usable) for name in parsed[row]} - {None}
+    parsed = rows.parsed_by(key)
+    return {name for row in np.flatnonzero(rows.usable).tolist() for name in parsed[row]} - {None}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import Form, Rows, View
+from modelzoo.data.columns import Form, PerRow, Rows, View
 from modelzoo.data.inputs.input import BoundInput, Input
 from modelzoo.data.targets.names import checked
 from modelzoo.data.targets.target import Target
@@ -39,7 +39,7 @@ class Values(Target):
     noun: ClassVar[str] = "values"
     many: ClassVar[bool] = True
 
-    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
+    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """The numbers of each row, float32 `[values]`; None if they are read with a batch."""
         return parse_numbers(
             rows, key, lambda numbers: abs(numbers) <= _LARGEST, "a finite number of float32"

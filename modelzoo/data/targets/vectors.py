@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.augment import mixing
-from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View
+from modelzoo.data.columns import BadExample, Column, PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Store
 from modelzoo.data.targets.label_store import LabelStore, read_all
 from modelzoo.data.targets.names import reordered
@@ -68,7 +68,7 @@ def number_names(rows: Rows, columns: Sequence[Column]) -> tuple[str, ...]:
 
 def parse_numbers(
     rows: Rows, key: str, usable: Callable[[np.ndarray], np.ndarray], wanted: str
-) -> np.ndarray | list[Any] | None:
+) -> PerRow | None:
     """The numbers of each row, float32 `[numbers]`, or a BadExample; None if they are lazy.
 
     Args:

@@ -39,7 +39,7 @@ class Characters(TokenizerConfig):
         return tf.strings.unicode_decode(self.normalised(texts), "UTF-8")
 
     def train(self, texts: Iterable[str | bytes]) -> "CharacterTokenizer":
-        counts = collections.Counter()
+        counts: collections.Counter[int] = collections.Counter()
         for chunk in chunks(texts):
             found = np.unique(self.codes(chunk).flat_values, return_counts=True)
             counts.update(dict(zip(*(part.tolist() for part in found), strict=True)))
@@ -55,6 +55,8 @@ class Characters(TokenizerConfig):
 
 class CharacterTokenizer(Tokenizer):
     """Characters by number."""
+
+    config: Characters
 
     _space = ""
 

@@ -3,9 +3,9 @@
 import dataclasses
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -101,6 +101,9 @@ class Subwords(TokenizerConfig):
 class _Pieces(Tokenizer):
     """Splits each different word once."""
 
+    config: Subwords
+    _split: Callable[[tf.Tensor], tf.RaggedTensor]
+
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         words = self.config.words(texts)
         each, places = tf.unique(words.flat_values)
@@ -183,7 +186,8 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
         for chunk in chunks(texts):
             yield from tf.strings.reduce_join(config.words(chunk), -1, separator=" ").numpy()
 
-    model, named = io.BytesIO(), {"pad_id": -1}
+    model = io.BytesIO()
+    named: dict[str, Any] = {"pad_id": -1}
     if config.pad is not None:
         named = {"pad_id": config.first.index(config.pad), "pad_piece": config.pad}
     controls = [token for token in config.named if token not in (config.pad, config.unknown)]

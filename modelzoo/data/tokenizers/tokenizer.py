@@ -8,10 +8,10 @@ import importlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -184,19 +184,17 @@ class Tokenizer(abc.ABC):
     def __init__(self, config: TokenizerConfig, vocabulary: tuple[str, ...]):
         self.config = config
         self.vocabulary = vocabulary
-        self.pad_id = self._find("pad")
+        self.pad_id = None if config.pad is None else self._find("pad")
         self.unknown_id = self._find("unknown")
-        self.start_id = self._find("start")
-        self.end_id = self._find("end")
+        self.start_id = None if config.start is None else self._find("start")
+        self.end_id = None if config.end is None else self._find("end")
         absent = next((text for text in config.special if text not in vocabulary), None)
         if absent is not None:
             raise ValueError(f"has no token {absent!r}, which special names")
 
-    def _find(self, name: str) -> int | None:
+    def _find(self, name: str) -> int:
         """The id of a named token."""
         token = getattr(self.config, name)
-        if token is None:
-            return None
         if token not in self.vocabulary:
             raise ValueError(f"has no token {token!r}: set {name} to its name there")
         return self.vocabulary.index(token)
@@ -274,7 +272,8 @@ class Tokenizer(abc.ABC):
         """
         flat = ids.flat_values
         known = (flat >= 0) & (flat < self.vocab_size)
-        for left_out in sorted({self.pad_id, self.start_id, self.end_id} - {None}):
+        named = {self.pad_id, self.start_id, self.end_id}
+        for left_out in sorted(token for token in named if token is not None):
             known &= flat != left_out
         ids = tf.ragged.boolean_mask(ids, ids.with_flat_values(known))
         pieces = ids.with_flat_values(tf.gather(self._surfaces, ids.flat_values))
@@ -336,7 +335,18 @@ def chunks(texts: Iterable[str | bytes] | tf.Tensor, size: int = 1000) -> Iterat
         )
 
 
-def frequent(counts: dict[Any, int], config: TokenizerConfig) -> list[Any]:
+class Trainable(Protocol):
+    """The config of a tokenizer whose vocabulary has the most frequent tokens."""
+
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def min_count(self) -> int: ...
+    @property
+    def first(self) -> tuple[str, ...]: ...
+
+
+def frequent(counts: Mapping[Any, int], config: Trainable) -> list[Any]:
     """The keys that fit into a vocabulary, the most frequent first, ties in the order of the keys.
 
     Args:
