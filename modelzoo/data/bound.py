@@ -49,6 +49,12 @@ class BoundData:
     inputs: Mapping[str, BoundInput]
     target: BoundTarget | None
 
+    def get_target(self) -> BoundTarget:
+        """The target of data that has one, as the data of every task has."""
+        if self.target is None:
+            raise ValueError("the data has no target")
+        return self.target
+
     @functools.cached_property
     def buckets(self) -> Buckets:
         """The table of the lengths that sequences are padded to."""

@@ -50,8 +50,9 @@ class Split:
         }
         self.buckets = bound.buckets.bucket(lengths, len(kept))
         self.tokens = lengths[TARGET] if TARGET in lengths else next(iter(lengths.values()), None)
-        references = bound.target and bound.target.references(view.take(kept), TARGET)
-        self.references = references
+        self.references = None
+        if bound.target is not None:
+            self.references = bound.target.references(view.take(kept), TARGET)
         self.fingerprint = self._fingerprint()
         self._rows = rows
         self._stores = stores

@@ -23,14 +23,14 @@ def find_model(workdir: str | None, model: str | None) -> Path:
     Raises:
         UserError: none or both are given, or there is no such model.
     """
-    if (workdir is None) == (model is None):
-        raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
-    if model is None:
+    if model is None and workdir is not None:
         if workdir in zoo.names() and not Path(workdir).exists():
             raise UserError(
                 f"there is no folder {workdir}: the shipped model of that name is --model={workdir}"
             )
         return Path(workdir)
+    if model is None or workdir is not None:
+        raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
     folder = zoo.find(model)
     if not zoo.is_trained(folder):
         read_export(folder)  # Raises if it is no export.

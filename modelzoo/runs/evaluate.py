@@ -126,7 +126,7 @@ def _evaluate(
         distribute_batches(strategy, dataset), split, lambda k: planned[k].rows
     )
     rows: dict[int, dict[str, Any]] = {}
-    labels = _labels(split) if predictions is not None else None
+    labels = _labels(split) if predictions is not None else []
 
     def on_batch(index: np.ndarray, served: dict[str, np.ndarray]) -> None:
         served = {name: as_text(values) for name, values in served.items()}
@@ -136,8 +136,8 @@ def _evaluate(
 
     evaluator = Evaluator(task, runner, strategy)
     with contextlib.closing(batches):
-        (found,) = evaluator(batches, on_batch=on_batch if labels is not None else None)
-    if labels is not None:
+        (found,) = evaluator(batches, on_batch=None if predictions is None else on_batch)
+    if predictions is not None:
         write_lines(Path(predictions), (rows[example] for example in sorted(rows)))
     return task.objective.metrics(found.metric_sums, found.with_references(split))
 
@@ -150,16 +150,16 @@ def _scores(served: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _labels(split: Split) -> list[dict[str, Any]]:
     """What a line of predictions says about each example: id, and label or references."""
     found = []
-    target, count = split.bound.target, split.num_examples
+    target, count = split.bound.get_target(), split.num_examples
     for first in range(0, count, 1024):
         index = np.arange(first, min(first + 1024, count))
         if split.references is not None:
-            for k, source in zip(index, source_texts(split, index), strict=True):
+            for k, source in zip(index.tolist(), source_texts(split, index), strict=True):
                 references = list(split.references[k])
                 found.append({"id": str(split.ids[k]), "source": source, "references": references})
             continue
         labels = split.bound.labels(split.gather(index))["label"].numpy()
-        for k, label in zip(index, labels, strict=True):
+        for k, label in zip(index.tolist(), labels, strict=True):
             found.append({"id": str(split.ids[k]), "label": target.label_to_json(label)})
     return found
 

@@ -6,7 +6,7 @@ example of weight 0, such as padding, counts nowhere.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.class_label import ClassLabel
+from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.ranking import class_roc_auc, ratio
@@ -121,7 +122,9 @@ def metrics(
             "no example with a positive weight was evaluated: there is nothing to measure"
         )
     means = {"loss": "loss", "accuracy": "correct", "top5_accuracy": "top5"}
-    result = {name: float(sums[key]) / weight for name, key in means.items() if key in sums}
+    result: dict[str, Any] = {
+        name: float(sums[key]) / weight for name, key in means.items() if key in sums
+    }
     if "confusion" not in sums:
         return result
     confusion = np.asarray(sums["confusion"], np.float64)
@@ -176,7 +179,7 @@ class Classification(TaskConfig):
             it one, whose sigmoid is the probability of the second class.
     """
 
-    targets = (ClassLabel,)
+    targets: ClassVar[tuple[type[Target], ...]] = (ClassLabel,)
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
@@ -195,7 +198,7 @@ class Classification(TaskConfig):
         return ClassificationObjective(self, data)
 
     def serving(self, data: BoundData) -> "ClassificationServing":
-        return ClassificationServing(data.target.names)
+        return ClassificationServing(data.get_target().names)
 
 
 class ClassificationObjective(Objective):
@@ -206,7 +209,7 @@ class ClassificationObjective(Objective):
     def __init__(self, config: Classification, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.names = data.target.names
+        self.names = data.get_target().names
         config.check_count(data, "class_weights")
         if config.loss == "binary" and len(self.names) != 2:
             raise UserError(

@@ -114,7 +114,8 @@ class Regression(TaskConfig):
         return RegressionObjective(self, data)
 
     def serving(self, data: BoundData) -> "RegressionServing":
-        return RegressionServing(data.target.names, _Scale(self, len(data.target.names)))
+        names = data.get_target().names
+        return RegressionServing(names, _Scale(self, len(names)))
 
 
 class _Scale:
@@ -145,7 +146,7 @@ class RegressionObjective(Objective):
     def __init__(self, config: Regression, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.names = data.target.names
+        self.names = data.get_target().names
         self.num_outputs = len(self.names)
         config.check_count(data, "target_mean", "target_std")
         self._scale = _Scale(config, self.num_outputs)
@@ -184,9 +185,10 @@ class RegressionObjective(Objective):
         if "loss" not in metric_sums:
             weight = float(metric_sums["weight"])
             return {name: float(metric_sums[key]) / weight for name, key in _IN_TRAINING.items()}
-        arrays = (per_example[name] for name in ("values", "label", "weight"))
+        assert per_example is not None  # As in every evaluation.
+        values, label, weight = (per_example[name] for name in ("values", "label", "weight"))
         mean = float(metric_sums["loss"]) / float(metric_sums["weight"])
-        return {"loss": mean, **metrics(*arrays, self.names)}
+        return {"loss": mean, **metrics(values, label, weight, self.names)}
 
 
 class RegressionServing(Serving):

@@ -113,6 +113,7 @@ def metrics(
     each = _f1(*counts)
     shown = support + predicted > 0
     macro = {f"macro_{k}": float(v[shown].mean()) if shown.any() else 0.0 for k, v in each.items()}
+    assert per_example is not None  # As in every evaluation.
     ranked, labels, weights = (
         np.asarray(per_example[name], np.float64) for name in ("probabilities", "label", "weight")
     )
@@ -179,7 +180,7 @@ class Tagging(TaskConfig):
         return TaggingObjective(self, data)
 
     def serving(self, data: BoundData) -> "TaggingServing":
-        return TaggingServing(data.target.names, self.threshold)
+        return TaggingServing(data.get_target().names, self.threshold)
 
 
 class TaggingObjective(Objective):
@@ -190,7 +191,7 @@ class TaggingObjective(Objective):
     def __init__(self, config: Tagging, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.names = data.target.names
+        self.names = data.get_target().names
         self.num_outputs = len(self.names)
         config.check_count(data, "positive_weights")
 

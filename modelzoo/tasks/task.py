@@ -178,12 +178,13 @@ class TaskConfig(abc.ABC):
 
     def check_count(self, data: BoundData, *fields: str) -> None:
         """Raises UserError if a field does not have one number for each name of the target."""
+        target = data.get_target()
         for field in fields:
-            value, names = getattr(self, field), data.target.names
+            value, names = getattr(self, field), target.names
             if value is not None and len(value) != len(names):
                 raise UserError(
                     f"config.task.{field} must have one number for each of the data's "
-                    f"{len(names)} {data.target.noun}, got {len(value)}"
+                    f"{len(names)} {target.noun}, got {len(value)}"
                 )
 
 

@@ -49,7 +49,9 @@ class TextToText(TaskConfig):
         return TextToTextObjective(self, data)
 
     def serving(self, data: BoundData) -> "TextToTextServing":
-        return TextToTextServing(self.decoding, data.target)
+        target = data.target
+        assert isinstance(target, BoundTextTarget)
+        return TextToTextServing(self.decoding, target)
 
 
 class TextToTextObjective(Objective):
@@ -60,7 +62,8 @@ class TextToTextObjective(Objective):
     def __init__(self, config: TextToText, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.target: BoundTextTarget = data.target
+        assert isinstance(data.target, BoundTextTarget)
+        self.target = data.target
         self.num_outputs = self.target.ids.size
         # An encoder reads all inputs but those of the decoder.
         own = self.target.model_specs()

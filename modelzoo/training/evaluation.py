@@ -34,6 +34,7 @@ class MetricAccumulator:
             # Sums in float64 are exact, so that the order of batches does not matter.
             self.metric_sums[name] = self.metric_sums.get(name, 0.0) + _numpy(value, np.float64)
         if per_example:
+            assert index is not None
             parts = {name: value.numpy() for name, value in per_example.items()}
             self._parts.append({**parts, "index": index.numpy()})
 
@@ -137,7 +138,7 @@ class Evaluator:
             for function, accumulator in zip(functions, found, strict=True):
                 metric_sums, per_example, predictions, index = function(batch)
                 accumulator.add(metric_sums, per_example, index)
-                if predictions:
+                if predictions and on_batch is not None:
                     served = self.runner.to_serving(predictions)
                     real = np.flatnonzero(index.numpy() >= 0)
                     each = {name: value.numpy()[real] for name, value in served.items()}

@@ -1,5 +1,6 @@
 """Everything that a training run is made of at one step, as variables."""
 
+import collections
 from collections.abc import Sequence
 
 import keras
@@ -85,8 +86,8 @@ class TrainState:
         pairs += [(f"loss_scale/{v.name}", v) for v in self.scaling]
         names = dict(pairs)
         if len(names) != len(pairs):
-            seen: set[str] = set()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+            counts = collections.Counter(name for name, _ in pairs)
+            twice = next(name for name, count in counts.items() if count > 1)
             raise ValueError(f"two variables have the name {twice!r}: name the layers of the model")
         return names
 
