@@ -5,17 +5,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from modelzoo.data.folder import ImageFolder
+from modelzoo.tasks.image_classification import ImageClassification
 from PIL import Image
 
 import modelzoo
 from modelzoo import config
 from modelzoo.data.augment import Augment
-from modelzoo.data.folder import ImageFolder
 from modelzoo.fields.input_specs import ArraySpec, MaskSpec, TokenSpec
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.resnet import IMAGENET_BLOCKS, ResNet
 from modelzoo.optimizers import SGD
-from modelzoo.tasks.image_classification import ImageClassification
 from modelzoo.training import checkpoint
 from modelzoo.training.config import TrainConfig
 
