@@ -64,8 +64,7 @@ def batch_sizes(
 
 def _by_bucket(split: Split) -> dict[int, np.ndarray]:
     """The examples of each bucket that has any."""
-    found = {k: np.flatnonzero(split.buckets == k) for k in range(len(split.bound.buckets))}
-    return {bucket: examples for bucket, examples in found.items() if len(examples)}
+    return {k: np.flatnonzero(split.buckets == k) for k in np.unique(split.buckets).tolist()}
 
 
 class TrainingBatches:

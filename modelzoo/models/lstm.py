@@ -1,19 +1,19 @@
 """Recurrent networks for tokens, numeric series and the rows of images."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import keras
 from keras import layers
 
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import Inputs, TokenSpec, only, only_tokens
+from modelzoo.fields.input_specs import Inputs, TokenSpec, only_array, only_tokens
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,14 +131,14 @@ class LSTM:
                 name="embedding",
             )(tensors[name])
             return self._drop(x, "embedding_dropout"), tensors[tokens.mask]
-        name, spec = only(inputs, "series", "image")
+        name, spec = only_array(inputs, "series", "image")
         if self.embedding_dim is not None:
             raise FieldError(
                 "embedding_dim", f"must be None for inputs without tokens, got {self.embedding_dim}"
             )
         if spec.kind == "series":
             return tensors[name], None
-        height, width, channels = spec.shape
+        height, width, channels = spec.sizes
         return layers.Reshape((height, width * channels), name="rows")(tensors[name]), None
 
     def _layer(

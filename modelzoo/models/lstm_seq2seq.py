@@ -144,7 +144,8 @@ class LSTMSeq2SeqModel(NamedInputsModel):
         if config.attention != "luong_dot":
             keys = layers.Dense(config.units, use_bias=False, name="keys")(values)
         x = drop(target_embedding(tensors[target_name]), "target_dropout")
-        states, decoder_layers = {}, []
+        states: dict[str, Tensor] = {}
+        decoder_layers = []
         attention = context = weights = None
         for number in range(1, config.num_decoder_layers + 1):
             name = f"decoder{number}"

@@ -1,18 +1,18 @@
 """Residual networks for CIFAR and ImageNet, with pre-activation and Wide ResNets."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import keras
 from keras import layers, ops
 
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import Inputs, only
+from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 # Blocks of each stage (He et al., 2015, table 1), by depth.
 IMAGENET_BLOCKS = {
@@ -144,7 +144,7 @@ class ResNet:
         Raises:
             ValueError: if the inputs do not fit.
         """
-        name, _ = only(inputs, "image")
+        name, _ = only_array(inputs, "image")
         imagenet = self.family == "imagenet"
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         tensors = keras_inputs(inputs)

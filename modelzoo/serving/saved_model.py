@@ -115,6 +115,4 @@ def _publish(partial: Path, export_dir: Path, version: int | None) -> Path:
             if not target.exists():
                 raise
         if version is not None:
-            raise UserError(
-                f"version {version} exists in {export_dir}: choose another"
-            )
+            raise UserError(f"version {version} exists in {export_dir}: choose another")

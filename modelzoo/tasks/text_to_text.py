@@ -119,9 +119,9 @@ class TextToTextObjective(Objective):
             model,
             state,
             decoding,
-            start=target.start_id,
-            end=target.end_id,
-            pad=target.pad_id,
+            start=target.ids.start,
+            end=target.ids.end,
+            pad=target.ids.pad,
             forbidden=target.forbidden_ids,
             capacity=self.capacity,
             memory_mask=given[model.encoder_inputs[1]] if covers else None,
@@ -165,7 +165,7 @@ class TextToTextObjective(Objective):
         """Tokens `[..., any]` padded to the capacity."""
         missing = self.capacity - tf.shape(tokens)[-1]
         paddings = [[0, 0]] * (len(tokens.shape) - 1) + [[0, missing]]
-        tokens = tf.pad(tokens, paddings, constant_values=self.target.pad_id)
+        tokens = tf.pad(tokens, paddings, constant_values=self.target.ids.pad)
         return tf.ensure_shape(tokens, [*tokens.shape[:-1], self.capacity])
 
     def check_metrics(self) -> None:

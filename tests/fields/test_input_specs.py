@@ -27,7 +27,7 @@ def test_specs_know_their_kind_shape_and_dtype():
 
 def test_inputs_are_selected_by_kind_whatever_their_names():
     inputs = image(8, 8, 1)
-    assert only(inputs, "image") == only(inputs, "series", "image") == ("image", inputs["image"])
+    assert only_array(inputs, "image") == only_array(inputs, "series", "image") == ("image", inputs["image"])
     inputs = {"mask": MaskSpec(), "review/tokens": TokenSpec(9, "mask")}
     assert only_tokens(inputs) == ("review/tokens", inputs["review/tokens"])
     inputs = dict(reversed(pair(9, 7).items()))

@@ -16,7 +16,7 @@ from modelzoo import Experiment, TrainConfig, UserError
 from modelzoo.data import ClassLabel, Dataset, Image, Npz, Series
 from modelzoo.data.bound import BoundData
 from modelzoo.data.inputs.series import BoundSeries
-from modelzoo.fields.input_specs import only
+from modelzoo.fields.input_specs import only_array
 from modelzoo.models import CNN, LSTM, RecurrentCNN, ResNet
 from modelzoo.optimizers import AdamW
 from modelzoo.tasks import Classification, Regression, Tagging, TextToText, TokenClassification
@@ -138,7 +138,7 @@ class Unnamed:
     input_kinds: ClassVar[tuple[str, ...]] = ("image",)
 
     def build(self, inputs, num_outputs):
-        name, spec = only(inputs, "image")
+        name, spec = only_array(inputs, "image")
         image = keras.Input(spec.shape, name=name)
         x = keras.layers.Conv2D(self.width, 3, activation="relu")(image)
         x = keras.layers.Dense(self.width)(keras.layers.Flatten()(x))

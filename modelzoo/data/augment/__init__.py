@@ -68,19 +68,10 @@ class Augment:
     cutmix_share: float = 0.5
 
     def __post_init__(self):
-        bounds = {
-            "crop_padding": math.inf,
-            "brightness": math.inf,
-            "contrast": math.inf,
-            "saturation": math.inf,
-            "hue": 0.5,
-            "rand_augment": 100,
-            "rand_augment_magnitude": 10,
-            "erasing": 1,
-            "mixup": math.inf,
-            "cutmix": math.inf,
-            "cutmix_share": 1,
-        }
+        unbounded = ("crop_padding", "brightness", "contrast", "saturation", "mixup", "cutmix")
+        bounds = dict.fromkeys(unbounded, math.inf)
+        bounds |= {"hue": 0.5, "rand_augment": 100, "rand_augment_magnitude": 10}
+        bounds |= {"erasing": 1, "cutmix_share": 1}
         for name, most in bounds.items():
             value = getattr(self, name)
             if not 0 <= value <= most:

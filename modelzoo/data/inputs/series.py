@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -53,7 +53,7 @@ class Series(Input):
     horizon: int = 0
     stride: int = 1
 
-    kind: ClassVar[str] = "series"
+    kind = "series"
     forms = ("number", "array")
     default_column = "value"
     noun = "series"
@@ -162,7 +162,6 @@ class BoundSeries(BoundInput):
     """A series with its size and its scale.
 
     Attributes:
-        config: the input.
         columns: names of the columns that a table must have.
         length: number of steps.
         feature_names: names of the features.
@@ -181,14 +180,13 @@ class BoundSeries(BoundInput):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    file_part: ClassVar[str] = "series"
+    file_part = "series"
 
     @property
     def _shape(self) -> tuple[int, int]:
         return self.length, len(self.feature_names)
 
     def model_specs(self) -> dict[str, ArraySpec]:
-        """`series`, float32 `[batch, length, features]`."""
         return {"series": ArraySpec("series", self._shape)}
 
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> "SeriesStore":
@@ -197,7 +195,6 @@ class BoundSeries(BoundInput):
     def features(
         self, raw: Tensors, training: bool, seeds: tf.Tensor | None, weight: tf.Tensor | None
     ) -> tuple[Tensors, Change | None]:
-        """`series` float32 `[n, length, features]`, scaled."""
         series = tf.cast(raw["series"], tf.float32)
         return {"series": (series - np.float32(self.mean)) / np.float32(self.std)}, None
 
@@ -225,8 +222,7 @@ class BoundSeries(BoundInput):
         """
         for path in map(str, paths):
             try:
-                with open(path):
-                    pass
+                open(path).close()
                 yield from self._from_file(path)
             except OSError as error:
                 yield path, BadExample(error.strerror)
@@ -265,7 +261,7 @@ class BoundSeries(BoundInput):
 
 
 class SeriesStore(Store):
-    """The numbers of the rows of a view, in memory."""
+    """The numbers of the rows of a view, in memory: the raw tensor `series`, not scaled."""
 
     def __init__(self, view: View, key: str, bound: BoundSeries):
         self._length = bound.config.length
@@ -288,7 +284,6 @@ class SeriesStore(Store):
             self._first = tf.constant(first.reshape(windows.shape)[:, 0], tf.int64)
 
     def read(self, examples: tf.Tensor, raw: Tensors, width: tf.Tensor | int | None) -> Tensors:
-        """`series`, float32 `[n, length, features]`, not scaled."""
         steps = tf.range(self._length, dtype=tf.int64)
         places = tf.gather(self._first, examples)[:, None] + steps
         return {"series": tf.reshape(tf.gather(self._steps, places), self._shape)}

@@ -167,7 +167,6 @@ class BoundText(BoundInput):
     whole (string `[n]`). A text without tokens has one padding token.
 
     Attributes:
-        config: the config.
         tokenizer: splits the texts.
         end: whether each text ends with an end token.
     """
@@ -180,7 +179,6 @@ class BoundText(BoundInput):
 
     @functools.cached_property
     def ids(self) -> SpecialIds:
-        """The special ids of the tokens."""
         return self.tokenizer.special_ids(self.end)
 
     def model_specs(self) -> dict[str, InputSpec]:
@@ -242,7 +240,11 @@ class BoundText(BoundInput):
                     for number, line in enumerate(file, 1):
                         line = line.rstrip(b"\r\n")
                         line = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"")
-                        yield f"{path}, line {number}", _checked(line)
+                        try:
+                            line.decode()
+                        except UnicodeDecodeError:
+                            line = BadExample("is not UTF-8")
+                        yield f"{path}, line {number}", line
             except OSError as error:
                 yield path, BadExample(f"cannot be read ({error.strerror})")
 
@@ -325,11 +327,3 @@ def _content(path: str) -> bytes | BadExample:
             return file.read()
     except OSError as error:
         return BadExample(f"cannot be read ({error.strerror})")
-
-
-def _checked(line: bytes) -> bytes | BadExample:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return BadExample("is not UTF-8")
-    return line

@@ -49,9 +49,7 @@ class TokenStore(Store):
         self.kept = _kept(self.counts, room, keep)
         self.cut = self.counts > room
         self._left = np.minimum(self.counts, room)
-        self._longest = longest
-        self._end = end
-        self._pad = ids.pad
+        self._longest, self._end, self._pad = longest, end, ids.pad
         count = self._left + end
         self.lengths = np.maximum(count, 1)
         if len(tokens) and (unknown := np.mean(tokens == tokenizer.unknown_id)) >= _MANY_UNKNOWN:

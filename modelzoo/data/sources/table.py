@@ -11,14 +11,7 @@ import numpy as np
 from modelzoo.data.columns import Bad, BadExample, Column, Form, Rows, Wanted
 from modelzoo.data.slices import SPLIT, split_files
 from modelzoo.data.sources.source import OpenSource, Source
-from modelzoo.data.sources.tabular import (
-    Cells,
-    TableFormat,
-    filled,
-    is_json,
-    number_of,
-    text_of,
-)
+from modelzoo.data.sources.tabular import Cells, TableFormat, is_json, number_of, text_of
 from modelzoo.fields.errors import FieldError
 
 _SOURCE = "config.data.source"
@@ -93,7 +86,6 @@ class Table(Source):
             )
 
     def open(self) -> "OpenTable":
-        """Opens the table: lists its files, or reads the names in `split_column`."""
         return OpenTable(self)
 
 
@@ -132,7 +124,8 @@ class OpenTable(OpenSource):
         self._format = TableFormat(
             is_json(config.path), config.columns, config.header, config.delimiter
         )
-        self._split_names = tuple(sorted(self._files))
+        self.where = f"table {self._path}"
+        self.split_names = tuple(sorted(self._files))
         if config.split_column is not None:
             needed = {config.split_column: f"{_SOURCE}.split_column"}
             names = {
@@ -140,20 +133,9 @@ class OpenTable(OpenSource):
                 for line in self._format.lines(self._path, needed)
                 if not line.reason and config.split_column in line.cells
             }
-            self._split_names = tuple(sorted(names - {""}))
-
-    @property
-    def where(self) -> str:
-        """The table in messages."""
-        return f"table {self._path}"
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """Names of the base splits, sorted."""
-        return self._split_names
+            self.split_names = tuple(sorted(names - {""}))
 
     def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
-        """Reads splits, see `OpenSource.read`."""
         config = self._config
         readers = [self._reader(one, name) for one in wanted for name in one.columns]
         needed = {name: one.field for one in reversed(wanted) for name in one.columns}
@@ -194,7 +176,9 @@ class OpenTable(OpenSource):
                     raise BadExample(reason)
                 values = [reader.cell(cells) for reader in readers]
                 if config.group is not None:
-                    group = filled(cells, config.group)
+                    group = text_of(cells, config.group)
+                    if not group:
+                        raise BadExample(f"has nothing in the column {config.group}")
                 weight = 1.0 if config.weight is None else _weight(cells, config.weight)
             except BadExample as error:
                 bad.append(Bad(base, f"{path}, line {number}", str(error)))

@@ -130,13 +130,6 @@ def text_of(cells: Cells, name: str) -> str:
     return "" if cell is None else json.dumps(cell)
 
 
-def filled(cells: Cells, name: str) -> str:
-    """A cell as text that is not empty; raises BadExample if it is."""
-    if text := text_of(cells, name):
-        return text
-    raise BadExample(f"has nothing in the column {name}")
-
-
 def number_of(text: str, name: str) -> float:
     """The number that a cell of the column `name` holds; finite in float32, or a BadExample."""
     try:

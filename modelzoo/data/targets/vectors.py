@@ -9,8 +9,7 @@ import tensorflow as tf
 from modelzoo.data.augment import mixing
 from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Store
-from modelzoo.data.targets.label_store import LabelStore, read_all
-from modelzoo.data.targets.names import reordered
+from modelzoo.data.targets.labels import LabelStore, places, read_all
 from modelzoo.data.targets.target import BoundTarget
 
 
@@ -40,10 +39,16 @@ class BoundVector(BoundTarget):
         return read
 
     def _reordered(self, labels: tf.Tensor, given: Sequence[str]) -> tf.Tensor:
-        """Labels `[n, given]` in the order of the names."""
+        """Labels `[n, given]` in the order of the names, 0 for a missing one.
+
+        Raises:
+            UserError: a given name is not known.
+        """
         if tuple(given) == self.names:
             return tf.convert_to_tensor(labels)
-        return reordered(labels, given, self.names, self.noun)
+        places(given, self.names, self.noun)
+        order = [given.index(name) if name in given else len(given) for name in self.names]
+        return tf.gather(tf.pad(labels, [[0, 0], [0, 1]]), order, axis=1)
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         label = raw["label"]

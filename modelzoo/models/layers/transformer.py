@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -109,7 +109,7 @@ class Block(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.norm = norm
-        shared = {"dropout": attention_dropout, "use_bias": attention_bias}
+        shared: dict[str, Any] = {"dropout": attention_dropout, "use_bias": attention_bias}
         self.self_attention = Attention(
             num_heads, causal=causal, rotary=rotary, name="self_attention", **shared
         )
@@ -119,7 +119,7 @@ class Block(keras.layers.Layer):
                 num_heads, cross=True, name="cross_attention", **shared
             )
         self.ffn = FeedForward(intermediate_dim, activation, ffn_dropout, ffn_bias, name="ffn")
-        self.sublayers = [self.self_attention, self.ffn]
+        self.sublayers: list[keras.layers.Layer] = [self.self_attention, self.ffn]
         if self.cross_attention is not None:
             self.sublayers.insert(1, self.cross_attention)
         self.norms = [LayerNorm(epsilon, name=f"{layer.name}_norm") for layer in self.sublayers]
@@ -200,14 +200,16 @@ class Block(keras.layers.Layer):
             cache.update(own)
             return outputs
 
-        def attend_to_memory(x):
-            nonlocal weights
-            memory = (cache["memory_keys"], cache["memory_values"])
-            outputs, weights = self.cross_attention.attend_to_memory(x, *memory, memory_mask)
-            return outputs
-
         x = self._residual(0, inputs, attend)
-        if self.cross_attention is not None:
+        cross = self.cross_attention
+        if cross is not None:
+
+            def attend_to_memory(x):
+                nonlocal weights
+                keys, values = cache["memory_keys"], cache["memory_values"]
+                outputs, weights = cross.attend_to_memory(x, keys, values, memory_mask)
+                return outputs
+
             x = self._residual(1, x, attend_to_memory)
         return self._residual(-1, x, self.ffn), cache, weights
 
@@ -426,8 +428,8 @@ class TransformerBlockConfig:
                 'must be "sinusoidal" or "rotary" for tokens without a longest length, '
                 'got "learned"',
             )
-        names = ("num_heads", "intermediate_dim", "norm", "activation", "attention_bias")
-        names += ("ffn_bias", "dropout", "attention_dropout", "ffn_dropout")
+        names = ["num_heads", "intermediate_dim", "norm", "activation", "attention_bias"]
+        names += ["ffn_bias", "dropout", "attention_dropout", "ffn_dropout"]
         block = {name: getattr(self, name) for name in names}
         block |= {"epsilon": self.norm_epsilon, "cross": cross, "causal": causal}
         return Stack(num_layers, block, self.positions, max_length, name=name)

@@ -300,7 +300,7 @@ def test_fields_that_do_not_fit_are_refused():
     columns = numbers(a=np.arange(9), b=np.arange(9))
     with pytest.raises(ValueError, match="^inputs may have one .* inputs.a and inputs.b"):
         data_of({"a": Series(columns=("a",)), "b": Series(columns=("b",))}, columns)
-    with pytest.raises(ValueError, match=r"^split_by must be \(\) with inputs, whose splits are"):
+    with pytest.raises(ValueError, match=r"^split_by must be \(\) with inputs, whose slices are"):
         data_of(Series(columns=("a",)), columns, split_by=("b",))
     mixed = {"a": columns["a"], "x": Column("x", "array", np.zeros((9, 2)))}
     with pytest.raises(UserError, match=r"inputs.columns must name .* a \(number\), x \(array\)"):

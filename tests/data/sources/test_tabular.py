@@ -5,7 +5,7 @@ import json
 import pytest
 
 from modelzoo.data.columns import BadExample
-from modelzoo.data.sources.tabular import TableFormat, filled, number_of, text_of
+from modelzoo.data.sources.tabular import TableFormat, number_of, text_of
 from modelzoo.fields.errors import UserError
 
 
@@ -128,8 +128,6 @@ def test_cells_as_texts_and_numbers():
     assert [text_of(row, name) for name in "abcdef"] == ["x", "", "1.5", "true", "", "[1]"]
     with pytest.raises(BadExample, match="^has no column 'g'$"):
         text_of(row, "g")
-    with pytest.raises(BadExample, match="^has nothing in the column e$"):
-        filled(row, "e")
     assert number_of("-1e-3", "a") == -1e-3
     for text in ("many", "1e39", "nan", "inf", "", "true"):
         with pytest.raises(BadExample, match=f"^has '{text}' in the column a, not a number"):
