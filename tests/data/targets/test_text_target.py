@@ -298,9 +298,10 @@ def test_labels_are_texts_for_people_and_need_no_alignment(sides):
     batch = data.bound.features(data.split("train").gather([1]), training=False)
     assert bound.label_to_json(batch["label"][0].numpy()) == "q r s t"
     assert bound.align(dataset(source_of()).open().bound.target)(batch) is batch
-    assert bound.describe() == "texts of up to 8 tokens, 7 words"
+    assert bound.describe() == "target texts of up to 8 tokens, 7 words"
     assert dataset(source_of()).open().bound.describe() == (
-        "texts of up to 9 tokens, the same vocabulary, texts of up to 9 tokens, 18 words"
+        "target texts of up to 9 tokens, the vocabulary of the input, "
+        "texts of up to 9 tokens, 18 words"
     )
     tagged = Dataset(
         source=source_of(["a b"], ["x y"]),
