@@ -133,12 +133,8 @@ class Dataset:
     def open(self, bound: BoundData | None = None) -> "OpenData":
         """Opens the source; splits are read when they are asked for.
 
-        Args:
-            bound: what was learned from other data, such as a run's, which is then used as it is;
-                None learns from the training split.
-
-        Raises:
-            UserError: something is missing or malformed.
+        `bound` is what was learned from other data, such as a run's; None learns from the training
+        split. Raises UserError if something is missing or malformed.
         """
         return OpenData(self, bound)
 
@@ -181,10 +177,8 @@ class OpenData:
     def split(self, name: str) -> Split:
         """Opens a split by its role ("train", "validation", "test") or its text ("train[:9]").
 
-        With a fold the roles "train" and "test" are its parts.
-
-        Raises:
-            UserError: it is missing, empty or has a bad example.
+        With a fold the roles "train" and "test" are its parts. Raises UserError if the split is
+        missing, empty or has a bad example.
         """
         bound, view = self.bound, self.view(name)
         data, rows = self.data, view.rows

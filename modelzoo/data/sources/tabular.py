@@ -117,11 +117,7 @@ def is_json(path: str) -> bool:
 
 
 def text_of(cells: Cells, name: str) -> str:
-    """A cell as text, stripped; "" for an empty one.
-
-    Raises:
-        BadExample: there is no such column, which only an object of JSON lines can lack.
-    """
+    """A cell as text, stripped; BadExample without that column, which only JSON can lack."""
     if name not in cells:
         raise BadExample(f"has no column {name!r}")
     cell = cells[name]
