@@ -1,4 +1,4 @@
-"""The shipped configs, one a module: `get_config()` returns the experiment."""
+"""The shipped configs, one per module; `get_config()` of each returns the experiment."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,12 @@ def first_line(name: str) -> str:
 def get(name: str, overrides: Mapping[str, Any] | None = None) -> "Experiment":
     """Returns the experiment of a shipped config, with fields replaced.
 
-    Raises UserError with the nearest name or key for an unknown one.
-
     Args:
         name: Name of the config; `names` lists all.
         overrides: Dotted keys and values, see `modelzoo.config.override`.
+
+    Raises:
+        UserError: The name or a key is unknown; the message suggests the nearest one.
 
     Example:
         >>> get("digits_cnn", {"train.steps": "5 epochs"}).train.steps

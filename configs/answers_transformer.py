@@ -1,9 +1,10 @@
-"""A Transformer that answers questions on a text, from JSON lines of yours as of SQuAD.
+"""Transformer that answers questions about a text, trained on your own JSON lines.
 
 modelzoo train --config=answers_transformer --workdir=runs/answers_transformer
 
-Each line has `question`, `context`, a list `answers`, of which the first is trained on and any
-counts as right, and `title`, the same for all questions that must stay on one side of a split.
+The data is that of SQuAD, one question per line: `question`, `context`, a list `answers` and
+`title`. Training uses the first answer; in evaluation, any answer counts as correct. All questions
+with the same title are in the same split.
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
@@ -15,8 +16,9 @@ from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
+        # Pre-norm needs less warmup than post-norm (Xiong et al., 2020).
         model=Transformer.small(norm="pre", dropout=0.2),
         task=TextToText(label_smoothing=0.1, metrics=("exact_match", "f1")),
         data=Dataset(
@@ -24,6 +26,7 @@ def get_config() -> Experiment:
             inputs=Text(
                 columns=("question", "context"),
                 tokenizer=Subwords(size=16_000),
+                # Lengths that batches are padded to; longer texts are truncated.
                 lengths=(128, 256, 384),
             ),
             target=TextTarget(columns=("answers",), lengths=(16, 16, 32)),

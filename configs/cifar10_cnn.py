@@ -1,4 +1,4 @@
-"""Two-convolution net for colour images (64 and 128 filters, 1,000 hidden units) on CIFAR-10.
+"""CNN with two convolutions (64 and 128 filters) and 1,000 hidden units on CIFAR-10.
 
 modelzoo train --config=cifar10_cnn --workdir=runs/cifar10_cnn
 """
@@ -12,7 +12,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=CNN(filters=(64, 128), dense=(1000,), conv_dropout=0.25, dropout=0.5),
         task=Classification(),

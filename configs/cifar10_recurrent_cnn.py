@@ -1,10 +1,10 @@
-"""Recurrent convolutional net (0.67 million parameters) on CIFAR-10, after Liang and Hu (2015).
+"""Recurrent convolutional network on CIFAR-10, 0.67 million parameters (Liang and Hu, 2015).
 
     modelzoo train --config=cifar10_recurrent_cnn --workdir=runs/cifar10_recurrent_cnn
 
-Theirs normalises by local responses, which `--config.model.norm=local_response` asks for and which
-wants a lower learning rate; here batches do. Their larger nets: `--config.model.filters=128` or
-160.
+The paper uses local response normalization, this config batch normalization. For the former, set
+`--config.model.norm=local_response` and a lower learning rate. For the paper's larger networks, set
+`--config.model.filters=128` or 160.
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
@@ -16,7 +16,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=RecurrentCNN(filters=96, norm="batch"),
         task=Classification(),
@@ -24,7 +24,7 @@ def get_config() -> Experiment:
             source=Tfds("cifar10"),
             inputs=Image(
                 augment=Augment(crop_padding=4, flip=True),
-                # Of the training images.
+                # Per channel, over the training images.
                 mean=(0.4914, 0.4822, 0.4465),
                 std=(0.2470, 0.2435, 0.2616),
             ),
@@ -35,7 +35,7 @@ def get_config() -> Experiment:
         optimizer=SGD(
             learning_rate=0.1,
             schedule=Cosine(warmup="1 epoch"),
-            weight_decay=1e-3,
+            weight_decay=1e-3,  # Decoupled; acts like an L2 penalty of 1e-4 under this momentum.
             momentum=0.9,
             nesterov=True,
         ),

@@ -1,9 +1,9 @@
-"""Wide ResNet 16-4 (2.7 million parameters) on CIFAR-10, after Zagoruyko and Komodakis (2016).
+"""Wide ResNet 16-4 on CIFAR-10, 2.7 million parameters (Zagoruyko and Komodakis, 2016).
 
     modelzoo train --config=cifar10_wide_resnet --workdir=runs/cifar10_wide_resnet
 
-The paper's larger nets: `--config.model.depth=28 --config.model.widen=10`, or 40 and 4. Theirs is a
-learning rate in four steps, here it is half a cosine.
+For the paper's larger networks, set `--config.model.depth=28 --config.model.widen=10`, or 40 and 4.
+The paper lowers the learning rate in steps, this config follows half a cosine.
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
@@ -15,7 +15,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=ResNet(depth=16, widen=4, preactivation=True),
         task=Classification(),
@@ -23,7 +23,7 @@ def get_config() -> Experiment:
             source=Tfds("cifar10"),
             inputs=Image(
                 augment=Augment(crop_padding=4, flip=True),
-                # Of the training images.
+                # Per channel, over the training images.
                 mean=(0.4914, 0.4822, 0.4465),
                 std=(0.2470, 0.2435, 0.2616),
             ),
@@ -34,7 +34,8 @@ def get_config() -> Experiment:
         optimizer=SGD(
             learning_rate=0.1,
             schedule=Cosine(warmup="1 epoch"),
-            # Decoupled: as a penalty's gradient, which momentum multiplies by 10, it were 5e-4.
+            # Decoupled decay. Under momentum 0.9 it acts like an L2 penalty of 5e-4, whose gradient
+            # the momentum multiplies by 10.
             weight_decay=5e-3,
             momentum=0.9,
             nesterov=True,

@@ -1,4 +1,4 @@
-"""A Transformer translates dates between 14 languages; needs no network, trains in minutes.
+"""Transformer that translates dates between 14 languages; it needs no download.
 
 modelzoo train --config=cldr_dates_transformer --workdir=runs/cldr_dates_transformer
 
@@ -14,7 +14,7 @@ from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=Transformer(
             num_encoder_layers=2,

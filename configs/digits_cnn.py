@@ -1,4 +1,4 @@
-"""Two-convolution net on the 1,797 handwritten digits of scikit-learn, without dropout.
+"""CNN with two convolutions on the 1,797 handwritten digits of scikit-learn, without dropout.
 
 modelzoo train --config=digits_cnn --workdir=runs/digits_cnn
 
@@ -14,9 +14,9 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
-        # "same": at 8x8, the border is a good part of the image.
+        # "same" keeps the border, which is a large part of an image of 8x8.
         model=CNN(filters=(32, 64), padding="same", dense=(128,)),
         task=Classification(),
         data=digits(inputs=Image(augment=Augment(crop_padding=1))),

@@ -1,4 +1,4 @@
-"""A small ResNet reads handwritten digits; needs no network, trains in under a minute on 2 cores.
+"""Small ResNet on the 1,797 handwritten digits of scikit-learn; it needs no download.
 
 modelzoo train --config=digits_resnet --workdir=runs/digits_resnet
 
@@ -14,7 +14,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=ResNet(depth=8, width=32, shortcut="pad"),
         task=Classification(label_smoothing=0.1),
@@ -23,7 +23,7 @@ def get_config() -> Experiment:
             learning_rate=0.1,
             momentum=0.9,
             nesterov=True,
-            weight_decay=0.005,
+            weight_decay=0.005,  # Decoupled; acts like an L2 penalty of 5e-4.
             schedule=Cosine(warmup="2 epochs"),
         ),
         train=TrainConfig(steps="40 epochs", batch_size=64),

@@ -1,4 +1,4 @@
-"""Two LSTM layers of 128 over the rows of images: Handwritten digits, read line by line.
+"""LSTM with two layers of 128 units that reads handwritten digits row by row.
 
 modelzoo train --config=digits_rows_lstm --workdir=runs/digits_rows_lstm
 
@@ -14,7 +14,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=LSTM(units=(128, 128), dropout=0.2),
         task=Classification(),

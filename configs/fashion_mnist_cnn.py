@@ -1,4 +1,4 @@
-"""Two-convolution net (32 and 64 filters, 128 hidden units) on Fashion-MNIST.
+"""CNN with two convolutions (32 and 64 filters) and 128 hidden units on Fashion-MNIST.
 
 modelzoo train --config=fashion_mnist_cnn --workdir=runs/fashion_mnist_cnn
 """
@@ -12,7 +12,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=CNN(filters=(32, 64), dense=(128,), conv_dropout=0.25, dropout=0.5),
         task=Classification(),

@@ -1,4 +1,4 @@
-"""Three-convolution net (32, 64 and 64 filters, 64 hidden units) on Fashion-MNIST.
+"""CNN with three convolutions (32, 64 and 64 filters) and 64 hidden units on Fashion-MNIST.
 
 modelzoo train --config=fashion_mnist_cnn3 --workdir=runs/fashion_mnist_cnn3
 """
@@ -12,7 +12,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=CNN(filters=(32, 64, 64), pool_last=False, dense=(64,), dropout=0.3),
         task=Classification(),

@@ -1,4 +1,4 @@
-"""Six-convolution net under 100,000 parameters on Fashion-MNIST, with batch normalisation.
+"""CNN with six convolutions, batch normalization and 90,000 parameters on Fashion-MNIST.
 
 modelzoo train --config=fashion_mnist_cnn6 --workdir=runs/fashion_mnist_cnn6
 
@@ -14,7 +14,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=CNN(
             filters=(24, 40, 64),
@@ -36,10 +36,14 @@ def get_config() -> Experiment:
         optimizer=SGD(
             learning_rate=0.1,
             schedule=Cosine(warmup="1 epoch"),
-            weight_decay=5e-3,
+            weight_decay=5e-3,  # Decoupled; acts like an L2 penalty of 5e-4 under this momentum.
             momentum=0.9,
             nesterov=True,
         ),
-        train=TrainConfig(steps="20 epochs", batch_size=128, steps_per_loop=4),
+        train=TrainConfig(
+            steps="20 epochs",
+            batch_size=128,
+            steps_per_loop=4,  # One call from Python runs 4 steps.
+        ),
         eval=EvalConfig(every="5 epochs"),
     )

@@ -1,8 +1,8 @@
-"""Two LSTM layers of 8 on tables of ten numbers a row: two classes, binary cross-entropy.
+"""LSTM with two layers of 8 units that classifies table rows of ten numbers, two classes.
 
 modelzoo train --config=features_lstm --workdir=runs/features_lstm
 
-The columns of `features.csv` are x1 to x10, read one after the other, and `label`.
+`features.csv` has the columns x1 to x10, which the LSTM reads as ten steps, and `label`.
 """
 
 from modelzoo import EvalConfig, Experiment, TrainConfig
@@ -14,10 +14,10 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=LSTM(units=(8, 8)),
-        task=Classification(loss="binary"),
+        task=Classification(loss="binary"),  # One logit with a sigmoid instead of two.
         data=Dataset(
             source=Table("features.csv"),
             inputs=Series(

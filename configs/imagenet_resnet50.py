@@ -1,11 +1,11 @@
-"""ResNet-50 (v1.5) on ImageNet, by the recipe of Goyal et al. (2017) for one machine.
+"""ResNet-50 (v1.5) on ImageNet with the recipe of Goyal et al. (2017) for one machine.
 
     modelzoo train --config=imagenet_resnet50 --workdir=runs/imagenet_resnet50
 
-TFDS prepares `imagenet2012` from the archives that image-net.org gives after a registration.
-Deeper nets: `--config.model.depth=101` or 152. Unlike in the paper, the learning rate falls by half
-a cosine and labels are smoothed. The public validation images are the test; one in a hundred of
-the training images validates.
+TFDS prepares `imagenet2012` from the archives that image-net.org offers to registered users. For
+deeper networks, set `--config.model.depth=101` or 152. Unlike the paper, this config decays the
+learning rate along half a cosine and smooths the labels. The public validation images are the test
+split; 1 % of the training images are the validation split.
 """
 
 from modelzoo import Experiment, TrainConfig
@@ -17,9 +17,9 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
-        model=ResNet(family="imagenet", depth=50, zero_gamma=True),
+        model=ResNet(family="imagenet", depth=50, zero_gamma=True),  # Blocks start as identities.
         task=Classification(label_smoothing=0.1),
         data=Dataset(
             source=Tfds("imagenet2012"),
@@ -27,7 +27,7 @@ def get_config() -> Experiment:
                 size=(224, 224),
                 channels=3,
                 augment=Augment(crop_area=(0.08, 1.0), flip=True),
-                # Of the training images.
+                # Per channel, over the training images.
                 mean=(0.485, 0.456, 0.406),
                 std=(0.229, 0.224, 0.225),
             ),
@@ -39,7 +39,8 @@ def get_config() -> Experiment:
         optimizer=SGD(
             learning_rate=0.1,
             schedule=Cosine(warmup="5 epochs"),
-            # Decoupled: as a penalty's gradient, which momentum multiplies by 10, it were 1e-4.
+            # Decoupled decay. Under momentum 0.9 it acts like an L2 penalty of 1e-4, whose gradient
+            # the momentum multiplies by 10.
             weight_decay=1e-3,
             momentum=0.9,
             nesterov=True,

@@ -1,4 +1,4 @@
-"""Sentiment of film reviews, IMDB, by a small Transformer encoder over words.
+"""Small Transformer encoder over words that classifies the sentiment of IMDB film reviews.
 
 modelzoo train --config=imdb_encoder --workdir=runs/imdb_encoder
 
@@ -14,7 +14,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=Encoder(
             num_layers=2,
@@ -28,7 +28,7 @@ def get_config() -> Experiment:
         task=Classification(),
         data=Dataset(
             source=ClassFolders("aclImdb", classes=("neg", "pos")),
-            # What is between the two ends of a long review says less.
+            # A truncated review keeps its start and its end, which say more than its middle.
             inputs=Text(
                 tokenizer=Words(size=20_000),
                 lengths=(64, 96, 128, 160, 192, 256, 320),
@@ -41,7 +41,7 @@ def get_config() -> Experiment:
             tokens_per_batch=8192,
             steps="4 epochs",
             precision="bfloat16",
-            ema_decay=0.998,
+            ema_decay=0.998,  # Evaluates the moving average of the weights.
             clip_global_norm=1.0,
         ),
     )

@@ -1,8 +1,8 @@
-"""A recurrent encoder-decoder with attention translates Multi30k from English into German.
+"""Recurrent encoder-decoder with attention on Multi30k, English to German.
 
 modelzoo train --config=multi30k_lstm --workdir=runs/multi30k_lstm
 
-The files are those of Multi30k, tokenized and lowercased by benchmarks/moses.py. If they are not in
+The files of Multi30k must be tokenized and lowercased by benchmarks/moses.py. If they are not in
 multi30k/, set --config.data.source.source_path and --config.data.source.target_path.
 
 15 minutes on 2 cores of AMD EPYC; test_2016_flickr bleu tokenized 36.5700 (one seed).
@@ -18,11 +18,12 @@ from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=LSTMSeq2Seq(embedding_dim=128, units=192, dropout=0.2),
         task=TextToText(
             label_smoothing=0.1,
+            # The score of a text is its log-probability divided by a power of its length.
             decoding=Decoding(beams=5, length_penalty=1.0),
             metrics=("bleu_tokenized", "bleu", "chrf"),
         ),

@@ -1,8 +1,8 @@
-"""A small Transformer translates Multi30k, captions of pictures, from English into German.
+"""Small Transformer on the image captions of Multi30k, English to German.
 
 modelzoo train --config=multi30k_transformer --workdir=runs/multi30k_transformer
 
-The files are those of Multi30k, tokenized and lowercased by benchmarks/moses.py. If they are not in
+The files of Multi30k must be tokenized and lowercased by benchmarks/moses.py. If they are not in
 multi30k/, set --config.data.source.source_path and --config.data.source.target_path.
 
 39 minutes on 2 cores of AMD EPYC; test_2016_flickr bleu tokenized 41.3902 (one seed).
@@ -18,11 +18,12 @@ from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=Transformer.tiny(),
         task=TextToText(
             label_smoothing=0.1,
+            # The score of a text is its log-probability divided by a power of its length.
             decoding=Decoding(beams=5, length_penalty=1.0),
             metrics=("bleu_tokenized", "bleu", "chrf"),
         ),

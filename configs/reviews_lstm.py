@@ -1,4 +1,4 @@
-"""Two LSTM layers of 256 on reviews in a CSV file of yours, with columns `text` and `label`.
+"""LSTM with two layers of 256 units on your own CSV file with the columns `text` and `label`.
 
 modelzoo train --config=reviews_lstm --workdir=runs/reviews_lstm
 """
@@ -12,12 +12,13 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=LSTM(embedding_dim=100, units=(256, 256), dropout=0.5),
         task=Classification(),
         data=Dataset(
             source=Table("reviews.csv"),
+            # A truncated review keeps its start and its end, which say more than its middle.
             inputs=Text(tokenizer=Words(size=20_000, min_count=2), keep="ends"),
             target=ClassLabel(),
             train_split="train[:80%]",

@@ -1,4 +1,4 @@
-"""Splice junctions in DNA, read letter by letter: donor, acceptor or neither.
+"""Bidirectional LSTM that classifies splice junctions in DNA: donor, acceptor or neither.
 
 modelzoo train --config=splice_lstm --workdir=runs/splice_lstm
 
@@ -15,18 +15,18 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=LSTM(
             embedding_dim=16,
-            embedding_init_range=1.7,
+            embedding_init_range=1.7,  # Uniform from -1.7 to 1.7, with a deviation of 1.
             units=(48,),
             bidirectional=True,
             pooling="attention",
             word_dropout=0.1,
         ),
         task=Classification(),
-        # The file of the UCI repository has no header.
+        # The file of the UCI repository has no header. Each letter is one token.
         data=Dataset(
             source=Table("splice.data", columns=("class", "name", "sequence"), header=False),
             inputs=Text(columns=("sequence",), tokenizer=Characters(), lengths=(60,)),

@@ -1,4 +1,4 @@
-"""Sentiment of phrases and sentences of film reviews, SST-2, scored on its dev split.
+"""Bidirectional LSTM over words on SST-2, phrases of film reviews, tested on its dev split.
 
 modelzoo train --config=sst2_lstm --workdir=runs/sst2_lstm
 
@@ -14,7 +14,7 @@ from modelzoo.tasks import Classification
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
         model=LSTM(
             embedding_dim=128,
@@ -22,7 +22,7 @@ def get_config() -> Experiment:
             bidirectional=True,
             pooling="mean_max",
             dropout=0.5,
-            word_dropout=0.2,
+            word_dropout=0.2,  # Drops whole words.
         ),
         task=Classification(),
         data=Dataset(
@@ -31,7 +31,7 @@ def get_config() -> Experiment:
                 columns=("sentence",), tokenizer=Words(size=15_000), lengths=(8, 16, 24, 32, 64)
             ),
             target=ClassLabel(),
-            validation_split=None,
+            validation_split=None,  # Nothing is selected on the dev split.
             test_split="dev",
         ),
         optimizer=Adam(learning_rate=2e-3, schedule=Cosine(warmup="0.1 epochs")),

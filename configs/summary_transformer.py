@@ -1,4 +1,4 @@
-"""A Transformer that shortens texts of yours, from JSON lines with `document` and `summary`.
+"""Transformer that summarizes texts, trained on JSON lines with `document` and `summary`.
 
 modelzoo train --config=summary_transformer --workdir=runs/summary_transformer
 """
@@ -13,8 +13,9 @@ from modelzoo.tasks import TextToText
 
 
 def get_config() -> Experiment:
-    """The experiment."""
+    """Returns the experiment."""
     return Experiment(
+        # Pre-norm needs less warmup than post-norm (Xiong et al., 2020).
         model=Transformer.small(norm="pre", dropout=0.2),
         task=TextToText(
             label_smoothing=0.1,
@@ -32,7 +33,7 @@ def get_config() -> Experiment:
             train_split="train[:90%]",
             validation_split="train[90%:95%]",
             test_split="train[95%:]",
-            on_bad="skip",
+            on_bad="skip",  # Skips bad lines instead of stopping.
         ),
         optimizer=Adam(
             learning_rate=1e-3,

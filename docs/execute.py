@@ -1,4 +1,4 @@
-"""Executes the notebooks of this folder anew, each in an empty folder, and stores what they show.
+"""Executes the notebooks of this folder, each in an empty folder, and stores their outputs.
 
 pip install nbclient ipykernel && python docs/execute.py
 """
@@ -11,14 +11,14 @@ import nbformat
 from nbclient import NotebookClient
 
 
-def shown(text: str) -> str:
-    """The text as a screen shows it: what carriage returns write over is gone."""
+def visible_text(text: str) -> str:
+    """The text as a terminal shows it, without what carriage returns overwrite."""
     lines = (re.sub(r" +$", "", line.rstrip("\r").split("\r")[-1]) for line in text.split("\n"))
     return "\n".join(lines)
 
 
-def joined(outputs: list) -> list:
-    """The outputs with what was written to one stream in a piece, as a screen shows it."""
+def join_streams(outputs: list) -> list:
+    """The outputs, with adjacent pieces of one stream joined."""
     found = []
     for output in outputs:
         last = found[-1] if found else {}
@@ -28,12 +28,12 @@ def joined(outputs: list) -> list:
             found.append(output)
     for output in found:
         if output.output_type == "stream":
-            output.text = shown(output.text)
+            output.text = visible_text(output.text)
     return found
 
 
 def execute(path: Path) -> None:
-    """Executes a notebook and writes it with its outputs, and nothing of when and where."""
+    """Executes a notebook and writes it with its outputs, without times and paths."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.metadata = {}
@@ -43,7 +43,7 @@ def execute(path: Path) -> None:
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = joined(cell.outputs)
+            cell.outputs = join_streams(cell.outputs)
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
     notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     nbformat.write(notebook, path)

@@ -153,7 +153,7 @@ def test_the_guide_to_text_to_text(tmp_path, monkeypatch, capsys):
     small += ["--config.train.tokens_per_batch=64", "--config.optimizer.schedule.warmup=1"]
     small += ["--config.data.inputs.lengths=(8,)", "--config.data.target.lengths=(8,)"]
     small += ["--config.data.inputs.tokenizer.size=60", "--config.model.hidden_dim=8"]
-    small += ["--config.model.encoder_layers=1", "--config.model.decoder_layers=1"]
+    small += ["--config.model.num_encoder_layers=1", "--config.model.num_decoder_layers=1"]
     small += ["--config.model.intermediate_dim=8"]
     done = []
     for words in pages.commands(pages.TRANSLATION):

@@ -45,12 +45,12 @@ for _name in ("layer", "head"):
 def main(argv: Sequence[str]) -> None:
     """Draws the picture, and prints its path."""
     del argv
-    from modelzoo.explain.attention import attention_map, check_output, draw
+    from modelzoo.explain.attention import check_output, compute_attention_map, draw
     from modelzoo.inference.predictor import open_model
 
     check_output(FLAGS.output)
-    shown = attention_map(open_model(**shared.chosen_model(FLAGS)), FLAGS.text)
-    missing = draw(shown, FLAGS.output, FLAGS.layer, FLAGS.head)
+    attention = compute_attention_map(open_model(**shared.chosen_model(FLAGS)), FLAGS.text)
+    missing = draw(attention, FLAGS.output, FLAGS.layer, FLAGS.head)
     if missing:
         print(
             f"no installed font has {missing}: write an SVG, which a viewer draws in its own fonts",

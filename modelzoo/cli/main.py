@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 import modelzoo
+from modelzoo import cli
 from modelzoo.cli.flags import FlagError
 from modelzoo.fields import introspection
 from modelzoo.fields.errors import UserError
@@ -20,7 +21,7 @@ from modelzoo.fields.tf_import import import_tensorflow
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
 _BROKEN_PIPE = 141  # 128 + SIGPIPE.
-# What the machine refuses is told like a mistake: no traceback helps against a full disk.
+# Errors of the machine, such as a full disk, which are reported without a traceback.
 _MACHINE = {
     getattr(errno, name)
     for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "ENOSPC", "ENOTDIR", "EPERM", "EROFS")
@@ -29,7 +30,7 @@ _MACHINE = {
 
 def commands() -> dict[str, pathlib.Path]:
     """The commands: name to the file of its module."""
-    found = introspection.module_files([str(pathlib.Path(__file__).parent)])
+    found = introspection.module_files(cli.__path__)
     return {name: path for name, path in found.items() if name not in ("main", "flags")}
 
 
@@ -50,7 +51,7 @@ def dispatch(words: Sequence[str]) -> int:
     if words[0] not in commands():
         near = difflib.get_close_matches(words[0], list(commands()), n=1, cutoff=0.0)
         print(
-            f"modelzoo: no command is called {words[0]!r}, nearest is {near[0]}; "
+            f"modelzoo: there is no command {words[0]!r}, nearest is {near[0]}; "
             "`modelzoo help` shows all",
             file=sys.stderr,
         )
@@ -77,12 +78,12 @@ def _usage() -> str:
 def run(module: types.ModuleType, words: Sequence[str] | None = None) -> int:
     """Runs a command module (`FLAGS`, `main(argv)`) with its words; returns the exit code.
 
-    A UserError, and what the machine refuses, is one line on stderr. A module whose
-    `USES_TENSORFLOW` is False starts without it.
+    A UserError or an error of the machine is one line on stderr. A module whose `USES_TENSORFLOW`
+    is False starts without TensorFlow.
     """
     name = pathlib.Path(module.__file__).stem
     program = f"modelzoo {name}"
-    # absl's own flags keep their defaults; libraries that ask for them must not be told off.
+    # absl's own flags keep their defaults; libraries may read them without an error.
     absl_flags.FLAGS.mark_as_parsed()
     words = sys.argv[1:] if words is None else list(words)
     asked = words[: words.index("--")] if "--" in words else words
@@ -103,8 +104,8 @@ def run(module: types.ModuleType, words: Sequence[str] | None = None) -> int:
 
 
 def _guarded(program: str, work) -> int:
-    """Calls `work`; turns what is no bug of ours into one line and an exit code."""
-    # There is none after `>&-`; a file opened now takes the descriptor, so that no other does.
+    """Calls `work`; turns errors of the user and the machine into one line and an exit code."""
+    # There is no stdout after `>&-`; a file opened now takes its descriptor, so no other file does.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     try:
         code = work()
@@ -113,7 +114,7 @@ def _guarded(program: str, work) -> int:
     except UserError as error:
         message, code = " ".join(str(error).split()), 1
     except BrokenPipeError:
-        # The reader has gone, as in `modelzoo list | head -1`; the exit must not flush again.
+        # The reader has closed the pipe, as in `modelzoo list | head -1`: do not flush at exit.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
@@ -139,7 +140,7 @@ def _help(module: types.ModuleType, program: str) -> str:
         options = getattr(flag.parser, "enum_values", None)
         value = "|".join(options) if options else name.upper()
         lines += [f"  --[no]{name}" if flag.boolean else f"  --{name}={value}"]
-        # absl opens the help of an enumeration with its values, and quotes its text of a default.
+        # absl begins the help of an enumeration with its values, and quotes a default.
         text = flag.help.removeprefix(f"<{value}>: ")
         default = (flag.default_as_str or "").strip("'")
         required = any("other than None" in validator.message for validator in flag.validators)

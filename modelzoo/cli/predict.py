@@ -128,8 +128,9 @@ def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
             if file.suffix.lower() in suffixes and file.is_file() and file.name[0] != "."
         )
         if not found:
-            wanted = ", ".join(suffixes) or "no suffix: name the files themselves"
-            raise UserError(f"no input files in {path}: files of {wanted} are looked for")
+            if not suffixes:
+                raise UserError(f"{path} is a folder: name the files in it")
+            raise UserError(f"{path} has no file that ends in {', '.join(suffixes)}")
         files += found
     return files
 

@@ -14,7 +14,8 @@ from modelzoo.data.buckets import Buckets
 from modelzoo.data.columns import Tensors
 from modelzoo.data.inputs.input import BoundInput, Change
 from modelzoo.data.targets.target import BoundTarget
-from modelzoo.fields.input_specs import InputSpec, TokenSpec
+from modelzoo.fields.errors import FieldError, UserError
+from modelzoo.fields.input_specs import InputSpec
 
 if TYPE_CHECKING:
     from modelzoo.data.dataset import Dataset
@@ -63,12 +64,11 @@ class BoundData:
 
     def model_specs(self) -> dict[str, InputSpec]:
         """The named inputs of the model."""
-        specs = {}
-        for name, bound in self.inputs.items():
-            for part, spec in bound.model_specs().items():
-                if isinstance(spec, TokenSpec):
-                    spec = dataclasses.replace(spec, mask=_prefix(name) + spec.mask)
-                specs[_prefix(name) + part] = spec
+        specs = {
+            _prefix(name) + part: spec.prefixed(_prefix(name))
+            for name, bound in self.inputs.items()
+            for part, spec in bound.model_specs().items()
+        }
         return specs if self.target is None else specs | self.target.model_specs()
 
     @property
@@ -194,12 +194,15 @@ class BoundData:
 
         Raises:
             OSError, ValueError, KeyError, TypeError: the folder does not hold it.
+            UserError: a field of an input does not fit what was learned.
         """
         learned = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        inputs = {
-            name: config.load(learned[INPUT][name], folder / (name or INPUT))
-            for name, config in data.named_inputs.items()
-        }
+        inputs = {}
+        for name, config in data.named_inputs.items():
+            try:
+                inputs[name] = config.load(learned[INPUT][name], folder / (name or INPUT))
+            except FieldError as error:
+                raise UserError(f"config.data.{input_key(name)}.{error}") from None
         target = None
         if data.target is not None and learned[TARGET] is not None:
             keyed = {input_key(name): bound for name, bound in inputs.items()}

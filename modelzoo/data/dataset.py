@@ -15,7 +15,7 @@ from modelzoo.data.slices import part_by_hash, split_parts, split_slice
 from modelzoo.data.sources.source import ROLES, MissingSplitError, Source
 from modelzoo.data.split import Split, bad_example, example_names
 from modelzoo.data.targets.target import Target
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 _SPLIT_BY = "split_by"
 
@@ -66,58 +66,66 @@ class Dataset:
         named, target = self.named_inputs, self.target
         wrong = [name for name in named if name in RESERVED or (name and not name.isidentifier())]
         if not named or wrong:
-            raise ValueError(
-                "inputs must be an input, or inputs by names that are identifiers and none of "
-                f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}"
+            raise FieldError(
+                "inputs",
+                "must be an input, or inputs by names that are identifiers and none of "
+                f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}",
             )
         mixing = [input_key(name) for name, one in named.items() if one.pairs_examples]
         if len(mixing) > 1:
-            raise ValueError(
-                f"inputs may have one input whose examples are mixed in pairs, got "
-                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0"
+            raise FieldError(
+                "inputs",
+                f"may have one input whose examples are mixed in pairs, got "
+                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0",
             )
         if target is not None:
             kinds, got = target.input_kinds, [one.kind for one in named.values()]
             if kinds is not None and not set(kinds) & set(got):
-                raise ValueError(
-                    f"target {type(target).__name__} needs an input of kind "
-                    f"{' or '.join(kinds)}, got {', '.join(got)}"
+                raise FieldError(
+                    "target",
+                    f"{type(target).__name__} needs an input of kind {' or '.join(kinds)}, got "
+                    f"{', '.join(got)}",
                 )
             target.check(named)
             if mixing and not target.can_mix:
-                raise ValueError(
-                    f"{mixing[0]}.augment.mixup and cutmix must be 0 with the target "
-                    f"{type(target).__name__}, which cannot be mixed"
+                raise FieldError(
+                    f"{mixing[0]}.augment.mixup",
+                    f"and cutmix must be 0 with the target {type(target).__name__}, whose labels "
+                    "cannot be mixed",
                 )
         windowed = [input_key(name) for name, _ in self.windowed_inputs]
         if len(windowed) > 1:
-            raise ValueError(
-                f"inputs may have one input whose rows follow each other in time, got "
-                f"{' and '.join(windowed)}: read their columns by one input"
+            raise FieldError(
+                "inputs",
+                f"may have one input whose rows follow each other in time, got "
+                f"{' and '.join(windowed)}: read their columns by one input",
             )
         if self.split_by and (self.source.sliced == "stored" or windowed):
             ordered = type(self.source).__name__ if self.source.sliced == "stored" else windowed[0]
-            raise ValueError(
-                f"split_by must be () with {ordered}, whose slices are of stored positions, got "
-                f"{self.split_by}"
+            raise FieldError(
+                "split_by",
+                f"must be () with {ordered}, whose slices are of stored positions, got "
+                f"{self.split_by}",
             )
         if self.fold is None:
             return
         folds.check(self.fold)
         if self.test_split != self.train_split:
-            raise ValueError(
-                f"test_split must be train_split, {self.train_split!r}, with a fold, which holds "
-                f"out a part of it, got {self.test_split!r}"
+            raise FieldError(
+                "test_split",
+                f"must be train_split, {self.train_split!r}, with a fold, which holds "
+                f"out a part of it, got {self.test_split!r}",
             )
         if self.on_long == "skip":
-            raise ValueError(
-                f"on_long must be 'cut' with a fold, got {self.on_long!r}: every example is held "
-                "out once"
+            raise FieldError(
+                "on_long",
+                f"must be 'cut' with a fold, got {self.on_long!r}: every example is held out once",
             )
         if windowed and getattr(self.source, "group", None) is None:
-            raise ValueError(
-                f"source.group must name the column of the series that folds are made of where "
-                f"rows of {windowed[0]} follow each other in time, got None"
+            raise FieldError(
+                "source.group",
+                f"must name the column of the series that folds are made of where "
+                f"rows of {windowed[0]} follow each other in time, got None",
             )
 
     @property

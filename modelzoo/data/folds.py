@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 Fold = tuple[int, int, int]
 """Number of a fold, from 1; number of folds; seed of the shuffle."""
@@ -15,9 +15,10 @@ def check(fold: Fold) -> None:
     """Raises ValueError if there is no such fold."""
     number, folds, seed = fold
     if folds < 2 or not 1 <= number <= folds or not 0 <= seed < 2**32:
-        raise ValueError(
-            "fold must be its number, from 1, how many there are, at least 2, and a seed from 0, "
-            f"got {fold}"
+        raise FieldError(
+            "fold",
+            "must be its number, from 1, how many there are, at least 2, and a seed from 0, "
+            f"got {fold}",
         )
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from modelzoo.fields.errors import FieldError
+
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
@@ -39,26 +41,27 @@ class Decoding:
         for name, least in (("beams", 1), ("n_best", 1), ("top_k", 1), ("max_length", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+                raise FieldError(name, f"must be at least {least}, got {value}")
         for name in ("length_penalty", "coverage_penalty", "min_length"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+                raise FieldError(name, f"must be at least 0, got {getattr(self, name)}")
         if self.n_best > self.beams:
-            raise ValueError(f"n_best must be at most beams, {self.beams}, got {self.n_best}")
+            raise FieldError("n_best", f"must be at most beams, {self.beams}, got {self.n_best}")
         if self.max_length is not None and self.min_length > self.max_length:
-            raise ValueError(
-                f"min_length must be at most max_length, {self.max_length}, got {self.min_length}"
+            raise FieldError(
+                "min_length",
+                f"must be at most max_length, {self.max_length}, got {self.min_length}",
             )
         if self.temperature is not None:
             if not self.temperature > 0:
-                raise ValueError(f"temperature must be above 0, got {self.temperature}")
+                raise FieldError("temperature", f"must be above 0, got {self.temperature}")
             if self.beams > 1:
-                raise ValueError(f"beams must be 1 with a temperature, got {self.beams}")
+                raise FieldError("beams", f"must be 1 with a temperature, got {self.beams}")
         else:
             for name in ("top_k", "top_p"):
                 if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name} must be None without a temperature, got {getattr(self, name)}"
+                    raise FieldError(
+                        name, f"must be None without a temperature, got {getattr(self, name)}"
                     )
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+            raise FieldError("top_p", f"must be above 0 and at most 1, got {self.top_p}")

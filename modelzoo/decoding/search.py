@@ -95,6 +95,7 @@ def search(
         ValueError: if `min_length` does not fit into `capacity`, if there is a coverage penalty but
             no coverage, or if the end token is forbidden.
     """
+    start, end, pad = int(start), int(end), int(pad)  # Not NumPy's, whose tensors are int64.
     steps = capacity
     if decoding.max_length is not None:
         steps = min(capacity, decoding.max_length + 1)

@@ -1,4 +1,4 @@
-"""Distribution strategies: which devices a run uses, and how its batches reach them."""
+"""The devices of a run, its distribution strategy and the distribution of its batches."""
 
 import contextlib
 import dataclasses
@@ -38,24 +38,28 @@ class DistributeConfig:
         if self.strategy == "one_device" and number > 1:
             raise FieldError(
                 "devices",
-                f"must be a single one under strategy 'one_device', got {self.devices!r}",
+                f"must be a single device with strategy 'one_device', got {self.devices!r}",
             )
 
 
-def _logical_cpus(number: int) -> None:
-    """Splits the CPU into `number` logical devices, which is possible once in a process."""
+def _split_cpu(number: int) -> None:
+    """Splits the CPU into `number` logical devices; TensorFlow does so once in a process.
+
+    Raises:
+        UserError: TensorFlow already runs with fewer devices.
+    """
     cpu = tf.config.list_physical_devices("CPU")[0]
     if number > 1:
-        # Raises if the runtime has started; then its devices are what counts, below.
+        # Raises if the runtime has started; the check below then counts its devices.
         with contextlib.suppress(RuntimeError, ValueError):
             tf.config.set_logical_device_configuration(
                 cpu, [tf.config.LogicalDeviceConfiguration()] * number
             )
-    there = len(tf.config.list_logical_devices("CPU"))
-    if there < number:
+    existing = len(tf.config.list_logical_devices("CPU"))
+    if existing < number:
         raise UserError(
-            f"devices cpu:{number} are not available: TensorFlow already runs with {there} logical "
-            "CPU device(s) in this process; start a new process for this run"
+            f"--devices=cpu:{number} is not available: TensorFlow already runs with {existing} "
+            "logical CPU device(s) in this process; start a new process for this run"
         )
 
 
@@ -63,7 +67,10 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
     """Returns the strategy of a config.
 
     Call it before anything else starts the TensorFlow runtime, which fixes the number of logical
-    CPU devices. Raises UserError if a device is missing.
+    CPU devices.
+
+    Raises:
+        UserError: a device is missing.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
     if config.devices is None:
@@ -78,11 +85,11 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
         )
     if kind == "gpu" and number > gpus:
         raise UserError(
-            f"--devices={config.devices} asks for {number} GPU(s), TensorFlow sees {gpus}: "
-            "omit --devices to use all that are available"
+            f"--devices={config.devices} needs {number} GPU(s), TensorFlow finds {gpus}: "
+            "omit --devices to use all available devices"
         )
     if kind == "cpu":
-        _logical_cpus(number)
+        _split_cpu(number)
     names = [f"{kind}:{k}" for k in range(number)]
     if number == 1 and config.strategy != "mirrored":
         return tf.distribute.OneDeviceStrategy(names[0])
@@ -93,9 +100,9 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
 def distribute_batches(
     strategy: tf.distribute.Strategy, dataset: tf.data.Dataset
 ) -> Iterable[dict[str, tf.Tensor]]:
-    """Returns an iterable that yields one element for each local replica, on its device.
+    """Returns an iterable of the dataset's elements, one per local replica, on its device.
 
-    For one CPU it is the dataset itself: TensorFlow's distributed iterator would only copy the
+    On one CPU it is the dataset itself: TensorFlow's distributed iterator would only copy the
     elements, and takes up to a minute to stop.
     """
     if strategy.num_replicas_in_sync == 1 and "CPU" in device_names(strategy)[0].upper():

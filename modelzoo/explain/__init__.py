@@ -1,1 +1,1 @@
-"""What a model looked at."""
+"""Explanations of predictions."""

@@ -1,4 +1,4 @@
-"""The attention weights of a decoder on its source tokens, and a picture of them."""
+"""Attention weights of a decoder on its source tokens, as arrays and as a picture."""
 
 import dataclasses
 import os
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from modelzoo.inference.predictor import Predictor
 
 Choice = int | Literal["mean", "all"]
-"""A number from 1, the mean over all, or each."""
+"""One layer or head by its number from 1, the mean over all, or all of them."""
 
 SUFFIXES = (".png", ".svg")
 END = "</s>"
 
 _FONT = "DejaVu Sans"  # Comes with matplotlib.
-_CELL, _LETTER = 0.28, 0.1  # Inches of a token's cell and of a letter beside it.
+_CELL, _LETTER = 0.28, 0.1  # Inches of a token's cell and of a letter of its label.
 _VISIBLE = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
 
 
@@ -32,7 +32,7 @@ _VISIBLE = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
 class AttentionMap:
     """The attention of each output token on the source tokens.
 
-    source, output: the tokens as entries of the vocabularies, with the end tokens.
+    source, output: the tokens, with the end tokens.
     weights: float `[layers, heads, output, source]`; each row sums to 1.
     """
 
@@ -41,20 +41,19 @@ class AttentionMap:
     weights: np.ndarray
 
     def panels(self, layer: Choice = "mean", head: Choice = "mean") -> dict[str, np.ndarray]:
-        """Weights `[output, source]` by a title such as "layer 1, head 2".
+        """Returns weights `[output, source]` by a title such as "layer 1, head 2".
 
         Raises:
-            UserError: there is no layer or head of that number.
+            UserError: the layer or head does not exist.
         """
-        found = {"": self.weights}
+        panels = {"": self.weights}
         for name, choice in (("layer", layer), ("head", head)):
             parts = {}
-            for title, weights in found.items():
+            for title, weights in panels.items():
                 count = len(weights)
                 if isinstance(choice, int) and not 1 <= choice <= count:
                     raise UserError(
-                        f"--{name}={choice} is out of range: the attention has {count} {name}"
-                        f"{'s' * (count > 1)}, counted from 1"
+                        f"--{name} must be from 1 to {count}, the number of {name}s, got {choice}"
                     )
                 own = {f"{name} {k}": part for k, part in enumerate(weights, 1)}
                 if isinstance(choice, int):
@@ -62,12 +61,12 @@ class AttentionMap:
                 elif choice == "mean":
                     own = {f"mean of {count} {name}s" * (count > 1): weights.mean(axis=0)}
                 parts |= {", ".join(filter(None, (title, words))): w for words, w in own.items()}
-            found = parts
-        return found
+            panels = parts
+        return panels
 
 
-def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
-    """Decodes a text as `modelzoo predict` does; returns the attention of each output token.
+def compute_attention_map(predictor: "Predictor", text: str) -> AttentionMap:
+    """Decodes a text as `modelzoo predict` does and returns the attention of each output token.
 
     Raises:
         UserError: the model is not text-to-text, or is an exported graph.
@@ -75,12 +74,13 @@ def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
     task, model, data = predictor.task, predictor.model, predictor.task.data
     if not hasattr(model, "attention") and model is not None:
         raise UserError(
-            f"{predictor.origin} has no attention on a source text: it takes "
-            f"{data.describe_inputs()}, and only text-to-text models have it"
+            f"attention needs a text-to-text model, {predictor.origin} takes "
+            f"{data.describe_inputs()}"
         )
     if model is None:
         raise UserError(
-            f"{predictor.origin} does not give its attention: name the run's folder by --workdir"
+            f"the exported model {predictor.origin} has no attention weights: set --workdir to the "
+            "folder of its run"
         )
     ((name, source),) = data.inputs.items()
     prefix = f"{name}/" if name else ""
@@ -90,7 +90,7 @@ def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
     except UnicodeEncodeError:
         raise UserError(f"--text={text!r} is not UTF-8") from None
     tokens = task.objective.outputs(model, batch)["tokens"][:, 0]
-    # The decoder reads the start token, then all output tokens but the last.
+    # The decoder reads the start token and all output tokens but the last.
     decoded = target.features({"tokens": tokens, "padding_mask": tokens != target.ids.pad}, None)
     given = {name: {**batch, **decoded}[name] for name in task.objective.input_names}
     output = tokens[0].numpy()[decoded["label_mask"][0].numpy()]
@@ -103,17 +103,21 @@ def attention_map(predictor: "Predictor", text: str) -> AttentionMap:
 
 
 def _tokens(ids: np.ndarray, vocabulary: Sequence[str]) -> tuple[str, ...]:
-    """The entries of the vocabulary; an id after it is the end token."""
+    """Returns the tokens of ids; the id after the vocabulary is the end token."""
     return tuple((*vocabulary, END)[number] for number in ids)
 
 
 def check_output(path: str | Path) -> None:
-    """Raises UserError if no picture can be drawn and written to the path."""
+    """Checks that a picture can be drawn and written to the path.
+
+    Raises:
+        UserError: the suffix is unknown, or the folder or matplotlib is missing.
+    """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--output must end with {' or '.join(SUFFIXES)}, got {path}")
     if not path.parent.is_dir():
-        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
+        raise UserError(f"cannot write {path}: the folder {path.parent} does not exist")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -123,32 +127,32 @@ def check_output(path: str | Path) -> None:
 
 
 def draw(
-    shown: AttentionMap, path: str | Path, layer: Choice = "mean", head: Choice = "mean"
+    attention: AttentionMap, path: str | Path, layer: Choice = "mean", head: Choice = "mean"
 ) -> str:
     """Draws the map to a PNG or SVG file: source tokens at the top, output tokens at the left.
 
-    An SVG contains texts, which a viewer draws in its own fonts; a PNG is drawn in the fonts that
-    are installed here.
+    A PNG is drawn with the installed fonts. An SVG contains text, which a viewer draws in its own
+    fonts.
 
     Returns:
-        The characters that are missing in a PNG, since no installed font has them.
+        The characters that a PNG lacks because no installed font has them.
 
     Raises:
-        UserError: see `AttentionMap.panels` and `check_output`; or the file cannot be written.
+        UserError: a layer or head does not exist, or the file cannot be written.
     """
     check_output(path)
     import matplotlib
 
-    panels, path = shown.panels(layer, head), Path(path)
+    panels, path = attention.panels(layer, head), Path(path)
     kind = path.suffix.lower()[1:]
-    fonts, missing = _fonts("".join(shown.source + shown.output))
+    fonts, missing = _find_fonts("".join(attention.source + attention.output))
     options = {"svg.fonttype": "none", "svg.hashsalt": "modelzoo", "font.family": fonts}
-    metadata = {"Date": None} if kind == "svg" else None  # The same map, the same bytes.
+    metadata = {"Date": None} if kind == "svg" else None  # Equal maps give equal bytes.
     partial = path.with_name(path.name + ".partial")
     with matplotlib.rc_context(options), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         try:
-            _figure(shown, panels).savefig(
+            _make_figure(attention, panels).savefig(
                 partial, format=kind, dpi=144, metadata=metadata, bbox_inches="tight"
             )
             os.replace(partial, path)
@@ -159,13 +163,15 @@ def draw(
     return missing if kind == "png" else ""
 
 
-def _figure(shown: AttentionMap, panels: dict[str, np.ndarray]) -> "Figure":
+def _make_figure(attention: AttentionMap, panels: dict[str, np.ndarray]) -> "Figure":
     from matplotlib.figure import Figure
 
-    heads = shown.weights.shape[1]
-    columns = min(len(panels), heads if len(panels) > heads else 4)
+    num_heads = attention.weights.shape[1]
+    columns = min(len(panels), num_heads if len(panels) > num_heads else 4)
     rows = -(-len(panels) // columns)
-    source, output = (list(map(_shown, tokens)) for tokens in (shown.source, shown.output))
+    source, output = (
+        list(map(_make_visible, tokens)) for tokens in (attention.source, attention.output)
+    )
     # Space for the longest labels beside the cells.
     width, height = (
         _CELL * max(len(tokens), 6) + _LETTER * max(map(len, labels))
@@ -186,29 +192,29 @@ def _figure(shown: AttentionMap, panels: dict[str, np.ndarray]) -> "Figure":
     return figure
 
 
-def _shown(token: str) -> str:
-    """A token with invisible characters replaced by visible ones."""
+def _make_visible(token: str) -> str:
+    """Replaces invisible characters of a token by visible ones."""
     return "".join(
         _VISIBLE.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode())
         for c in token
     )
 
 
-def _fonts(text: str) -> tuple[list[str], str]:
-    """Names of installed fonts for the characters of a text, and the characters without a font."""
+def _find_fonts(text: str) -> tuple[list[str], str]:
+    """Returns installed fonts for the characters of a text, and the characters without a font."""
     from matplotlib import font_manager, ft2font
 
-    # "Last Resort" draws a symbol for the kind of a character, not the character.
+    # "Last Resort" draws a symbol for the script of a character, not the character.
     listed = (f for f in font_manager.fontManager.ttflist if not f.name.startswith("Last Resort"))
     files = {font.name: font.fname for font in listed}
-    names, missing = [_FONT], set(map(ord, _shown(text)))
+    names, missing = [_FONT], set(map(ord, _make_visible(text)))
     for name in (_FONT, *sorted(files)):
         if not missing:
             break
         try:
-            has = missing & ft2font.FT2Font(files[name]).get_charmap().keys()
+            covered = missing & ft2font.FT2Font(files[name]).get_charmap().keys()
         except (KeyError, OSError, RuntimeError):  # Deleted since it was listed, or not readable.
             continue
-        names += [name] * (bool(has) and name != _FONT)
-        missing -= has
+        names += [name] * (bool(covered) and name != _FONT)
+        missing -= covered
     return names, "".join(map(chr, sorted(missing)))

@@ -76,6 +76,11 @@ class Prediction:
         return self.outputs.get("scores")
 
 
+@dataclasses.dataclass(frozen=True)
+class _OrderedTable(Table):
+    ordered = "stored"
+
+
 class Predictor:
     """A trained model behind its serving signatures.
 
@@ -246,7 +251,7 @@ class Predictor:
         return self._predict({name: "text"}, named, batch_size)
 
     def predict_table(self, path: str | Path, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
-        """Predicts the rows of a table whose columns are those of the training data.
+        """Predicts the rows of a table, in order; its columns are those of the training data.
 
         A row that cannot be read gives a `Prediction` with `error`, after the good ones.
 
@@ -255,7 +260,7 @@ class Predictor:
         """
         data = dataclasses.replace(
             self.experiment.data,
-            source=Table(str(path)),
+            source=_OrderedTable(str(path)),
             target=None,
             train_split="train",
             validation_split=None,

@@ -1,1 +1,1 @@
-"""What a model costs: FLOPs and memory."""
+"""FLOPs of models, confidence intervals and line charts."""

@@ -6,26 +6,28 @@ import keras
 import tensorflow as tf
 
 
-def forward_flops(model: keras.Model) -> int:
-    """Floating-point operations that one example's forward pass spends in products.
+def count_forward_flops(model: keras.Model) -> int:
+    """Counts the floating-point operations of the products in one example's forward pass.
 
-    Convolutions, matrix products and einsums count 2 for each multiply-add, element-wise
-    operations nothing. The body of a loop counts once. Dimensions that the model leaves open, the
-    batch first of all, are taken as 1.
+    Convolutions, matrix products and einsums count 2 for each multiply-add; element-wise operations
+    do not count. The body of a loop counts once. Dynamic dimensions, such as the batch, count as 1.
     """
     inputs = tf.nest.map_structure(
         lambda tensor: tf.TensorSpec([size or 1 for size in tensor.shape], tensor.dtype),
-        # Keras gives a Sequential one no `input` before its first call.
+        # A Sequential model has no `input` before its first call.
         model.inputs[0] if isinstance(model, keras.Sequential) else model.input,
     )
     traced = tf.function(lambda tensors: model(tensors, training=False))
     graph = traced.get_concrete_function(inputs).graph.as_graph_def(add_shapes=True)
     functions = {function.signature.name: function for function in graph.library.function}
-    return _count(graph.node, {}, functions)
+    return _count_nodes(graph.node, {}, functions)
 
 
-def _count(nodes, arguments, functions) -> int:
-    """Operations of `nodes`, a graph's or a function's whose argument shapes are `arguments`."""
+def _count_nodes(nodes, arguments, functions) -> int:
+    """Counts the operations of the nodes of a graph, or of a function.
+
+    `arguments` holds the shapes of the function's arguments.
+    """
     shapes = dict(arguments)
     for node in nodes:
         if "_output_shapes" in node.attr:
@@ -35,21 +37,21 @@ def _count(nodes, arguments, functions) -> int:
         # "node" and "node:2" name outputs in a graph, "node:output:2" in a function.
         sources = [name.split(":") for name in node.input if not name.startswith("^")]
         operands = [
-            _at(shapes.get(source[0], []), int(source[-1]) if len(source) > 1 else 0)
+            _shape_at(shapes.get(source[0], []), int(source[-1]) if len(source) > 1 else 0)
             for source in sources
         ]
-        total += _of_node(node, operands, _at(shapes.get(node.name, []), 0))
+        total += _count_node(node, operands, _shape_at(shapes.get(node.name, []), 0))
         for value in node.attr.values():
             function = functions.get(value.func.name)
             if function is not None:
                 names = [argument.name for argument in function.signature.input_arg]
                 inner = {name: [operand] for name, operand in zip(names, operands, strict=False)}
-                total += _count(function.node_def, inner, functions)
+                total += _count_nodes(function.node_def, inner, functions)
     return total
 
 
-def _of_node(node, operands, output) -> int:
-    """Operations of one node, given its operands' and its first output's shapes."""
+def _count_node(node, operands, output) -> int:
+    """Counts the operations of one node from the shapes of its operands and its first output."""
     if node.op == "Conv2D":
         return 2 * math.prod(output) * math.prod(operands[1][:3])
     if node.op == "DepthwiseConv2dNative":
@@ -65,7 +67,7 @@ def _of_node(node, operands, output) -> int:
 
 
 def _einsum_size(equation: str, operands) -> int:
-    """Number of products in an einsum: the sizes of all its labels, "..." included."""
+    """Returns the product of the sizes of all labels of an einsum, with those of "..."."""
     sizes: dict[str, int] = {}
     for term, shape in zip(equation.split("->")[0].split(","), operands, strict=True):
         head, dots, tail = term.partition("...")
@@ -81,9 +83,9 @@ def _einsum_size(equation: str, operands) -> int:
 
 
 def _sizes(shape) -> list[int]:
-    # A nested function may have been traced for any batch size, which -1 stands for.
+    # -1 is the batch size of a nested function that was traced for any batch size.
     return [1 if dim.size == -1 else dim.size for dim in shape.dim]
 
 
-def _at(shapes, place):
+def _shape_at(shapes, place):
     return shapes[place] if place < len(shapes) else []

@@ -1,4 +1,4 @@
-"""Line charts as SVG text, readable on light and on dark paper; the same input, the same bytes."""
+"""Line charts as SVG text for light and dark backgrounds; equal inputs give equal bytes."""
 
 import dataclasses
 import itertools
@@ -6,25 +6,29 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-# Each stands out from white and from black by at least 3.5 to 1.
+# Each has a contrast of at least 3.5 to 1 with white and with black.
 COLOURS = ("#2f81c7", "#c8690a", "#3f9142", "#b35bb5")
 INK = "#768390"
 
-_WIDTH, _HEIGHT = 380, 250  # Of a panel, its axes and words included.
+_WIDTH, _HEIGHT = 380, 250  # Of a panel, with axes and labels.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 34, 40
 
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One pair of axes: `lines` are points `(x values from 0, y values)` by name."""
+    """One pair of axes with lines.
+
+    x, y: labels of the axes.
+    lines: x values from 0 and y values of each line, by name.
+    """
 
     x: str
     y: str
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most so many round numbers that reach from `low` or below to `high` or above."""
+def choose_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Returns at most `most` equidistant round numbers that span `low` to `high`."""
     if not high > low:
         low, high = low - 0.5, low + 0.5
     power = 10.0 ** math.floor(math.log10((high - low) / most))
@@ -36,13 +40,13 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     raise AssertionError
 
 
-def number(value: float) -> str:
-    """A tick's words: `0.25`, `15,000`."""
+def format_number(value: float) -> str:
+    """Formats the label of a tick: `0.25`, `15,000`."""
     return f"{value:,.10g}" if abs(value) < 1e9 else f"{value:.3g}"
 
 
-def svg(panels: Sequence[Panel], title: str = "") -> str:
-    """The panels in a row as an SVG file of `title`, their lines named above."""
+def render_svg(panels: Sequence[Panel], title: str = "") -> str:
+    """Returns an SVG file with the panels in a row, the names of the lines above each."""
     width = _WIDTH * len(panels)
     body = [_panel(panel, _WIDTH * k) for k, panel in enumerate(panels)]
     head = (
@@ -56,8 +60,8 @@ def svg(panels: Sequence[Panel], title: str = "") -> str:
 def _panel(panel: Panel, left: int) -> str:
     points = [pair for xs, ys in panel.lines.values() for pair in zip(xs, ys, strict=True)]
     end = max(x for x, _ in points)
-    across = [x for x in ticks(0, end, 6) if x <= end]
-    up = ticks(min(y for _, y in points), max(y for _, y in points))
+    across = [x for x in choose_ticks(0, end, 6) if x <= end]
+    up = choose_ticks(min(y for _, y in points), max(y for _, y in points))
     x0, x1 = left + _LEFT, left + _WIDTH - _RIGHT
     y0, y1 = _HEIGHT - _BOTTOM, _TOP
 
@@ -72,13 +76,13 @@ def _panel(panel: Panel, left: int) -> str:
         y = at(0, value)[1]
         parts.append(
             f'<path d="M{x0} {y:.1f}H{x1}" stroke="{INK}" stroke-opacity="0.3"/>'
-            f'<text x="{x0 - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>'
+            f'<text x="{x0 - 6}" y="{y + 4:.1f}" text-anchor="end">{format_number(value)}</text>'
         )
     for value in across:
         x = at(value, 0)[0]
         parts.append(
             f'<path d="M{x:.1f} {y0}v5" stroke="{INK}"/>'
-            f'<text x="{x:.1f}" y="{y0 + 18}" text-anchor="middle">{number(value)}</text>'
+            f'<text x="{x:.1f}" y="{y0 + 18}" text-anchor="middle">{format_number(value)}</text>'
         )
     parts.append(f'<path d="M{x0} {y1}V{y0}H{x1}" fill="none" stroke="{INK}"/>')
     middle = (y0 + y1) / 2
@@ -88,16 +92,16 @@ def _panel(panel: Panel, left: int) -> str:
         f'<text x="{left + 12}" y="{middle:.1f}" text-anchor="middle" '
         f'transform="rotate(-90 {left + 12} {middle:.1f})">{escape(panel.y)}</text>'
     )
-    named = x0
+    label_x = x0
     for colour, (name, (xs, ys)) in zip(COLOURS, panel.lines.items(), strict=False):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in zip(xs, ys, strict=True)))
-        # A mark on each point of a short line; of a single point it is all there is.
+        # Short lines have a mark on each point; a line of one point is only its mark.
         dots = [point.split(",") for point in path.split()] if len(xs) <= 25 else []
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
             + "".join(f'<circle cx="{x}" cy="{y}" r="2.4" fill="{colour}"/>' for x, y in dots)
-            + f'<path d="M{named} 16h18" stroke="{colour}" stroke-width="3"/>'
-            f'<text x="{named + 24}" y="20">{escape(name)}</text>'
+            + f'<path d="M{label_x} 16h18" stroke="{colour}" stroke-width="3"/>'
+            f'<text x="{label_x + 24}" y="20">{escape(name)}</text>'
         )
-        named += 44 + 7 * len(name)
+        label_x += 44 + 7 * len(name)
     return "\n".join(parts)

@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import Inputs, only
+from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
@@ -58,12 +58,12 @@ class CNN:
 
     def __post_init__(self):
         if not self.filters or min(self.filters) < 1:
-            raise ValueError(f"filters must be one or more numbers above 0, got {self.filters}")
+            raise FieldError("filters", f"must be one or more numbers above 0, got {self.filters}")
         if self.dense and min(self.dense) < 1:
-            raise ValueError(f"dense must be numbers above 0, got {self.dense}")
+            raise FieldError("dense", f"must be numbers above 0, got {self.dense}")
         for name in ("convolutions", "kernel_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
         for name, choices in (
             ("padding", ("valid", "same")),
             ("pooling", ("max", "average")),
@@ -71,19 +71,17 @@ class CNN:
         ):
             value = getattr(self, name)
             if value not in choices:
-                raise ValueError(f'{name} must be "{choices[0]}" or "{choices[1]}", got {value!r}')
+                raise FieldError(name, f'must be "{choices[0]}" or "{choices[1]}", got {value!r}')
         for name in ("conv_dropout", "dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
-                )
+                raise FieldError(name, f"must be at least 0 and below 1, got {getattr(self, name)}")
         if self.dropout and not self.dense:
-            raise ValueError(f"dropout must be 0.0 without dense layers, got {self.dropout}")
+            raise FieldError("dropout", f"must be 0.0 without dense layers, got {self.dropout}")
         if not self.synchronized and not self.batch_norm:
-            raise ValueError("synchronized must be true without batch_norm, got False")
+            raise FieldError("synchronized", "must be true without batch_norm, got False")
         for name in ("l1", "l2"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+                raise FieldError(name, f"must not be negative, got {getattr(self, name)}")
 
     def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
         """Builds a Keras model of one image; the logits are `[batch, num_outputs]`.
@@ -97,8 +95,8 @@ class CNN:
         Raises:
             ValueError: if the inputs do not fit or the images are too small.
         """
-        name, spec = only(inputs, "image")
-        self._check_size(*spec.shape[:2])
+        name, spec = only_array(inputs, "image")
+        self._check_size(*spec.sizes[:2])
         pooling = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[self.pooling]
         penalty = keras.regularizers.L1L2(self.l1, self.l2) if self.l1 or self.l2 else None
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)

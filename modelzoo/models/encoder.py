@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_tokens
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
@@ -43,17 +44,17 @@ class Encoder(TransformerBlockConfig):
     def __post_init__(self):
         super().__post_init__()
         if self.num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, got {self.num_layers}")
+            raise FieldError("num_layers", f"must be at least 1, got {self.num_layers}")
         if self.max_length is not None and self.max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+            raise FieldError("max_length", f"must be at least 1, got {self.max_length}")
         if self.max_length is not None and self.positions != "learned":
-            raise ValueError(
-                f'max_length must be None unless positions are "learned", got {self.max_length}'
+            raise FieldError(
+                "max_length", f'must be None unless positions are "learned", got {self.max_length}'
             )
         if self.pooling not in ("mean", "max", "mean_max", "attention"):
-            raise ValueError(
-                'pooling must be "mean" or "max" or "mean_max" or "attention", got '
-                f"{self.pooling!r}"
+            raise FieldError(
+                "pooling",
+                f'must be "mean" or "max" or "mean_max" or "attention", got {self.pooling!r}',
             )
 
     def build(self, inputs: Inputs, num_outputs: int, per_token: bool = False) -> keras.Model:

@@ -1,19 +1,19 @@
 """Recurrent networks for tokens, numeric series and the rows of images."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import keras
 from keras import layers
 
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import Inputs, TokenSpec, only, only_tokens
+from modelzoo.fields.input_specs import Inputs, TokenSpec, only_array, only_tokens
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,27 +63,25 @@ class LSTM:
 
     def __post_init__(self):
         if self.embedding_dim is not None and self.embedding_dim < 1:
-            raise ValueError(f"embedding_dim must be at least 1, got {self.embedding_dim}")
+            raise FieldError("embedding_dim", f"must be at least 1, got {self.embedding_dim}")
         if not self.embedding_init_range > 0:
-            raise ValueError(
-                f"embedding_init_range must be above 0, got {self.embedding_init_range}"
+            raise FieldError(
+                "embedding_init_range", f"must be above 0, got {self.embedding_init_range}"
             )
         if not self.units or min(self.units) < 1:
-            raise ValueError(f"units must be one or more numbers above 0, got {self.units}")
+            raise FieldError("units", f"must be one or more numbers above 0, got {self.units}")
         if self.dense and min(self.dense) < 1:
-            raise ValueError(f"dense must be numbers above 0, got {self.dense}")
+            raise FieldError("dense", f"must be numbers above 0, got {self.dense}")
         for name, choices in (
             ("cell", ("lstm", "gru", "rnn")),
             ("pooling", ("last", "mean", "max", "mean_max", "attention")),
         ):
             if getattr(self, name) not in choices:
                 quoted = " or ".join(f'"{choice}"' for choice in choices)
-                raise ValueError(f"{name} must be {quoted}, got {getattr(self, name)!r}")
+                raise FieldError(name, f"must be {quoted}, got {getattr(self, name)!r}")
         for name in ("dropout", "recurrent_dropout", "word_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
-                )
+                raise FieldError(name, f"must be at least 0 and below 1, got {getattr(self, name)}")
 
     def build(self, inputs: Inputs, num_outputs: int, per_token: bool = False) -> keras.Model:
         """Builds a Keras model of tokens and their padding mask, of a series or of an image.
@@ -133,14 +131,14 @@ class LSTM:
                 name="embedding",
             )(tensors[name])
             return self._drop(x, "embedding_dropout"), tensors[tokens.mask]
-        name, spec = only(inputs, "series", "image")
+        name, spec = only_array(inputs, "series", "image")
         if self.embedding_dim is not None:
             raise FieldError(
                 "embedding_dim", f"must be None for inputs without tokens, got {self.embedding_dim}"
             )
         if spec.kind == "series":
             return tensors[name], None
-        height, width, channels = spec.shape
+        height, width, channels = spec.sizes
         return layers.Reshape((height, width * channels), name="rows")(tensors[name]), None
 
     def _layer(

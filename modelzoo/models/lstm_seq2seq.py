@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers, ops
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import (
     Inputs,
     MaskSpec,
@@ -77,23 +78,24 @@ class LSTMSeq2Seq:
     def __post_init__(self):
         for name in ("embedding_dim", "units", "num_encoder_layers", "num_decoder_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
         for name, choices in (
             ("attention", ("luong", "luong_dot", "bahdanau")),
             ("share_embeddings", ("all", "target", "none")),
         ):
             if getattr(self, name) not in choices:
                 quoted = " or ".join(f'"{choice}"' for choice in choices)
-                raise ValueError(f"{name} must be {quoted}, got {getattr(self, name)!r}")
+                raise FieldError(name, f"must be {quoted}, got {getattr(self, name)!r}")
         if self.attention == "luong_dot" and self.bidirectional:
-            raise ValueError(
-                'attention must be "luong" or "bahdanau" if bidirectional makes the encoder wider '
-                'than the decoder, got "luong_dot"'
+            raise FieldError(
+                "attention",
+                'must be "luong" or "bahdanau" if bidirectional makes the encoder wider '
+                'than the decoder, got "luong_dot"',
             )
         for name in ("dropout", "recurrent_dropout"):
             value = getattr(self, name)
             if not 0 <= value < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+                raise FieldError(name, f"must be at least 0 and below 1, got {value}")
 
     def build(self, inputs: Inputs, num_outputs: int) -> "LSTMSeq2SeqModel":
         """Builds a model of source and target tokens and their padding masks, by name.
@@ -142,7 +144,8 @@ class LSTMSeq2SeqModel(NamedInputsModel):
         if config.attention != "luong_dot":
             keys = layers.Dense(config.units, use_bias=False, name="keys")(values)
         x = drop(target_embedding(tensors[target_name]), "target_dropout")
-        states, decoder_layers = {}, []
+        states: dict[str, Tensor] = {}
+        decoder_layers = []
         attention = context = weights = None
         for number in range(1, config.num_decoder_layers + 1):
             name = f"decoder{number}"

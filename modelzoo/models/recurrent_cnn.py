@@ -1,18 +1,19 @@
 """Recurrent convolutional networks for images."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import keras
 from keras import layers
 
-from modelzoo.fields.input_specs import Inputs, only
+from modelzoo.fields.errors import FieldError
+from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.local_response_norm import LocalResponseNorm
 from modelzoo.models.layers.precision import at_least_float32
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,20 +55,20 @@ class RecurrentCNN:
     def __post_init__(self):
         for name in ("filters", "recurrent_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
         if self.steps < 0:
-            raise ValueError(f"steps must be at least 0, got {self.steps}")
+            raise FieldError("steps", f"must be at least 0, got {self.steps}")
         if any(not 0 <= number <= self.recurrent_layers for number in self.pool_after):
-            raise ValueError(
-                f"pool_after must be numbers from 0 to {self.recurrent_layers}, "
-                f"got {self.pool_after}"
+            raise FieldError(
+                "pool_after",
+                f"must be numbers from 0 to {self.recurrent_layers}, got {self.pool_after}",
             )
         if self.norm not in ("local_response", "batch"):
-            raise ValueError(f'norm must be "local_response" or "batch", got {self.norm!r}')
+            raise FieldError("norm", f'must be "local_response" or "batch", got {self.norm!r}')
         if not self.synchronized and self.norm != "batch":
-            raise ValueError('synchronized must be true without norm "batch", got False')
+            raise FieldError("synchronized", 'must be true without norm "batch", got False')
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+            raise FieldError("dropout", f"must be at least 0 and below 1, got {self.dropout}")
 
     def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
         """Builds a Keras model of one image; the logits are `[batch, num_outputs]`.
@@ -79,7 +80,7 @@ class RecurrentCNN:
         Raises:
             ValueError: if the inputs do not fit.
         """
-        name, _ = only(inputs, "image")
+        name, _ = only_array(inputs, "image")
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         tensors = keras_inputs(inputs)
         x = self._state(self._convolution("conv", 5)(tensors[name]), "conv")

@@ -1,17 +1,18 @@
 """Residual networks for CIFAR and ImageNet, with pre-activation and Wide ResNets."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import keras
 from keras import layers, ops
 
-from modelzoo.fields.input_specs import Inputs, only
+from modelzoo.fields.errors import FieldError
+from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 # Blocks of each stage (He et al., 2015, table 1), by depth.
 IMAGENET_BLOCKS = {
@@ -98,34 +99,35 @@ class ResNet:
             value = getattr(self, name)
             if value not in choices:
                 quoted = [f'"{choice}"' for choice in choices if choice]
-                raise ValueError(f"{name} must be {' or '.join(quoted)}, got {value!r}")
+                raise FieldError(name, f"must be {' or '.join(quoted)}, got {value!r}")
         self._check_depth()
         for name in ("width", "widen"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+                raise FieldError(name, f"must be at least 1, got {value}")
         for name in ("momentum", "dropout", "block_dropout", "stochastic_depth"):
             if not 0 <= getattr(self, name) < 1:
                 value = getattr(self, name)
-                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+                raise FieldError(name, f"must be at least 0 and below 1, got {value}")
         if self.epsilon <= 0:
-            raise ValueError(f"epsilon must be positive, got {self.epsilon}")
+            raise FieldError("epsilon", f"must be positive, got {self.epsilon}")
         if self.downsample == "1x1" and not self._bottleneck:
-            raise ValueError('downsample must be "3x3" or "last" without bottlenecks, got "1x1"')
+            raise FieldError("downsample", 'must be "3x3" or "last" without bottlenecks, got "1x1"')
         if self.zero_gamma and self.preactivation:
-            raise ValueError("zero_gamma must be false with preactivation, got True")
+            raise FieldError("zero_gamma", "must be false with preactivation, got True")
 
     def _check_depth(self) -> None:
         if self.family == "imagenet":
             if self.depth not in IMAGENET_BLOCKS:
-                raise ValueError(
-                    f'depth must be 18, 34, 50, 101 or 152 in family "imagenet", got {self.depth}'
+                raise FieldError(
+                    "depth",
+                    f'must be 18, 34, 50, 101 or 152 in family "imagenet", got {self.depth}',
                 )
         elif self.depth < 8 or self.depth % 6 not in ((2, 4) if self.preactivation else (2,)):
             wide = ", or 6 n + 4 (10, 16, 22, 28, ...)" if self.preactivation else ""
             hint = ' of family "cifar"' if self.depth in IMAGENET_BLOCKS else ""
-            raise ValueError(
-                f"depth must be 6 n + 2 (8, 14, 20, 32, ...){wide}{hint}, got {self.depth}"
+            raise FieldError(
+                "depth", f"must be 6 n + 2 (8, 14, 20, 32, ...){wide}{hint}, got {self.depth}"
             )
 
     @property
@@ -142,7 +144,7 @@ class ResNet:
         Raises:
             ValueError: if the inputs do not fit.
         """
-        name, _ = only(inputs, "image")
+        name, _ = only_array(inputs, "image")
         imagenet = self.family == "imagenet"
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         tensors = keras_inputs(inputs)

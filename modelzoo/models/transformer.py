@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from keras import ops
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, source_and_target, take
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.linear import Projection
@@ -52,11 +53,11 @@ class Transformer(TransformerBlockConfig):
         super().__post_init__()
         for name in ("num_encoder_layers", "num_decoder_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
         if self.share_embeddings not in ("all", "target", "none"):
-            raise ValueError(
-                'share_embeddings must be "all" or "target" or "none", got '
-                f"{self.share_embeddings!r}"
+            raise FieldError(
+                "share_embeddings",
+                f'must be "all" or "target" or "none", got {self.share_embeddings!r}',
             )
 
     @classmethod

@@ -50,7 +50,7 @@ def multipliers(key: str, pairs: Multipliers, paths: Sequence[str]) -> list[floa
     for number, (pattern, _) in enumerate(pairs):
         found = [path for path in paths if re.search(pattern, path)]
         if not found:
-            some = ", ".join(paths[:1] + paths[-1:])
+            some = ", ".join([*paths[:1], *paths[-1:]])
             raise UserError(f"{key}: {pattern!r} matches no variable; some paths are {some}")
         if number not in used and len(found) < len(paths):
             raise UserError(

@@ -174,7 +174,7 @@ def _result(workdir: Path, folds: int) -> dict[str, Any]:
     # For tokens and for examples with weights or groups the interval would be too narrow.
     alone = not counts[0]["grouped"] and added["sums"].get("weight") == held_out
     if alone and "accuracy" in pooled and "correct" in added["sums"]:
-        low, high = intervals.of_share(float(added["sums"]["correct"]), held_out)
+        low, high = intervals.compute_proportion_interval(float(added["sums"]["correct"]), held_out)
         ranges["accuracy"] = {"low": low, "high": high}
     return {
         "folds": [
@@ -206,7 +206,7 @@ def over_folds(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
     result = {}
     for name in (name for name, value in metrics[0].items() if isinstance(value, float)):
         values = [of[name] for of in metrics]
-        low, high = intervals.of_mean(values)
+        low, high = intervals.compute_mean_interval(values)
         mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
         result[name] = {"mean": mean, "std": std, "low": low, "high": high}
     return result

@@ -34,14 +34,15 @@ class CosineRestarts(WarmupSchedule):
 
     def bind_after_warmup(self, warmup: int, total_steps: int, to_steps: ToSteps) -> Factor:
         """Returns the factor as a function of the number of steps since the warmup."""
-        starts, length, end = [], float(to_steps(self.period)), 0.0
-        while not starts or end < total_steps - warmup:
-            starts.append(round(end))
+        begins: list[int] = []
+        length, end = float(to_steps(self.period)), 0.0
+        while not begins or end < total_steps - warmup:
+            begins.append(round(end))
             end += length
             length *= self.period_multiplier
-        lengths = [b - a for a, b in itertools.pairwise([*starts, round(end)])]
-        peaks = [self.peak_multiplier**k for k in range(len(starts))]
-        starts, lengths, peaks = tf.constant(starts, tf.int64), as_float(lengths), as_float(peaks)
+        lengths = [b - a for a, b in itertools.pairwise([*begins, round(end)])]
+        peaks = [self.peak_multiplier**k for k in range(len(begins))]
+        starts, lengths, peaks = tf.constant(begins, tf.int64), as_float(lengths), as_float(peaks)
 
         def factor(step: tf.Tensor) -> tf.Tensor:
             number = tf.maximum(tf.searchsorted(starts, [step], side="right")[0] - 1, 0)

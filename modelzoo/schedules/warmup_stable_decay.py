@@ -34,8 +34,10 @@ class WarmupStableDecay(WarmupSchedule):
 
     def decay_start(self, warmup: int, total_steps: int, to_steps: ToSteps) -> int:
         """Returns the step at which the decay begins."""
-        share = isinstance(self.decay, float)
-        length = round(self.decay * total_steps) if share else to_steps(self.decay)
+        if isinstance(self.decay, float):
+            length = round(self.decay * total_steps)
+        else:
+            length = to_steps(self.decay)
         return max(total_steps - length, warmup)
 
     def bind_after_warmup(self, warmup: int, total_steps: int, to_steps: ToSteps) -> Factor:

@@ -1,1 +1,1 @@
-"""SavedModels that TensorFlow Serving serves."""
+"""Export of models as SavedModels for TensorFlow Serving."""

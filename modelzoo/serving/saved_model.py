@@ -1,4 +1,4 @@
-"""Writes a model as a SavedModel in the versioned folders that TensorFlow Serving reads."""
+"""Exports a model as a SavedModel, in the versioned folders of TensorFlow Serving."""
 
 import dataclasses
 import json
@@ -15,14 +15,14 @@ from modelzoo.fields.errors import UserError
 from modelzoo.tasks.task import Task
 
 SIDECAR = "assets.extra"
-"""Folder of the SavedModel in which other programs may keep files; TensorFlow ignores it."""
+"""Folder in a SavedModel for files of other programs; TensorFlow ignores it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
     """Settings of the export.
 
-    at_end: whether training exports the model to the run's `export` folder at its end.
+    at_end: export the model to the run's `export` folder at the end of training.
 
     Example:
         >>> ExportConfig(at_end=True).at_end
@@ -39,15 +39,15 @@ def export(
     export_dir: str | Path,
     version: int | None = None,
 ) -> Path:
-    """Writes `export_dir/VERSION/`, whole or not at all.
+    """Writes `export_dir/VERSION/`, completely or not at all.
 
     Args:
-        model: computes in the type of its weights, without mixed precision.
-        task: its signatures are exported.
-        experiment: the config as JSON values, which is saved with the data's assets, so that
+        model: the model, without mixed precision.
+        task: the task, whose signatures are exported.
+        experiment: the config as JSON values. It is saved with the data's assets, so that
             `evaluate` and `predict` need only the folder.
         export_dir: the folder of all versions.
-        version: a positive number; None is the next one.
+        version: a positive number; None is the next free one.
 
     Returns:
         The folder of the version.
@@ -60,8 +60,8 @@ def export(
             f"model must compute in float32 or float64 to be exported, got {model.compute_dtype}"
         )
     export_dir = Path(export_dir)
-    # TensorFlow Serving reads only folders whose name is a number, so it never reads this one, nor
-    # what remains of it after a kill.
+    # TensorFlow Serving reads only folders whose name is a number, so it ignores this one, even
+    # after a killed process.
     partial = export_dir / f".partial-{uuid.uuid4().hex}"
     try:
         partial.mkdir(parents=True)
@@ -77,7 +77,7 @@ def export(
 
 
 def versions(export_dir: str | Path) -> list[int]:
-    """The versions in a folder, ascending; none if the folder does not exist."""
+    """Returns the versions in a folder, ascending; an empty list if the folder does not exist."""
     return sorted(
         int(path.name)
         for path in Path(export_dir).glob("[0-9]*")
@@ -101,7 +101,7 @@ def _write(folder: Path, model: keras.Model, task: Task, experiment: dict[str, A
 
 
 def _publish(partial: Path, export_dir: Path, version: int | None) -> Path:
-    """Renames the finished folder to its number; other processes may export at the same time."""
+    """Renames the finished folder to its version, even if other processes export as well."""
     while True:
         target = export_dir / str(max(versions(export_dir), default=0) + 1)
         if version is not None:

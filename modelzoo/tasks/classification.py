@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.class_label import ClassLabel
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.ranking import class_roc_auc, ratio
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
@@ -184,11 +184,11 @@ class Classification(TaskConfig):
 
     def __post_init__(self):
         if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+            raise FieldError("label_smoothing", f"must be in [0, 1), got {self.label_smoothing}")
         weights = self.class_weights
         if weights is not None and (min(weights, default=-1) < 0 or not sum(weights) > 0):
-            raise ValueError(
-                f"class_weights must be numbers >= 0 and not all of them 0, got {weights}"
+            raise FieldError(
+                "class_weights", f"must be numbers >= 0 and not all of them 0, got {weights}"
             )
 
     def objective(self, data: BoundData) -> "ClassificationObjective":

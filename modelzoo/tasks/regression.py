@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.values import Values
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
 
 ERRORS = ("mse", "rmse", "mae")
@@ -102,12 +102,13 @@ class Regression(TaskConfig):
 
     def __post_init__(self):
         if self.delta is not None and not (self.delta > 0 and self.loss == "huber"):
-            raise ValueError(
-                f"delta must be a number > 0 if loss is huber, and none otherwise, got {self.delta}"
-                f" with {self.loss}"
+            raise FieldError(
+                "delta",
+                f"must be a number > 0 if loss is huber, and none otherwise, got {self.delta}"
+                f" with {self.loss}",
             )
         if self.target_std is not None and not min(self.target_std, default=0) > 0:
-            raise ValueError(f"target_std must be numbers > 0, got {self.target_std}")
+            raise FieldError("target_std", f"must be numbers > 0, got {self.target_std}")
 
     def objective(self, data: BoundData) -> "RegressionObjective":
         return RegressionObjective(self, data)

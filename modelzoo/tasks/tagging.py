@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.tags import Tags
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.ranking import average_precision, class_roc_auc, ratio
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
 from modelzoo.tasks.views import mean_sigmoid
@@ -168,12 +168,12 @@ class Tagging(TaskConfig):
 
     def __post_init__(self):
         if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+            raise FieldError("label_smoothing", f"must be in [0, 1), got {self.label_smoothing}")
         weights = self.positive_weights
         if weights is not None and not min(weights, default=0) > 0:
-            raise ValueError(f"positive_weights must be numbers > 0, got {weights}")
+            raise FieldError("positive_weights", f"must be numbers > 0, got {weights}")
         if not 0.0 < self.threshold < 1.0:
-            raise ValueError(f"threshold must be between 0 and 1, got {self.threshold}")
+            raise FieldError("threshold", f"must be between 0 and 1, got {self.threshold}")
 
     def objective(self, data: BoundData) -> "TaggingObjective":
         return TaggingObjective(self, data)

@@ -13,7 +13,6 @@ from modelzoo.data.targets.text_target import BoundTextTarget, TextTarget
 from modelzoo.decoding.config import Decoding
 from modelzoo.decoding.search import search
 from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.fields.input_specs import TokenSpec
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
@@ -44,7 +43,7 @@ class TextToText(TaskConfig):
 
     def __post_init__(self):
         if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+            raise FieldError("label_smoothing", f"must be in [0, 1), got {self.label_smoothing}")
 
     def objective(self, data: BoundData) -> "TextToTextObjective":
         return TextToTextObjective(self, data)
@@ -62,14 +61,10 @@ class TextToTextObjective(Objective):
         super().__init__(data)
         self.config = config
         self.target: BoundTextTarget = data.target
-        specs = data.model_specs()
-        decoders = [s for s in specs.values() if isinstance(s, TokenSpec) and s.decoder]
-        self.num_outputs = decoders[0].vocab_size
-        # What an encoder reads: all inputs but those of the decoder.
+        self.num_outputs = self.target.ids.size
+        # An encoder reads all inputs but those of the decoder.
         own = self.target.model_specs()
-        self.encoder_names = tuple(name for name in specs if name not in own)
-        sources = [s for n, s in specs.items() if n not in own and isinstance(s, TokenSpec)]
-        self.source_mask = sources[0].mask if len(sources) == 1 else None
+        self.encoder_names = tuple(name for name in data.model_specs() if name not in own)
         decoding, room = config.decoding, self.target.widths[-1] - 1
         if decoding.max_length is None and decoding.min_length > room:
             raise UserError(
@@ -129,7 +124,7 @@ class TextToTextObjective(Objective):
             pad=target.ids.pad,
             forbidden=target.forbidden_ids,
             capacity=self.capacity,
-            memory_mask=None if self.source_mask is None else given[self.source_mask],
+            memory_mask=given[model.encoder_inputs[1]] if covers else None,
         )
         return {"tokens": found.tokens, "scores": found.scores}
 

@@ -40,7 +40,7 @@ class Curve:
             for name in self.train
             if name != "step"
         ]
-        return plot.svg(panels, title)
+        return plot.render_svg(panels, title)
 
     def _repr_svg_(self) -> str:
         """What Jupyter shows."""

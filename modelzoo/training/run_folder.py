@@ -42,7 +42,7 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def refused(path: Path, reason: str) -> UserError:
+def refused(path: Path, reason: str | None) -> UserError:
     """The error for a file that cannot be written."""
     return UserError(f"cannot write {path}: {reason}; make room and run the same command again")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from modelzoo.distribution.strategy import describe
-from modelzoo.measure.flops import forward_flops
+from modelzoo.measure.flops import count_forward_flops
 from modelzoo.optimizers.pure_optimizer import PureOptimizer
 from modelzoo.training.progress import count
 
@@ -39,7 +39,7 @@ def summary(trainer: "Trainer") -> dict[str, str]:
         "devices": describe(trainer.strategy),
         "data": f"{sizes}; {trainer.task.describe()}",
         "model": f"{type(experiment.model).__name__}, {trainer.parameters:,} parameters, {frozen}"
-        f"{count(forward_flops(trainer.model))}FLOP forward an example, {settings.precision}"
+        f"{count(count_forward_flops(trainer.model))}FLOP forward an example, {settings.precision}"
         f"{', XLA' if settings.xla else ''}",
         "batch": words,
         "optimizer": f"{optimizer.describe(variables)}, rate {optimizer.learning_rate:.3g}, "

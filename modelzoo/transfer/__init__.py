@@ -1,1 +1,1 @@
-"""Training on from weights that are there: what is taken over, and what of it is kept."""
+"""Transfer learning: initial weights from another training, word vectors and frozen weights."""

@@ -1,4 +1,4 @@
-"""Weights that training leaves alone."""
+"""Frozen weights."""
 
 import re
 from collections.abc import Sequence
@@ -10,12 +10,16 @@ from modelzoo.fields.errors import UserError
 
 
 def freeze(model: keras.Model, patterns: Sequence[str]) -> list[keras.Variable]:
-    """Takes the weights whose paths match one of the regular expressions out of training.
+    """Freezes the weights whose paths match one of the regular expressions.
 
-    Returns them, moving statistics among them. A layer of which all weights match gets
-    `trainable = False`, with which BatchNorm normalises by its moving statistics and keeps them;
-    the others go on as before. Penalties on frozen weights are none. Raises UserError where a
-    pattern matches nothing, or all of them match everything.
+    A layer whose weights are all frozen gets `trainable = False`: its BatchNorm normalizes by the
+    moving statistics and does not update them. Frozen weights add no regularization loss.
+
+    Returns:
+        The frozen weights, including moving statistics.
+
+    Raises:
+        UserError: a pattern matches no weight, or no trainable weight remains.
     """
     for pattern in patterns:
         if not any(re.search(pattern, v.path) for v in model.weights):
@@ -25,13 +29,13 @@ def freeze(model: keras.Model, patterns: Sequence[str]) -> list[keras.Variable]:
                 f"{', '.join(layers)}"
             )
     frozen = [v for v in model.weights if any(re.search(p, v.path) for p in patterns)]
-    apart = {id(v) for v in frozen}
-    if all(id(v) in apart for v in model.trainable_variables):
+    frozen_ids = {id(v) for v in frozen}
+    if all(id(v) in frozen_ids for v in model.trainable_variables):
         raise UserError(
             f"config.train.freeze={','.join(patterns)} leaves nothing to train: freeze less"
         )
     for layer in compat.all_layers(model):
-        if layer.weights and all(id(v) in apart for v in layer.weights):
+        if layer.weights and all(id(v) in frozen_ids for v in layer.weights):
             layer.trainable = False
     for variable in frozen:
         variable.trainable = False

@@ -1,4 +1,4 @@
-"""Weights taken over from another training."""
+"""Initial weights from another training."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,17 @@ from modelzoo.fields.errors import UserError
 def initialise(
     model: keras.Model, arrays: Mapping[str, np.ndarray], skip: Sequence[str] = ()
 ) -> None:
-    """Sets the model's weights from arrays by path, all of them or none.
+    """Sets the model's weights from arrays, all of them or none.
 
-    Paths that match one of the regular expressions `skip` are left out on both sides: what the
-    model has there keeps its fresh value. Raises UserError naming the first weight that one side
-    lacks or that has another shape, and where a pattern of `skip` matches nothing or all match
-    everything.
+    Args:
+        model: the model to initialise.
+        arrays: the weights by path.
+        skip: regular expressions; a path that matches one is ignored in both, so that the model's
+            weight keeps its random value.
+
+    Raises:
+        UserError: a weight is missing or superfluous or has another shape, a pattern of `skip`
+            matches no path, or the patterns match all paths.
     """
     variables = {v.path: v for v in model.weights}
     for pattern in skip:
@@ -31,12 +36,12 @@ def initialise(
     for path in paths:
         shapes = [tuple(side[path].shape) if path in side else None for side in (arrays, variables)]
         if shapes[0] != shapes[1]:
-            theirs, here = ("missing" if shape is None else str(shape) for shape in shapes)
+            given, needed = ("missing" if shape is None else str(shape) for shape in shapes)
             raise UserError(
-                f"config.train.init_from is of another model: its {path!r} is {theirs}, here it is "
-                f"{here}; config.train.init_skip={path.rpartition('/')[0]} leaves it out"
+                f"config.train.init_from belongs to another model: its {path!r} is {given}, the "
+                f"run's is {needed}; config.train.init_skip={path.rpartition('/')[0]} skips it"
             )
     if not paths:
-        raise UserError(f"config.train.init_skip={','.join(skip)} leaves nothing to take over")
+        raise UserError(f"config.train.init_skip={','.join(skip)} skips all weights: skip fewer")
     for path in paths:
         variables[path].assign(arrays[path])

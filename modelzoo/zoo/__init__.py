@@ -1,6 +1,6 @@
-"""The trained models that ship, each in a folder `NAME/` beside this file.
+"""The shipped trained models, each in a folder `NAME/` beside this file.
 
-`config.json` and `spec.json` come from its run. `weights.npz` holds the evaluated weights as
+`config.json` and `data.json` come from its run. `weights.npz` holds the evaluated weights as
 float32 arrays `model/PATH`. `card.md` describes the model, its data, its metrics and its limits.
 """
 
@@ -14,8 +14,8 @@ WEIGHTS = "weights.npz"
 
 def folders() -> dict[str, Path]:
     """Returns the folders of the models by name, sorted."""
-    found = [file.parent for folder in __path__ for file in Path(folder).glob(f"*/{WEIGHTS}")]
-    return {folder.name: folder for folder in sorted(found, key=lambda folder: folder.name)}
+    models = [file.parent for folder in __path__ for file in Path(folder).glob(f"*/{WEIGHTS}")]
+    return {folder.name: folder for folder in sorted(models, key=lambda folder: folder.name)}
 
 
 def names() -> list[str]:
@@ -29,20 +29,21 @@ def card(name: str) -> str:
 
 
 def first_line(name: str) -> str:
-    """Returns what the model is and its test score, from the start of its card."""
-    _, about, score, *_ = card(name).split("\n\n")
-    return f"{about} {score.partition(' (')[0]}."
+    """Returns the description of the model and its test metric, from the start of its card."""
+    _, about, metric, *_ = card(name).split("\n\n")
+    return f"{about} {metric.partition(' (')[0]}."
 
 
 def is_trained(folder: str | Path) -> bool:
-    """Whether the folder holds a model in the form that ships, with weights only."""
+    """Whether the folder holds a model in the format of shipped models, with weights only."""
     return (Path(folder) / WEIGHTS).is_file()
 
 
 def find(name_or_folder: str | Path) -> Path:
-    """Returns the local folder of that path, or else the folder of the shipped model.
+    """Returns the local folder of that path, else the folder of the shipped model of that name.
 
-    Raises UserError with the nearest name if neither exists.
+    Raises:
+        UserError: neither exists; the message suggests the nearest name.
     """
     path = Path(name_or_folder).expanduser()
     if path.is_dir():

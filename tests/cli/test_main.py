@@ -119,7 +119,7 @@ def raising(error):
         (OSError(errno.EFBIG, "File too large"), 1, "modelzoo toy: File too large\n"),
     ],
 )
-def test_what_is_no_bug_is_one_line(capfd, error, code, message):
+def test_an_error_of_the_user_or_the_machine_is_one_line(capfd, error, code, message):
     assert run(capfd, command(raising(error)), "--config=c") == (code, "", message)
 
 
@@ -176,11 +176,42 @@ def test_modelzoo_and_help_show_the_commands(capfd):
 def test_an_unknown_command_is_one_line(capfd):
     assert main.dispatch(["lsit"]) == 2
     assert capfd.readouterr().err == (
-        "modelzoo: no command is called 'lsit', nearest is list; `modelzoo help` shows all\n"
+        "modelzoo: there is no command 'lsit', nearest is list; `modelzoo help` shows all\n"
     )
 
 
-def test_every_command_has_help_and_says_what_it_does(capfd):
+TOY = '''
+"""Print a word."""
+
+from absl import flags
+
+from modelzoo.cli.flags import Flags
+
+FLAGS = Flags()
+USES_TENSORFLOW = False
+flags.DEFINE_string("word", "none", "The word.", flag_values=FLAGS)
+
+
+def main(argv):
+    """Prints it."""
+    print(FLAGS.word)
+'''
+
+
+def test_a_command_is_a_file_of_its_package(capfd, tmp_path, monkeypatch):
+    (tmp_path / "toy_command.py").write_text(TOY)
+    monkeypatch.setattr(modelzoo.cli, "__path__", [*modelzoo.cli.__path__, str(tmp_path)])
+    assert main.dispatch([]) == 0
+    assert "  toy_command  Print a word.\n" in capfd.readouterr().out
+    assert main.dispatch(["toy_command", "--word=ant"]) == 0
+    assert capfd.readouterr() == ("ant\n", "")
+    assert main.dispatch(["toy_command", "--wrd=ant"]) == 2
+    assert "unknown flag --wrd, nearest is --word" in capfd.readouterr().err
+    assert main.dispatch(["help", "toy_command"]) == 0
+    assert "--word=WORD\n      The word. (default: none)" in capfd.readouterr().out
+
+
+def test_every_command_has_help(capfd):
     for name in main.commands():
         assert main.dispatch(["help", name]) == 0
         out = capfd.readouterr().out
@@ -233,7 +264,7 @@ def test_module_entry_equals_the_subcommand():
     )
 
 
-def test_a_reader_that_leaves_is_no_error():
+def test_a_closed_pipe_is_no_error():
     code = """
         import sys, types
         from modelzoo.cli import flags, main
@@ -282,13 +313,13 @@ def loud(tmp_path):
     return {"PYTHONPATH": str(tmp_path)}
 
 
-def test_what_tensorflow_writes_is_held_back_unless_asked_for(loud):
+def test_the_log_of_tensorflow_is_hidden_unless_asked_for(loud):
     assert tensorflow_start(**loud).stderr == "ours\n"
     asked = tensorflow_start(**loud, TF_CPP_MIN_LOG_LEVEL="0")
     assert asked.stderr == "ours\nfrom the library\n"
 
 
-def test_what_tensorflow_writes_is_shown_where_its_import_fails(loud, tmp_path):
+def test_the_log_of_tensorflow_is_shown_if_its_import_fails(loud, tmp_path):
     with open(tmp_path / "tensorflow.py", "a") as file:
         file.write("raise ImportError('broken')\n")
     done = tensorflow_start(**loud)

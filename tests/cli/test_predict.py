@@ -67,7 +67,7 @@ def test_top_gives_the_best_classes_first(image_run, capsys):
             assert best[0] == {"class": line["class"], "probability": line["probability"]}
     # All three of them: a whole distribution.
     assert sum(probabilities) == pytest.approx(1, abs=1e-5)
-    assert {item["class"] for item in best} == set(image_run.spec.class_names)
+    assert {item["class"] for item in best} == set(image_run.bound.target.names)
 
 
 def test_a_broken_file_is_named_and_the_others_are_predicted(image_run, tmp_path, capsys):
@@ -80,8 +80,8 @@ def test_a_broken_file_is_named_and_the_others_are_predicted(image_run, tmp_path
     assert len(lines) == 12
     assert err.splitlines()[0].startswith(str(folder / "ant" / "torn.jpg") + ": ")
     assert err.splitlines()[1:] == [
-        f"{folder / 'bee' / 'palette.bmp'}: is a BMP with a palette of colours",
-        "2 of 14 files could not be predicted",
+        f"{folder / 'bee' / 'palette.bmp'}: is a BMP with a colour palette",
+        "2 of 14 examples could not be predicted",
     ]
 
 
@@ -90,7 +90,8 @@ def test_a_broken_file_is_named_and_the_others_are_predicted(image_run, tmp_path
     [
         ([], "name the files"),
         (["absent.png"], "no file or folder absent.png"),
-        (["{tmp}"], "no image in"),
+        (["{tmp}"], "has no file that ends in .png, .jpg"),
+        (["--config.task.class_weights=1,2,3", "{image}"], "cannot change after training"),
         (["--weights=ema", "--model=x", "{image}"], "either --workdir"),
         (["--checkpoint=7", "{image}"], "no checkpoint of step 7"),
     ],

@@ -7,26 +7,30 @@ import math
 import keras
 import numpy as np
 import pytest
+from runs import train
 
 import modelzoo
+from modelzoo import Experiment, TrainConfig
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
-from modelzoo.config import Experiment
-from modelzoo.data.series_table import SeriesTable
+from modelzoo.data import ClassLabel, Dataset, Series, Table, Values
+from modelzoo.fields.input_specs import only
 from modelzoo.optimizers import Adam
-from modelzoo.runs import train as runs
-from modelzoo.tasks.series import SeriesClassification, SeriesRegression
-from modelzoo.training.config import TrainConfig
+from modelzoo.tasks import Classification, Regression
 
-TASKS = {"values": SeriesRegression(target_std=(2.0,)), "class": SeriesClassification()}
+TASKS = {"values": Regression(target_std=(2.0,)), "class": Classification()}
+TARGETS = {"values": Values(columns=("sum",)), "class": ClassLabel(columns=("side",))}
 
 
 @dataclasses.dataclass(frozen=True)
 class Flat:
+    input_kinds = ("series",)
+
     def build(self, inputs, num_outputs):
-        series = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="series")
+        name, spec = only(inputs, "series")
+        series = keras.Input(spec.shape, name=name)
         x = keras.layers.Flatten(name="flat")(series)
-        return keras.Model(series, keras.layers.Dense(num_outputs, name="logits")(x))
+        return keras.Model({name: series}, keras.layers.Dense(num_outputs, name="logits")(x))
 
 
 def table(rows):
@@ -43,35 +47,32 @@ def trained(request, tmp_path_factory):
     experiment = Experiment(
         model=Flat(),
         task=TASKS[targets],
-        data=SeriesTable(
-            path=str(root / "waves.csv"),
-            targets=targets,
-            target_columns=("sum",) if targets == "values" else ("side",),
-            feature_columns=("a", "b"),
-            length=4,
-            horizon=1,
+        data=Dataset(
+            source=Table(str(root / "waves.csv")),
+            inputs=Series(columns=("a", "b"), length=4, horizon=1),
+            target=TARGETS[targets],
             train_split="train[:80%]",
             test_split="train[80%:]",
         ),
         optimizer=Adam(0.05),
         train=TrainConfig(steps=40, batch_size=16),
     )
-    result = runs.train(experiment, root / "run")
+    result, _ = train(experiment, root / "run")
     assert run(export, [f"--workdir={root / 'run'}", f"--export_dir={root / 'served'}"]) == 0
     return targets, root / "run", root / "served", result
 
 
-def test_scores_agree_from_training_to_the_export(trained, capsys):
+def test_metrics_agree_from_training_to_the_export(trained, capsys):
     targets, workdir, served, result = trained
     capsys.readouterr()
     expected = result["eval"]["test"]
     assert expected["r2" if targets == "values" else "roc_auc"] > 0.8
     for place in (f"--workdir={workdir}", f"--model={served}"):
         assert run(evaluate, [place, "--format=json"]) == 0
-        scores = json.loads(capsys.readouterr().out)
+        metrics = json.loads(capsys.readouterr().out)
         for name, value in expected.items():
             if isinstance(value, float):
-                assert scores[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
+                assert metrics[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
 
 
 def test_a_file_is_a_series_of_its_last_rows(trained, tmp_path, capsys):
@@ -93,10 +94,10 @@ def test_a_file_is_a_series_of_its_last_rows(trained, tmp_path, capsys):
                 assert answer["class"] == expected["classes"][0]
 
 
-def test_a_file_that_is_no_series_is_named(trained, tmp_path, capsys):
+def test_a_file_without_a_series_is_named(trained, tmp_path, capsys):
     _, workdir, _, _ = trained
     wrong = {
-        "short.csv": (table(3).encode(), "has 3 rows, the model takes 4"),
+        "short.csv": (table(3).encode(), "has 3 rows, the model needs 4"),
         "other.csv": (b"a,c\n1,2\n", "has no column 'b' in its header"),
         "words.csv": (b"a,b\n1,2\n1,2\n1,two\n1,2\n", "line 4 has 'two' in the column b"),
         "gap.csv": (b"a,b\n1,2\n1,2\n1,2\n1\n", "line 5 has '' in the column b"),
@@ -113,11 +114,16 @@ def test_a_file_that_is_no_series_is_named(trained, tmp_path, capsys):
     *named, last = err.splitlines()
     for line, path, (_, reason) in zip(named, words, wrong.values(), strict=False):
         assert line.startswith(f"{path}: {reason}")
-    assert last == "6 of 7 files could not be predicted"
+    assert last == "6 of 7 examples could not be predicted"
 
 
-def test_series_of_another_kind_are_refused(trained, capsys):
-    _, workdir, _, _ = trained
-    assert run(evaluate, [f"--workdir={workdir}", "--config.data.length=5"]) == 1
+def test_windows_of_another_length_are_refused(trained, capsys):
+    _, workdir, served, _ = trained
+    for place in (f"--workdir={workdir}", f"--model={served}"):
+        assert run(evaluate, [place, "--config.data.inputs.length=5"]) == 1
+        err = capsys.readouterr().err
+        assert "--config.data.inputs.length cannot change after training" in err
+        assert err.count("\n") == 1
+    assert run(evaluate, [f"--workdir={workdir}", "--config.data.inputs.columns=a"]) == 1
     err = capsys.readouterr().err
-    assert "series data of length 4, split 'test' gives 5" in err and err.count("\n") == 1
+    assert "config.data.inputs.columns must have the 4 steps of 2 features" in err

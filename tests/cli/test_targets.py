@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 from PIL import Image
+from runs import train
 
 import modelzoo
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
-from modelzoo.config import Experiment
-from modelzoo.data.table import ImageTable
-from modelzoo.models.cnn import CNN
+from modelzoo.data import Dataset, Table, Tags, Values
+from modelzoo.data import Image as ImageInput
+from modelzoo.models import CNN
 from modelzoo.optimizers import SGD
-from modelzoo.runs import train as runs
-from modelzoo.tasks.image_regression import ImageRegression
-from modelzoo.tasks.image_tagging import ImageTagging
+from modelzoo.tasks import Regression, Tagging
 from modelzoo.training import checkpoint
-from modelzoo.training.config import EvalConfig, TrainConfig
 
 TAGS = ("bright", "red", "wide")
 
@@ -45,22 +44,19 @@ def folder(tmp_path_factory):
 
 
 def experiment_of(folder, kind):
-    targets = {"tags": TAGS, "values": ("mean", "redness")}[kind]
+    target = {"tags": Tags(columns=TAGS), "values": Values(columns=("mean", "redness"))}[kind]
     task = {
-        "tags": ImageTagging(threshold=0.45),
-        "values": ImageRegression(target_mean=(70, 0), target_std=(20, 30)),
+        "tags": Tagging(threshold=0.45),
+        "values": Regression(target_mean=(70, 0), target_std=(20, 30)),
     }[kind]
     return Experiment(
         model=CNN(filters=(4,), dense=(8,)),
         task=task,
-        data=ImageTable(
-            str(folder / "table.csv"),
-            targets=kind,
-            target_columns=targets,
-            split_column="part",
+        data=Dataset(
+            source=Table(str(folder / "table.csv"), split_column="part"),
+            inputs=ImageInput(size=(8, 8), channels=3),
+            target=target,
             validation_split="test",
-            image_size=(8, 8),
-            channels=3,
         ),
         optimizer=SGD(0.05),
         train=TrainConfig(steps=6, batch_size=8, ema_decay=0.5),
@@ -75,7 +71,7 @@ def both(folder):
     """Of each kind: itself, its run's folder, the exported folder, and the result of the run."""
     found = {}
     for kind in ("tags", "values"):
-        result = runs.train(experiment_of(folder, kind), folder / kind)
+        result, _ = train(experiment_of(folder, kind), folder / kind)
         served = folder / kind / "served"
         assert run(export, [f"--workdir={folder / kind}", f"--export_dir={served}"]) == 0
         found[kind] = (kind, folder / kind, served, result)
@@ -91,7 +87,7 @@ def lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
+def test_metrics_agree_from_training_to_the_export(trained, tmp_path, capsys):
     kind, workdir, served, result = trained
     capsys.readouterr()
     found = []
@@ -100,29 +96,29 @@ def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
         words = [place, "--config.eval.batch_size=5", f"--predictions={file}"]
         assert run(evaluate, [*words, "--format=json"]) == 0
         found.append((json.loads(capsys.readouterr().out), lines(file.read_text())))
-    (scores, rows), (others, _) = found
+    (metrics, rows), (others, _) = found
     expected = {k: v for k, v in result["eval"]["test"].items() if isinstance(v, float)}
     assert len(expected) == {"tags": 10, "values": 5}[kind]
     for name, value in expected.items():
-        assert scores[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+        assert metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
         assert others[name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
     assert sorted(row["id"] for row in rows) == sorted(f"{k}.png" for k in range(2, 36, 3))
     if kind == "tags":
         truth = np.array([[name in row["label"] for name in TAGS] for row in rows])
         given = np.array([row["scores"] for row in rows])
         expected = sk.average_precision_score(truth, given)
-        assert scores["mean_average_precision"] == pytest.approx(expected)
+        assert metrics["mean_average_precision"] == pytest.approx(expected)
         for row, predicted in zip(rows, given, strict=True):
             chosen = {n: p for n, p in zip(TAGS, predicted.tolist(), strict=True) if p >= 0.45}
             assert row["tags"] == chosen
-        assert scores["per_tag"].keys() == set(TAGS)
+        assert metrics["per_tag"].keys() == set(TAGS)
     else:
         truth, given = (
             [[row[key][name] for name in ("mean", "redness")] for row in rows]
             for key in ("label", "values")
         )
-        assert scores["r2"] == pytest.approx(sk.r2_score(truth, given), rel=1e-5)
-        assert scores["mae"] == pytest.approx(sk.mean_absolute_error(truth, given), rel=1e-5)
+        assert metrics["r2"] == pytest.approx(sk.r2_score(truth, given), rel=1e-5)
+        assert metrics["mae"] == pytest.approx(sk.mean_absolute_error(truth, given), rel=1e-5)
 
 
 def test_the_best_step_is_the_one_of_the_best_value(trained):
@@ -138,7 +134,7 @@ def test_the_best_step_is_the_one_of_the_best_value(trained):
     assert all(np.isfinite(r[shown]) for r in records)
 
 
-def test_the_table_of_scores_has_a_row_for_each(trained, capsys):
+def test_the_table_of_metrics_has_a_row_for_each(trained, capsys):
     kind, workdir, _, _ = trained
     assert run(evaluate, [f"--workdir={workdir}"]) == 0
     out = capsys.readouterr().out

@@ -10,20 +10,19 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 from alone import served_alone
-from texts import ODD, WORDS, Sentences
+from runs import train
+from texts import ODD, WORDS, sentences
 
 import modelzoo
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
-from modelzoo.config import Experiment
 from modelzoo.fields.errors import UserError
-from modelzoo.models.lstm import LSTM
+from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
-from modelzoo.runs import train as runs
-from modelzoo.tasks.text import SequenceLabelling, TextClassification
-from modelzoo.training.config import EvalConfig, TrainConfig
+from modelzoo.tasks import Classification, TokenClassification
 
-TASKS = {"class": TextClassification(), "labels": SequenceLabelling()}
+TASKS = {"class": Classification(), "labels": TokenClassification()}
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +35,12 @@ def both(tmp_path_factory):
         experiment = Experiment(
             model=LSTM(embedding_dim=6, units=(6,), bidirectional=True, pooling="mean"),
             task=task,
-            data=Sentences(
-                targets=targets,
-                validation_split="validation",
-                lengths=(4, 16),
-                keep="end",
-                tokens_per_batch=128,
-            ),
+            data=sentences(targets, lengths=(4, 16), keep="end"),
             optimizer=Adam(0.05),
-            train=TrainConfig(steps=20, ema_decay=0.5),
+            train=TrainConfig(steps=20, ema_decay=0.5, tokens_per_batch=128),
             eval=EvalConfig(batch_size=6, **best),
         )
-        result = runs.train(experiment, workdir)
+        result, _ = train(experiment, workdir)
         assert run(export, [f"--workdir={workdir}", f"--export_dir={workdir / 'served'}"]) == 0
         found[targets] = types.SimpleNamespace(
             targets=targets, workdir=workdir, served=workdir / "served", result=result
@@ -75,28 +68,28 @@ def predicted(capsys, *words):
     return code, lines(out), err
 
 
-def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
+def test_metrics_agree_from_training_to_the_export(trained, tmp_path, capsys):
     capsys.readouterr()
     expected = trained.result["eval"]["test"]
     found = []
     for place in (f"--workdir={trained.workdir}", f"--model={trained.served}"):
         file = tmp_path / "predictions.jsonl"
         assert run(evaluate, [place, f"--predictions={file}", "--format=json"]) == 0
-        scores, rows = json.loads(capsys.readouterr().out), lines(file.read_text())
+        metrics, rows = json.loads(capsys.readouterr().out), lines(file.read_text())
         found.append(rows)
         names = {name for name, value in expected.items() if isinstance(value, float)}
         assert {"accuracy", "micro_f1", "macro_f1"} <= names
         for name in names:
-            assert scores[name] == pytest.approx(expected[name], rel=1e-4), name
-        assert scores["confusion"] == expected["confusion"]
+            assert metrics[name] == pytest.approx(expected[name], rel=1e-4), name
+        assert metrics["confusion"] == expected["confusion"]
         # In the order of the split, whatever the order of their lengths.
         assert [row["id"] for row in rows] == [f"test/{k}" for k in range(40)]
     if trained.targets == "class":
         truth = [row["label"] == "many" for row in rows]
         given = [row["scores"][1] for row in rows]
-        assert scores["roc_auc"] == pytest.approx(sk.roc_auc_score(truth, given), rel=1e-6)
-        assert scores["roc_auc"] > 0.6
-        assert scores["loss"] == pytest.approx(sk.log_loss(truth, given), rel=1e-4)
+        assert metrics["roc_auc"] == pytest.approx(sk.roc_auc_score(truth, given), rel=1e-6)
+        assert metrics["roc_auc"] > 0.6
+        assert metrics["loss"] == pytest.approx(sk.log_loss(truth, given), rel=1e-4)
     else:
         pairs = [
             (label, name)
@@ -104,7 +97,7 @@ def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
             for label, name in zip(row["label"], row["classes"], strict=False)
             if label is not None
         ]
-        assert scores["accuracy"] == pytest.approx(sk.accuracy_score(*zip(*pairs, strict=True)))
+        assert metrics["accuracy"] == pytest.approx(sk.accuracy_score(*zip(*pairs, strict=True)))
 
 
 def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path, capsys):
@@ -116,7 +109,7 @@ def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path
     classes, scores = served["classes"], served["scores"]
     assert none == {"classes": [], "scores": []}
     predictor = modelzoo.load(trained.workdir)
-    # One that is not UTF-8 the command refuses, the model does not.
+    # The command refuses a text that is not UTF-8, the model does not.
     bytewise = [p.answer for p in predictor.predict_texts(texts)]
     code, rows, _ = predicted(
         capsys,
@@ -172,10 +165,10 @@ def test_a_bad_line_or_file_is_named_and_the_others_are_predicted(classifier, tm
     ]
 
 
-def test_python_predicts_texts_and_text_that_is_no_unicode(classifier):
+def test_python_predicts_texts_also_those_that_are_not_unicode(classifier):
     predictor = modelzoo.load(classifier.workdir)
     found = list(predictor.predict_texts(["ant", "half \ud83d of a pair"], batch_size=1))
-    assert [p.file for p in found] == ["0", "1"]
+    assert [p.name for p in found] == ["0", "1"]
     assert all(p.error is None and p.class_name in ("few", "many") for p in found)
     with pytest.raises(UserError, match="takes texts, which are no files"):
         predictor.predict_files(["x.png"])
@@ -187,7 +180,7 @@ def test_python_predicts_texts_and_text_that_is_no_unicode(classifier):
         ([], "name the files or folders to predict, or give texts by --text"),
         (["--text=a", "file"], "or give texts by --text alone"),
         (["absent.txt"], "no file or folder absent.txt"),
-        (["--text=a", "--test_views=flip"], "--test_views is of images, .* takes text data"),
+        (["--text=a", "--config.data.inputs.test_views=flip"], "unknown key .*inputs.test_views"),
         (["--text=a\udcff"], "is not UTF-8"),
     ],
 )
@@ -201,13 +194,15 @@ def test_mistakes_are_one_line(classifier, capsys, words, message):
 def test_a_model_of_images_takes_no_text(image_run, capsys):
     code, rows, err = predicted(capsys, f"--workdir={image_run.workdir}", "--text=ant")
     assert (code, rows) == (1, [])
-    assert "--text is for a model of texts" in err and err.count("\n") == 1
+    assert "--text is for models of texts" in err and err.count("\n") == 1
 
 
-def test_the_model_reads_other_texts_as_its_own(classifier, capsys):
+def test_other_texts_are_read_with_the_vocabulary_of_the_run(classifier, capsys):
     words = [f"--workdir={classifier.workdir}", "--split=train", "--format=json"]
-    assert run(evaluate, [*words, "--config.data.number=7"]) == 0
+    assert run(evaluate, [*words, "--config.data.source.number=7"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 7
-    assert run(evaluate, [*words, "--config.data.keep=start"]) == 1
-    err = capsys.readouterr().err
-    assert "text data of keep end, split 'train' gives start" in err and err.count("\n") == 1
+    for field, value in (("keep", "start"), ("tokenizer.size", "9"), ("vocabulary", "other")):
+        assert run(evaluate, [*words, f"--config.data.inputs.{field}={value}"]) == 1
+        err = capsys.readouterr().err
+        assert f"--config.data.inputs.{field} cannot change after training, the run's own" in err
+        assert err.count("\n") == 1

@@ -1,11 +1,11 @@
 import importlib
 
-import keras
 import pytest
+from named_inputs import image, pair, text
 
 from modelzoo import config, configs
 from modelzoo.fields.duration import to_steps
-from modelzoo.fields.input_specs import PairTokens, TokenSpec
+from modelzoo.fields.input_specs import ArraySpec
 
 
 def resnet(blocks, width, channels):
@@ -26,26 +26,22 @@ def lstm(inputs, *units, directions=1):
     return total
 
 
-def pair(vocabulary, length):
-    """Two texts of one vocabulary, with its end token, and of one longest length."""
-    return PairTokens(vocabulary, vocabulary, True, length, length)
+def transformer(vocab_size, hidden_dim, intermediate_dim, encoder, decoder, last_norms=2):
+    """Parameters of a Transformer with shared embeddings and these numbers of blocks.
 
-
-def transformer(vocabulary, dim, ffn_dim, encoder, decoder, last_norms=2):
-    """Parameters of so many blocks each, and of one matrix of tokens' vectors.
-
-    Pre-norm blocks have a norm behind the last of each stack.
+    Pre-norm stacks have a norm after the last block.
     """
-    ffn, norm = 2 * dim * ffn_dim + ffn_dim + dim, 2 * dim
+    dim = hidden_dim
+    ffn, norm = 2 * dim * intermediate_dim + intermediate_dim + dim, 2 * dim
     total = encoder * (4 * dim * dim + ffn + 2 * norm)
     total += decoder * (8 * dim * dim + ffn + 3 * norm)
-    return total + last_norms * norm + vocabulary * dim
+    return total + last_norms * norm + vocab_size * dim
 
 
-# What the model takes, an image's shape, how many tokens there are or two texts, and its
-# parameters: sums of kernels, biases, gains and offsets.
+# The model's inputs (or the shape of an image or a series) and its number of parameters: sums of
+# kernels, biases, gains and offsets.
 SHIPPED = {
-    "answers_transformer": (pair(16_001, 384), transformer(16_001, 256, 1024, 4, 4)),
+    "answers_transformer": (pair(16_001, lengths=(384, 384)), transformer(16_001, 256, 1024, 4, 4)),
     "cifar10_cnn": ((32, 32, 3), 1_792 + 73_856 + (36 * 128 + 1) * 1000 + 10_010),
     "cifar10_recurrent_cnn": (
         (32, 32, 3),
@@ -53,7 +49,7 @@ SHIPPED = {
     ),
     "cifar10_resnet20": ((32, 32, 3), resnet(3, 16, 3)),
     "cifar10_wide_resnet": ((32, 32, 3), 2_748_890),
-    "cldr_dates_transformer": (pair(160, 40), transformer(160, 128, 256, 2, 2)),
+    "cldr_dates_transformer": (pair(160, lengths=(40, 40)), transformer(160, 128, 256, 2, 2)),
     "cldr_language_lstm": (291, 291 * 64 + lstm(64, 256, directions=2) + 513 * 10),
     "digits_cnn": ((8, 8, 1), 320 + 18_496 + (4 * 64 + 1) * 128 + 1_290),
     "digits_resnet": ((8, 8, 1), resnet(1, 32, 1)),
@@ -75,7 +71,7 @@ SHIPPED = {
     "imdb_lstm": (30_000, 30_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
     # Both encoders, the matrices of attention, of the first states and of the output; the decoder.
     "multi30k_lstm": (
-        pair(10_001, 48),
+        pair(10_001, lengths=(48, 48)),
         10_001 * 128
         + lstm(128, 192, directions=2)
         + 384 * 192
@@ -84,13 +80,13 @@ SHIPPED = {
         + (384 + 192) * 128,
     ),
     "multi30k_transformer": (
-        pair(10_001, 48),
+        pair(10_001, lengths=(48, 48)),
         transformer(10_001, 128, 256, 4, 4, last_norms=0),
     ),
     "reviews_lstm": (20_000, 20_000 * 100 + lstm(100, 256, 256) + 257 * 10),
     "splice_lstm": (10, 160 + lstm(16, 48, directions=2) + (96 + 2) * 96 + 97 * 10),
     "sst2_lstm": (15_000, 15_000 * 128 + lstm(128, 128, directions=2) + 513 * 10),
-    "summary_transformer": (pair(16_001, 512), transformer(16_001, 256, 1024, 4, 4)),
+    "summary_transformer": (pair(16_001, lengths=(512, 512)), transformer(16_001, 256, 1024, 4, 4)),
 }
 
 
@@ -113,12 +109,12 @@ def test_parts_fit_each_other(name):
     experiment = configs.get(name)
     given, parameters = SHIPPED[name]
     outputs = 10
-    if isinstance(given, PairTokens):
-        inputs, outputs = given, given.target_vocab
+    if isinstance(given, dict):
+        inputs, outputs = given, given["decoder/tokens"].vocab_size
     elif isinstance(given, int):
-        inputs = TokenSpec(shape=(None, None), dtype="int32", vocab_size=given)
+        inputs = text(given)
     else:
-        inputs = keras.InputSpec(shape=(None, *given))
+        inputs = image(*given) if len(given) == 3 else {"series": ArraySpec("series", given)}
     model = experiment.model.build(inputs, outputs)
     assert sum(v.shape.num_elements() for v in model.trainable_variables) == parameters
     batch_size, examples = experiment.train.batch_size or 32, 1257 if "digits" in name else 45_000

@@ -13,7 +13,7 @@ from PIL import Image
 from modelzoo.cli import attention as command
 from modelzoo.cli.main import run
 from modelzoo.decoding import Decoding
-from modelzoo.explain.attention import AttentionMap, attention_map, check_output, draw
+from modelzoo.explain.attention import AttentionMap, check_output, compute_attention_map, draw
 from modelzoo.fields.errors import UserError
 from modelzoo.models import LSTMSeq2Seq
 from modelzoo.tasks import TextToText
@@ -42,7 +42,7 @@ LSTM = LSTMSeq2Seq(embedding_dim=4, units=3)
 
 def test_the_map_shows_the_decoded_tokens():
     beam = predictor(LSTM, beams=3, n_best=2)
-    found = attention_map(beam, "bee zebra ant")
+    found = compute_attention_map(beam, "bee zebra ant")
     assert found.source == ("bee", "<unk>", "ant", "</s>")
     source = beam.task.data.features({"text": tf.constant(["bee zebra ant"])}, training=False)
     outputs = beam.task.objective.outputs(beam.model, source)
@@ -61,7 +61,7 @@ def test_the_map_shows_the_decoded_tokens():
         np.testing.assert_allclose(weights, state["beams"]["coverage"][0, 0] - before, atol=1e-5)
         before = state["beams"]["coverage"][0, 0]
     # An empty text has the end token only.
-    assert attention_map(beam, "").source == ("</s>",)
+    assert compute_attention_map(beam, "").source == ("</s>",)
 
 
 def test_a_panel_for_each_or_their_mean():
@@ -79,9 +79,9 @@ def test_a_panel_for_each_or_their_mean():
     np.testing.assert_array_equal(by_layer["layer 2, mean of 3 heads"], found.weights[1].mean(0))
     assert list(shown().panels()) == [""]
     for layer, head, says in (
-        (3, 1, "^--layer=3 is out of range: the attention has 2 layers, counted from 1$"),
-        (0, 1, "^--layer=0 is out of range"),
-        ("all", 4, "^--head=4 is out of range: the attention has 3 heads"),
+        (3, 1, "^--layer must be from 1 to 2, the number of layers, got 3$"),
+        (0, 1, "^--layer must be from 1 to 2, .* got 0$"),
+        ("all", 4, "^--head must be from 1 to 3, the number of heads, got 4$"),
     ):
         with pytest.raises(UserError, match=says):
             found.panels(layer, head)
@@ -138,19 +138,23 @@ def test_long_maps_are_large(tmp_path):
 def test_what_cannot_be_drawn_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^--output must end with .png or .svg, got map.jpg$"):
         check_output("map.jpg")
-    with pytest.raises(UserError, match="there is no folder .*none$"):
+    with pytest.raises(UserError, match="the folder .*none does not exist$"):
         check_output(tmp_path / "none" / "map.svg")
     (tmp_path / "map.svg").mkdir()
     with pytest.raises(UserError, match="^cannot write .*map.svg: Is a directory"):
         draw(shown(), tmp_path / "map.svg")
     images = types.SimpleNamespace(data=image_data((4, 4, 1), ("a", "b")))
     for task, model, says in (
-        (images, object(), "^model has no attention on a source text: it takes images 4x4x1"),
-        (predictor(LSTM).task, None, "^model does not give its attention: name the run's folder"),
+        (images, object(), "^attention needs a text-to-text model, model takes images 4x4x1"),
+        (
+            predictor(LSTM).task,
+            None,
+            "^the exported model model has no attention weights: set --workdir",
+        ),
     ):
         given = types.SimpleNamespace(task=task, model=model, origin="model")
         with pytest.raises(UserError, match=says):
-            attention_map(given, "ant")
+            compute_attention_map(given, "ant")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install 'modelzoo\[plots\]'$"):
         check_output("map.svg")
@@ -175,4 +179,4 @@ def test_the_command_draws(model, tmp_path, monkeypatch, capsys):
     assert texts[:3] == ["ant", "bee", "</s>"] and "layer 1, head 1" in texts
     assert ("layer 1, head 2" in texts) == (model is pairs.TINY)
     assert run(command, [*words[:-1], "--head=0"]) == 1
-    assert "--head=0 is out of range" in capsys.readouterr().err
+    assert "--head must be from 1" in capsys.readouterr().err

@@ -80,7 +80,7 @@ def sentences(kind="class", number=40, **fields):
         target = Values(columns=("length", "count"))
     return Dataset(
         source=Sentences(number=number),
-        inputs=Text(**{"tokenizer": Words(), **text}),
+        inputs=Text(**{"tokenizer": Words(split="whitespace"), **text}),
         target=target,
         **fields,
     )

@@ -11,10 +11,12 @@ from modelzoo.measure import intervals
 def test_of_a_mean(values):
     error = scipy.stats.sem(values)
     expected = np.mean(values) + scipy.stats.t.ppf([0.025, 0.975], len(values) - 1) * error
-    assert intervals.of_mean(values) == pytest.approx(expected)
+    assert intervals.compute_mean_interval(values) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("hits, number", [(0, 5), (5, 5), (1, 3), (3040, 3190)])
 def test_of_a_share(hits, number):
     expected = scipy.stats.binomtest(hits, number).proportion_ci(method="wilson")
-    assert intervals.of_share(hits, number) == pytest.approx(list(expected), abs=1e-12)
+    assert intervals.compute_proportion_interval(hits, number) == pytest.approx(
+        list(expected), abs=1e-12
+    )

@@ -25,11 +25,11 @@ def shapes(text, name):
     ],
 )
 def test_ticks_are_round_and_reach_around(low, high, expected):
-    assert plot.ticks(low, high) == pytest.approx(expected)
+    assert plot.choose_ticks(low, high) == pytest.approx(expected)
 
 
 def test_points_lie_where_the_ticks_say():
-    text = plot.svg([PANEL], "one")
+    text = plot.render_svg([PANEL], "one")
     lines = [
         [tuple(map(float, point.split(","))) for point in line.get("points").split()]
         for line in shapes(text, "polyline")
@@ -47,7 +47,7 @@ def test_points_lie_where_the_ticks_say():
 
 
 def test_panels_stand_side_by_side_within_the_picture():
-    text = plot.svg([PANEL, PANEL, PANEL])
+    text = plot.render_svg([PANEL, PANEL, PANEL])
     width = float(ET.fromstring(text).get("width"))
     xs = [float(dot.get("cx")) for dot in shapes(text, "circle")]
     step = width / 3

@@ -216,9 +216,9 @@ def test_padding_may_have_any_id(kind):
     new_ids = np.array([3, 8, 2, 0, 4, 5, 6, 7, 1], "int32")
     model, permuted = (build(LSTMSeq2Seq(**SMALL, **KINDS[kind])) for _ in range(2))
     for v, new in zip(model.weights, permuted.weights, strict=True):
-        new.assign(v[np.argsort(new_ids)] if "embedding" in v.path else v)
+        new.assign(v.numpy()[np.argsort(new_ids)] if "embedding" in v.path else v)
     got = permuted(feed_pair(new_ids[SOURCE], new_ids[TARGET], pad=3))
-    np.testing.assert_allclose(got[..., new_ids], model(BOTH), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got.numpy()[..., new_ids], model(BOTH), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("names", [["tokens"], ["padding_mask"], list(BOTH)])

@@ -375,9 +375,11 @@ def test_padding_may_have_any_id(kind):
     """With permuted ids and vectors, where 3 is padding and 0 is a word, logits are permuted."""
     model, permuted = build(**KINDS[kind]), build(**KINDS[kind])
     for v, new in zip(model.weights, permuted.weights, strict=True):
-        new.assign(v[np.argsort(NEW_IDS)] if "embedding" in v.path else v)
+        new.assign(v.numpy()[np.argsort(NEW_IDS)] if "embedding" in v.path else v)
     inputs = feed_pair(NEW_IDS[SOURCE], NEW_IDS[TARGET], pad=3)
-    np.testing.assert_allclose(permuted(inputs)[..., NEW_IDS], call(model), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        permuted(inputs).numpy()[..., NEW_IDS], call(model), rtol=0, atol=1e-6
+    )
     end, beams = 10, Decoding(beams=3, n_best=2, coverage_penalty=0.3)
     found = [
         search(

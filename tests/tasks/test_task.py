@@ -16,7 +16,7 @@ from modelzoo import Experiment, TrainConfig, UserError
 from modelzoo.data import ClassLabel, Dataset, Image, Npz, Series
 from modelzoo.data.bound import BoundData
 from modelzoo.data.inputs.series import BoundSeries
-from modelzoo.fields.input_specs import only
+from modelzoo.fields.input_specs import only_array
 from modelzoo.models import CNN, LSTM, RecurrentCNN, ResNet
 from modelzoo.optimizers import AdamW
 from modelzoo.tasks import Classification, Regression, Tagging, TextToText, TokenClassification
@@ -86,7 +86,7 @@ def test_a_task_needs_a_target():
         (CNN(), pair_data(), "CNN, which takes image, but config.data has tokens: "),
         (TINY, image_data((4, 4, 1), "ab"), "Transformer, which takes tokens, .* has image: "),
     ],
-    ids=str,
+    ids=["CNN", "ResNet", "RecurrentCNN", "CNN of pairs", "Transformer"],
 )
 def test_models_of_another_kind_of_input_are_refused(model, data, message):
     task = TextToText() if data.target.config.kind == "a text" else Classification()
@@ -137,7 +137,7 @@ class Unnamed:
     input_kinds: ClassVar[tuple[str, ...]] = ("image",)
 
     def build(self, inputs, num_outputs):
-        name, spec = only(inputs, "image")
+        name, spec = only_array(inputs, "image")
         image = keras.Input(spec.shape, name=name)
         x = keras.layers.Conv2D(self.width, 3, activation="relu")(image)
         x = keras.layers.Dense(self.width)(keras.layers.Flatten()(x))

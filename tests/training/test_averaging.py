@@ -1,4 +1,4 @@
-"""The mean of the last checkpoints: what is scored is what is served."""
+"""The mean of the last checkpoints: what is evaluated is what is served."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def test_the_mean_against_numpy(tmp_path):
     np.testing.assert_array_equal(single["model/a/kernel"], written[-1]["model/a/kernel"])
 
 
-def test_what_a_stop_left_is_passed_over_and_goes(tmp_path):
+def test_checkpoints_of_a_stopped_run_are_skipped_and_deleted(tmp_path):
     for step, interim in ((10, False), (20, False), (25, True), (30, False)):
         write(tmp_path, step, interim=interim)
     assert averaging.steps(averaging.find(tmp_path, "mean:2")) == [20, 30]
@@ -63,7 +63,7 @@ def test_what_a_stop_left_is_passed_over_and_goes(tmp_path):
     assert checkpoint.steps(tmp_path) == [30, 33]
 
 
-def test_which_are_served(tmp_path):
+def test_which_checkpoints_are_served(tmp_path):
     for step in (1, 2, 3):
         write(tmp_path, step, best_metric="loss", best_step=1, best_value=0.5)
 
@@ -76,19 +76,21 @@ def test_which_are_served(tmp_path):
     assert served(average_checkpoints=2) == [2, 3]
     with pytest.raises(UserError, match=r"mean:4 needs 4 checkpoints .*\[1, 2, 3\].*=last"):
         served(average_checkpoints=4)
-    with pytest.raises(UserError, match="an N above 0, got mean:0"):
+    with pytest.raises(UserError, match="mean:N needs N of at least 1, got mean:0"):
         averaging.find(tmp_path, "mean:0")
     with pytest.raises(UserError, match="'mean:N' or a step, got 'mean:-1'"):
         averaging.find(tmp_path, "mean:-1")
 
 
-def test_too_few_checkpoints_are_told_before_the_training(tmp_path):
+def test_too_few_checkpoints_are_refused_before_training(tmp_path):
     plan = Plan(total=60, log_every=5, checkpoint_every=25, eval_every=None, steps_per_loop=1)
     three, four = (EvalConfig(average_checkpoints=n) for n in (3, 4))
     averaging.check(tmp_path, three, 3, plan)  # 25, 50, 60
     with pytest.raises(UserError, match="needs 4 checkpoints, this run has 3 at its end"):
         averaging.check(tmp_path, four, 4, plan)
-    with pytest.raises(UserError, match="keep_checkpoints must be at least 3.* got 2"):
+    with pytest.raises(
+        UserError, match="keep_checkpoints must be at least .*average_checkpoints, 3, got 2"
+    ):
         averaging.check(tmp_path, three, 2, plan)
     averaging.check(tmp_path, EvalConfig(), 1, plan)
     # A resumed run whose earlier ones are gone; then one that a stop left, which will go.
@@ -117,31 +119,31 @@ def averaged(experiment):
     )
 
 
-def scores_of(capsys, *words):
+def metrics_of(capsys, *words):
     assert run(evaluate, [*words, "--format=json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.field("EvalConfig.average_checkpoints")
-def test_what_is_scored_is_evaluated_exported_and_served(averaged, tmp_path, capsys):
+def test_what_a_run_evaluates_is_evaluated_again_exported_and_served(averaged, tmp_path, capsys):
     averaged = change(averaged, export={"at_end": True})
     result, out = train(averaged, tmp_path)
     assert (result["evaluated_step"], result["averaged_steps"]) == (10, [8, 10])
     assert "mean of steps 8, 10" in out
     expected = result["eval"]["test"]
-    evaluated = scores_of(capsys, f"--workdir={tmp_path}")
-    exported = scores_of(capsys, f"--model={tmp_path / 'export'}")
-    explicit = scores_of(capsys, f"--workdir={tmp_path}", "--checkpoint=mean:2")
-    raw = scores_of(capsys, f"--workdir={tmp_path}", "--weights=raw")
-    last = scores_of(capsys, f"--workdir={tmp_path}", "--checkpoint=last")
+    evaluated = metrics_of(capsys, f"--workdir={tmp_path}")
+    exported = metrics_of(capsys, f"--model={tmp_path / 'export'}")
+    explicit = metrics_of(capsys, f"--workdir={tmp_path}", "--checkpoint=mean:2")
+    raw = metrics_of(capsys, f"--workdir={tmp_path}", "--weights=raw")
+    last = metrics_of(capsys, f"--workdir={tmp_path}", "--checkpoint=last")
     assert "the mean of steps 8, 10 of" in evaluated["model"]
-    for scores in (evaluated, exported, explicit):
-        assert scores["loss"] == pytest.approx(expected["loss"], rel=1e-5)
-        assert scores["confusion"] == expected["confusion"]
+    for metrics in (evaluated, exported, explicit):
+        assert metrics["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+        assert metrics["confusion"] == expected["confusion"]
     assert raw["loss"] == pytest.approx(expected["raw"]["loss"], rel=1e-5)
     losses = (expected["loss"], expected["raw"]["loss"], last["loss"])
     assert len({round(loss, 5) for loss in losses}) == 3
-    validation = scores_of(capsys, f"--workdir={tmp_path}", "--split=validation")
+    validation = metrics_of(capsys, f"--workdir={tmp_path}", "--split=validation")
     assert validation["loss"] == pytest.approx(result["eval"]["validation"]["loss"], rel=1e-5)
     arrays = [checkpoint.read(checkpoint.find(tmp_path, step)) for step in (8, 10)]
     for chosen, kind in (("ema", "ema"), ("raw", "model")):
@@ -196,5 +198,5 @@ def test_init_from_an_averaged_run_starts_with_what_it_serves(averaged, tmp_path
 
 
 def test_best_and_mean_exclude_each_other():
-    with pytest.raises(ValueError, match="^average_checkpoints must be 1 where best_metric"):
+    with pytest.raises(ValueError, match="^average_checkpoints must be 1 if best_metric"):
         EvalConfig(best_metric="loss", average_checkpoints=2)

@@ -102,10 +102,10 @@ def test_damage_is_named(tmp_path):
     with pytest.raises(UserError, match="damaged"):
         checkpoint.read(file.parent)
     (file.parent / "meta.json").write_text("{")
-    with pytest.raises(UserError, match="no checkpoint of modelzoo"):
+    with pytest.raises(UserError, match="is not a checkpoint of modelzoo"):
         checkpoint.read_meta(file.parent)
     (file.parent / "meta.json").write_text(json.dumps({"steps": 1}))
-    with pytest.raises(UserError, match="no checkpoint of modelzoo"):
+    with pytest.raises(UserError, match="is not a checkpoint of modelzoo"):
         checkpoint.read_meta(file.parent)
 
 
@@ -124,9 +124,9 @@ def test_assignment_is_all_or_nothing():
     with pytest.raises(UserError, match="another model.* it has no 'model/second'"):
         checkpoint.assign(named, {"model/first": np.ones(2)})
     both = {"model/first": np.ones(2), "model/second": np.ones(3)}
-    with pytest.raises(UserError, match=r"'model/second' is \(4,\), here it is \(3,\)"):
+    with pytest.raises(UserError, match=r"'model/second' is \(4,\), that of the run is \(3,\)"):
         checkpoint.assign(named, both | {"model/second": np.ones(4)})
-    with pytest.raises(UserError, match="another model.* nothing here is called 'model/third'"):
+    with pytest.raises(UserError, match="another model.* the run has no 'model/third'"):
         checkpoint.assign(named, both | {"model/third": np.ones(4)})
     with pytest.raises(UserError, match=r"config\.train\.ema_decay"):
         checkpoint.assign(named, both | {"ema/first": np.ones(2)})

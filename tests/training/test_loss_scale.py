@@ -42,7 +42,7 @@ def test_the_scale_by_hand():
 
 
 @pytest.mark.field("TrainConfig.loss_scale")
-def test_scaling_keeps_gradients_that_float16_takes_for_zero():
+def test_scaling_keeps_gradients_that_float16_rounds_to_zero():
     def gradients(**settings):
         model = CNN(filters=(4, 4), padding="same", dense=(8,))
         step, state = make(model, SGD(1.0, momentum=0.9), **settings)
@@ -92,7 +92,7 @@ def test_the_same_update_over_replicas_and_micro_batches_where_one_replica_overf
 
 
 @pytest.mark.parametrize("model", [NORMED, dataclasses.replace(NORMED, synchronized=False)])
-def test_an_overflow_on_one_replica_changes_the_scale_and_the_step_alone(model):
+def test_an_overflow_on_one_replica_changes_only_the_scale_and_the_step(model):
     step, state = make(model, AdamW(0.01), replicas=2, ema_decay=0.9, **HALF)
     batches = overflowing(3, 1)
     cuts = [{k: v[n : n + 1] for k, v in batches.items()} for n in range(3)]
@@ -126,7 +126,7 @@ def test_a_loop_goes_on_after_an_overflow(replicas):
         np.testing.assert_array_equal(single[name], looped[name], err_msg=name)
 
 
-def test_what_overflows_at_the_least_scale_ends_the_run():
+def test_an_overflow_at_the_least_scale_ends_the_run():
     step, state = make(TINY_CNN, SGD(0.1), loss_scale=2.0, steps_per_loop=4, **HALF)
     before = state.arrays()
     report = step(feed(step, overflowing(4, 0, 1)), 4)
@@ -206,7 +206,7 @@ def test_the_scale_doubles_after_so_many_updates(experiment, tmp_path):
     assert result["discarded_steps"] == 0 and "discarded" not in out
 
 
-def test_an_overflow_at_the_least_scale_is_told(experiment, tmp_path):
+def test_an_overflow_at_the_least_scale_is_reported(experiment, tmp_path):
     wild = change(
         experiment,
         optimizer={"learning_rate": 1e38},
@@ -217,7 +217,7 @@ def test_an_overflow_at_the_least_scale_is_told(experiment, tmp_path):
 
 
 @pytest.mark.parametrize("change_of", [("float32", "float16"), ("float16", "float32")])
-def test_no_run_goes_on_with_a_scale_that_it_lacks(experiment, tmp_path, change_of):
+def test_no_run_resumes_with_another_scaled_precision(experiment, tmp_path, change_of):
     first, second = (change(experiment, train={"precision": p, "steps": 1}) for p in change_of)
     train(first, tmp_path)
     with pytest.raises(UserError, match="another config.train.precision: only float16 scales"):

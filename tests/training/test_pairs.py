@@ -1,4 +1,4 @@
-"""Runs on pairs of texts: other numbers of tokens on each replica, and decoding in evaluation."""
+"""Runs on pairs of texts: unequal token counts per replica, and decoding in evaluation."""
 
 import dataclasses
 import json
@@ -10,35 +10,42 @@ import pairs
 import pytest
 from runs import change, differ, train, weights
 
-from modelzoo import config
+import modelzoo
+from modelzoo import EvalConfig, Experiment, TrainConfig, UserError
+from modelzoo.data import Text, Words
 from modelzoo.data.batches import TrainingBatches
-from modelzoo.data.tokenizers import Words
 from modelzoo.decoding.config import Decoding
-from modelzoo.fields.errors import UserError
 from modelzoo.optimizers import SGD
-from modelzoo.tasks.text_to_text import TextToText
-from modelzoo.training import run_folder
-from modelzoo.training.config import EvalConfig, TrainConfig
+from modelzoo.tasks import TextToText
+from modelzoo.training import checkpoint, run_folder
 
 METRICS = ("bleu", "chrf", "exact_match", "f1")
 
 
-def experiment(dropout=0.0, metrics=METRICS, **data):
-    return config.Experiment(
+def experiment(dropout=0.0, metrics=METRICS, tokens_per_batch=128, **data):
+    return Experiment(
         model=dataclasses.replace(pairs.TINY, dropout=dropout),
         task=TextToText(label_smoothing=0.1, decoding=Decoding(beams=2), metrics=metrics),
-        data=pairs.data(**data),
+        data=pairs.phrases(**data),
         optimizer=SGD(0.3, momentum=0.9),
-        train=TrainConfig(steps=6, precision="float64", log_every=3, checkpoint_every=3),
+        train=TrainConfig(
+            steps=6,
+            tokens_per_batch=tokens_per_batch,
+            precision="float64",
+            log_every=3,
+            checkpoint_every=3,
+        ),
         eval=EvalConfig(every=6),
     )
 
 
-def test_a_run_begins_with_what_its_texts_lose(tmp_path):
+def test_a_run_first_reports_truncated_texts(tmp_path):
     _, out = train(experiment(lengths=(3,), metrics=()), tmp_path)
     begin, _, _ = out.partition("step 3/6")
     for split in ("train", "validation", "test"):
-        assert re.search(rf"^of the {split} split [1-9]\d* of \d+ pairs are cut to 3 ", begin, re.M)
+        assert re.search(
+            rf"^{split} split: [1-9]\d* of \d+ examples are truncated to 3 tokens", begin, re.M
+        )
 
 
 def test_replicas_and_micro_batches_train_alike(tmp_path):
@@ -62,10 +69,10 @@ def test_replicas_and_micro_batches_train_alike(tmp_path):
             assert one[score] == pytest.approx(other[score], rel=1e-9), score
 
 
-def test_replicas_have_other_numbers_of_tokens():
-    source = experiment(lengths=(8,)).data.open("train")
-    taken, _ = TrainingBatches(source, 0, {8: 16}).take(0, 6)
-    parts = [source.tokens[batch.rows].reshape(2, -1).sum(axis=1) for batch in taken]
+def test_replicas_have_unequal_token_counts():
+    split = experiment(lengths=(8,)).data.open().split("train")
+    taken, _ = TrainingBatches(split, 0, {0: 16}).take(0, 6)
+    parts = [split.tokens[batch.rows].reshape(2, -1).sum(axis=1) for batch in taken]
     assert any(one != other for one, other in parts)
 
 
@@ -82,7 +89,13 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
     records = [r for r in run_folder.records(tmp_path) if r["kind"] == "train"]
     assert {"loss", "token_accuracy", "tokens_per_sec"} <= set(records[-1])
     with pytest.raises(UserError, match="was trained under another config"):
-        train(change(dropping, data={"tokenizer": Words(size=6)}), tmp_path)
+        train(
+            change(
+                dropping,
+                data={"inputs": dataclasses.replace(dropping.data.inputs, tokenizer=Words(size=6))},
+            ),
+            tmp_path,
+        )
 
 
 def test_folds_pool_the_texts_of_vocabularies_of_their_own(tmp_path):
@@ -91,13 +104,63 @@ def test_folds_pool_the_texts_of_vocabularies_of_their_own(tmp_path):
         train={"steps": 4, "batch_size": 8, "log_every": 4, "checkpoint_every": 4},
     )
     result, _ = train(plain, tmp_path, folds=2)
-    pooled, folds = result["pooled"], [fold["scores"] for fold in result["folds"]]
+    pooled, folds = result["pooled"], [fold["metrics"] for fold in result["folds"]]
     assert pooled["f1"] == pytest.approx(np.mean([fold["f1"] for fold in folds]))
     assert pooled["signatures"] == folds[0]["signatures"]
     json.dumps(result, allow_nan=False)
 
 
-def test_a_best_metric_that_is_none_is_told_before_training(tmp_path):
+def test_a_wrong_best_metric_is_refused_before_training(tmp_path):
     wrong = {"eval": {"every": 3, "best_metric": "rouge1"}}
     with pytest.raises(UserError, match="best_metric must be one of loss, .*chrf.*got 'rouge1'"):
         train(change(experiment(lengths=(8,)), **wrong), tmp_path)
+
+
+@pytest.mark.field("VocabularyField.vocabulary", "TokenizerConfig.pad", "TokenizerConfig.end")
+def test_a_run_with_a_vocabulary_whose_padding_has_another_id(tmp_path):
+    """The order of a vocabulary changes rows of the embeddings, and nothing else."""
+    special = {"pad": "[PAD]", "unknown": "[UNK]", "start": "[CLS]", "end": "[SEP]"}
+    words = (*pairs.WORDS, *pairs.LETTERS.values())
+    orders = {
+        "first": (*special.values(), *words),
+        "last": (*reversed(words), "[SEP]", "[UNK]", "[PAD]", "[CLS]"),
+    }
+    runs, size = {}, len(words) + len(special)
+    for name, tokens in orders.items():
+        path = tmp_path / f"{name}.txt"
+        path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+        text = Text(
+            columns=("source",), tokenizer=Words(**special), vocabulary=str(path), lengths=(4, 8)
+        )
+        data = dataclasses.replace(pairs.phrases(), inputs=text)
+        plain = experiment(metrics=("exact_match",))
+        task = {"decoding": Decoding(beams=2, min_length=2)}
+        runs[name] = change(plain, data=data, task=task, eval={"every": None})
+    # From the same weights, but for the order of the rows.
+    first = change(runs["first"], train={"steps": 1, "checkpoint_every": 1})
+    train(change(first, optimizer={"learning_rate": 1e-12}), tmp_path / "start")
+    arrays = weights(tmp_path / "start")
+    order = [orders["first"].index(token) for token in orders["last"]]
+    meta = checkpoint.Meta(step=1, examples=1)
+    results = {}
+    for name, own in runs.items():
+        rows = order if name == "last" else range(size)
+        start = {
+            path: value[rows] if value.shape[:1] == (size,) else value
+            for path, value in arrays.items()
+        }
+        checkpoint.write(tmp_path / f"{name}-start", start, meta)
+        init = {"init_from": str(checkpoint.find(tmp_path / f"{name}-start"))}
+        results[name], _ = train(change(own, train=init), tmp_path / name)
+    for path, value in weights(tmp_path / "first").items():
+        other = weights(tmp_path / "last")[path]
+        same = value[order] if value.shape[:1] == (size,) else value
+        np.testing.assert_allclose(other, same, atol=1e-9, err_msg=path)
+    one, other = (results[name]["eval"]["test"] for name in ("first", "last"))
+    assert one == pytest.approx(other, rel=1e-9)
+    served = [modelzoo.load(tmp_path / name) for name in runs]
+    texts = [[p.text for p in one.predict_texts(["ant bee", "", "hen fox dog"])] for one in served]
+    assert texts[0] == texts[1]
+    # No special token is part of a text.
+    assert all(len(text.split()) >= 2 for text in texts[1])
+    assert set(" ".join(texts[1]).split()) <= {*words, "\u2047"}

@@ -1,16 +1,19 @@
-"""What a resumed run has on record is what one that was never stopped has."""
+"""Records of training: speeds, and the same records after a resume."""
 
 import shutil
+import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from runs import change, train
 
+from modelzoo.data.batches import Batch
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.records import Events
+from modelzoo.training.records import Events, Records
 
 
-def test_the_first_record_after_a_resume_is_of_all_its_steps(experiment, tmp_path):
+def test_the_first_record_after_a_resume_covers_all_its_steps(experiment, tmp_path):
     # Checkpoints between the log points 4, 8 and 12.
     seldom = change(experiment, train={"checkpoint_every": 3, "keep_checkpoints": 4})
     train(seldom, tmp_path / "whole")
@@ -34,7 +37,7 @@ def events(folder):
         yield from tf.compat.v1.train.summary_iterator(str(file))
 
 
-def test_tensorboard_is_told_where_a_resumed_run_starts(tmp_path):
+def test_events_mark_where_a_resumed_run_starts(tmp_path):
     first = Events(tmp_path)
     for step in (1, 2, 3):
         first.write(step, "train", {"loss": 1.0})
@@ -46,8 +49,29 @@ def test_tensorboard_is_told_where_a_resumed_run_starts(tmp_path):
     assert starts == [3]  # What is of step 3 or later, and was there before, is forgotten.
 
 
-def test_tensorboard_forgets_what_is_done_again(tmp_path):
+def test_tensorboard_drops_what_is_done_again(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    test_tensorboard_is_told_where_a_resumed_run_starts(tmp_path)
+    test_events_mark_where_a_resumed_run_starts(tmp_path)
     seen = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in seen.Tensors("train/loss")] == [1, 2, 3]
+
+
+def test_the_speed_counts_tokens_without_padding_and_no_traced_step():
+    written = {}
+    log = types.SimpleNamespace(write=lambda step, kind, **values: written.update(values))
+    events = types.SimpleNamespace(write=lambda *args: None)
+    progress = types.SimpleNamespace(update=lambda fields: None)
+    objective = types.SimpleNamespace(metrics=lambda totals: {}, headline=("loss",))
+    task = types.SimpleNamespace(objective=objective)
+    split = types.SimpleNamespace(
+        num_examples=4, buckets=np.array([0, 0, 1, 1]), tokens=np.array([1, 3, 9, 4])
+    )
+    records = Records(log, events, progress, task, 3, split, {})
+    report = {
+        name: np.array([1.0])
+        for name in ("ok", "alive", "loss_sum", "loss_weight", "learning_rate", "grad_norm")
+    }
+    for rows in ([0, 1], [1, 0], [1, 1]):  # The first is traced.
+        records.add(report, 0.0, 2.0, [Batch(np.array(rows), np.zeros(2, np.int64), 0)])
+    records.train(3, 6)
+    assert written["tokens_per_sec"] == (4 + 6) / 4 and written["examples_per_sec"] == 1

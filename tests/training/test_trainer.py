@@ -77,7 +77,7 @@ def test_lengths_in_epochs_and_examples(experiment, tmp_path):
     assert checkpoint.steps(tmp_path) == [4, 8, 12]
 
 
-@pytest.mark.field("Experiment.seed")
+@pytest.mark.field("Recipe.seed")
 def test_the_seed_decides(experiment, tmp_path):
     train(experiment, tmp_path / "a")
     train(experiment, tmp_path / "b")
@@ -413,7 +413,7 @@ def test_a_reader_that_stops_ends_the_run_once_it_is_saved(experiment, tmp_path)
             "batch_size must give each of 2 replica.* got 6",
         ),
         ({"model": {"filters": (4, 4, 4, 4)}}, "config.model.filters"),
-        ({"distribute": {"devices": "gpu:8"}}, "--devices=gpu:8 asks for 8 GPU"),
+        ({"distribute": {"devices": "gpu:8"}}, "--devices=gpu:8 needs 8 GPU"),
         ({"distribute": {"devices": "cpu:64"}}, "cpu:64"),
     ],
     ids=str,

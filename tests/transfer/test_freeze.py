@@ -52,7 +52,7 @@ def test_a_frozen_layer_uses_its_moving_statistics():
             variable.assign(rng.uniform(0.5, 2, variable.shape))
     batches = batches_of(1, "float64")
     # With all but the head frozen, training computes what inference does.
-    logits = state.model(batches["image"][0], training=False).numpy()
+    logits = state.model({"image": batches["image"][0]}, training=False).numpy()
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     losses = -log_p[np.arange(BATCH), batches["label"][0]]
     report = step(feed(step, batches), 1)

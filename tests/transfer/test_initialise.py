@@ -39,12 +39,12 @@ def test_all_or_what_is_not_skipped_is_taken_over(model):
 @pytest.mark.parametrize(
     "theirs, skip, message",
     [
-        (arrays(5), (), r"its 'head/kernel' is \(4, 5\), here it is \(4, 2\); .*init_skip=head "),
-        (arrays(5), ("kernel",), r"its 'head/bias' is \(5,\), here it is \(2,\)"),
-        (arrays(**{"top/bias": (9,)}), (), r"its 'top/bias' is \(9,\), here it is missing"),
-        ({}, ("head",), r"its 'body/kernel' is missing, here it is \(3, 4\); .*init_skip=body "),
+        (arrays(5), (), r"its 'head/kernel' is \(4, 5\), the run's is \(4, 2\); .*init_skip=head "),
+        (arrays(5), ("kernel",), r"its 'head/bias' is \(5,\), the run's is \(2,\)"),
+        (arrays(**{"top/bias": (9,)}), (), r"its 'top/bias' is \(9,\), the run's is missing"),
+        ({}, ("head",), r"its 'body/kernel' is missing, the run's is \(3, 4\); .*init_skip=body "),
         (arrays(), ("head", "haed"), "init_skip: 'haed' matches no variable"),
-        (arrays(), ("head", "body"), "init_skip=head,body leaves nothing to take over"),
+        (arrays(), ("head", "body"), "init_skip=head,body skips all weights"),
     ],
 )
 def test_mistakes_are_told_and_change_nothing(model, theirs, skip, message):

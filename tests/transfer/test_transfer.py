@@ -80,12 +80,12 @@ def test_fine_tuning(place, fine_tuning, tmp_path):
     [
         (
             {"init_skip": ()},
-            r"another model: its 'logits/kernel' is \(16, 10\), here it is \(16, 3\); "
-            "config.train.init_skip=logits leaves it out",
+            r"another model: its 'logits/kernel' is \(16, 10\), the run's is \(16, 3\); "
+            "config.train.init_skip=logits skips it",
         ),
         ({"init_skip": ("logits/b",)}, r"'logits/kernel' is"),
         ({"init_skip": ("logits", "head")}, "init_skip: 'head' matches no variable"),
-        ({"init_skip": ("",)}, "init_skip= leaves nothing to take over"),
+        ({"init_skip": ("",)}, "init_skip= skips all weights"),
         ({"freeze": ("stem", "steam")}, "freeze: 'steam' matches no variable; .*stem_conv"),
         ({"freeze": (".",)}, r"freeze=. leaves nothing to train"),
     ],
@@ -99,7 +99,9 @@ def test_mistakes_are_one_line(fine_tuning, tmp_path, fields, message):
 
 def test_a_weight_that_one_side_lacks_is_named(fine_tuning, tmp_path):
     deeper = change(fine_tuning, model=ResNet(depth=14, width=4), train={"freeze": ()})
-    with pytest.raises(UserError, match="its 'stage1_block2_1_conv/kernel' is missing, here it is"):
+    with pytest.raises(
+        UserError, match="its 'stage1_block2_1_conv/kernel' is missing, the run's is"
+    ):
         train(deeper, tmp_path / "run")
 
 

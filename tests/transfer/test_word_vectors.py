@@ -12,7 +12,7 @@ from modelzoo.training.config import EvalConfig, TrainConfig
 from modelzoo.training.restore import restore
 from modelzoo.training.state import TrainState
 from modelzoo.transfer.freeze import freeze
-from modelzoo.transfer.word_vectors import read
+from modelzoo.transfer.word_vectors import read_vectors
 
 WORDS = ("<pad>", "<unk>", "the", "naïve", "don't", "zebra")
 GLOVE = "naïve 0.5 -1e-2 3\nof 1 1 1\n. . . 1 2 3\nthe 1 2 -3.25\nthe 9 9 9\na b 4 5 6\n"
@@ -39,14 +39,14 @@ def write(folder, data, pack=False):
     ],
 )
 def test_the_vectors_of_the_vocabulary_are_read(tmp_path, data, pack):
-    rows, vectors = read(write(tmp_path, data, pack), WORDS, 3)
+    rows, vectors = read_vectors(write(tmp_path, data, pack), WORDS, 3)
     found = {WORDS[row]: vector.tolist() for row, vector in zip(rows, vectors, strict=True)}
     assert found == {word: np.float32(vector).tolist() for word, vector in VECTORS.items()}
     assert vectors.dtype == np.float32 and rows.dtype == np.int64
 
 
 def test_words_may_be_numbers(tmp_path):
-    rows, vectors = read(write(tmp_path, "3 1 2\n4 5 6\n"), ("4", "3"), 2)
+    rows, vectors = read_vectors(write(tmp_path, "3 1 2\n4 5 6\n"), ("4", "3"), 2)
     assert rows.tolist() == [1, 0] and vectors.tolist() == [[1, 2], [5, 6]]
 
 
@@ -61,7 +61,7 @@ def test_words_may_be_numbers(tmp_path):
         ("of 1 1 1\nthe 1 two 3\n", "line 2: 'two' is not a finite float32 number"),
         ("the 1 nan 3\n", "line 1: 'nan' is not a finite float32 number"),
         ("the 1 2 3.5e38\n", "line 1: '3.5e38' is not a finite float32 number"),
-        ("of 1 1 1\nThe 1 2 3\n", "for none of the 6 words .*config.data.inputs.tokenizer"),
+        ("of 1 1 1\nThe 1 2 3\n", "for any of the 6 words .*config.data.inputs.tokenizer"),
         (
             "just text",
             r"line 1: no vector; the file must be in the text format of GloVe or word2vec",
@@ -74,12 +74,12 @@ def test_words_may_be_numbers(tmp_path):
 )
 def test_a_malformed_line_is_an_error_with_its_number(tmp_path, data, message):
     with pytest.raises(UserError, match=message):
-        read(write(tmp_path, data), WORDS, 3)
+        read_vectors(write(tmp_path, data), WORDS, 3)
 
 
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(UserError, match="init_embeddings=.*/no.txt cannot be read: No such file"):
-        read(f"{tmp_path}/no.txt", WORDS, 3)
+        read_vectors(f"{tmp_path}/no.txt", WORDS, 3)
 
 
 def build(dim=3):

@@ -16,6 +16,7 @@ from modelzoo.data.augment import colour, erasing, hashing, mixing, rand_augment
 from modelzoo.data.augment.boxes import Range, check_ranges
 from modelzoo.data.augment.hashing import random_integers
 from modelzoo.data.inputs.decode import Shape
+from modelzoo.fields.errors import FieldError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Augment:
             value = getattr(self, name)
             if not 0 <= value <= most:
                 wanted = "at least 0" if most == math.inf else f"from 0 to {most}"
-                raise ValueError(f"{name} must be {wanted}, got {value}")
+                raise FieldError(name, f"must be {wanted}, got {value}")
         check_ranges(
             crop_area=(self.crop_area, 1),
             crop_aspect=(self.crop_aspect, math.inf),
@@ -95,7 +96,7 @@ class Augment:
         for name, possible in needs.items():
             if getattr(self, name) and channels not in possible:
                 words = " or ".join(map(str, possible))
-                raise ValueError(f"{name} needs images of {words} channels, got {channels}")
+                raise FieldError(name, f"needs images of {words} channels, got {channels}")
 
     def crop(self, image: tf.Tensor, seed: tf.Tensor, shape: Shape) -> tf.Tensor:
         """Crops one original image; see `resized_crop.crop`."""

@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from modelzoo.data.augment.hashing import as_integers, as_uniform, random_words
+from modelzoo.fields.errors import FieldError
 
 TRIES = 10
 STREAMS = 2 * TRIES + 2
@@ -18,7 +19,7 @@ def check_ranges(**fields: tuple[Range | None, float]) -> None:
     for name, (value, bound) in fields.items():
         if value is not None and not 0 < value[0] <= value[1] <= bound:
             most = "" if bound == math.inf else f" <= {bound:g}"
-            raise ValueError(f"{name} must be (low, high) with 0 < low <= high{most}, got {value}")
+            raise FieldError(name, f"must be (low, high) with 0 < low <= high{most}, got {value}")
 
 
 def random_boxes(

@@ -23,7 +23,7 @@ from modelzoo.data.inputs.decode import (
 from modelzoo.data.inputs.image_store import open_images, stored_shape
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
 from modelzoo.data.targets.target import Target
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.fields.input_specs import ArraySpec, InputSpec
 
 Views = Literal["one", "flip", "flip_shift"]
@@ -78,13 +78,13 @@ class Image(Input):
 
     def __post_init__(self):
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ValueError(f"size must be two positive integers (H, W), got {self.size!r}")
+            raise FieldError("size", f"must be two positive integers (H, W), got {self.size!r}")
         if self.channels not in (None, 1, 2, 3, 4):
-            raise ValueError(f"channels must be None, 1, 2, 3 or 4, got {self.channels!r}")
+            raise FieldError("channels", f"must be None, 1, 2, 3 or 4, got {self.channels!r}")
         if self.resize not in ("crop", "stretch"):
-            raise ValueError(f"resize must be 'crop' or 'stretch', got {self.resize!r}")
+            raise FieldError("resize", f"must be 'crop' or 'stretch', got {self.resize!r}")
         if self.std is not None and not min(self.std, default=0) > 0:
-            raise ValueError(f"std must be numbers > 0, got {self.std}")
+            raise FieldError("std", f"must be numbers > 0, got {self.std}")
 
     @property
     def pairs_examples(self) -> bool:
@@ -102,7 +102,7 @@ class Image(Input):
             shape = (*(self.size or (height, width)), self.channels or channels)
         try:
             return BoundImage(self, shape)
-        except ValueError as error:
+        except FieldError as error:
             raise UserError(f"config.data.{key}.{error}") from None
 
     def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundImage":
@@ -120,7 +120,7 @@ class BoundImage(BoundInput):
         shape: height, width and channels of what the model sees.
 
     Raises:
-        ValueError: a field does not fit the shape; the message begins with its name.
+        FieldError: a field does not fit the shape.
     """
 
     config: Image
@@ -133,17 +133,17 @@ class BoundImage(BoundInput):
         for name in ("mean", "std"):
             value = getattr(config, name)
             if value is not None and len(value) != channels:
-                raise ValueError(
-                    f"{name} must have one number for each of the {channels} channels, got "
-                    f"{len(value)}"
+                raise FieldError(
+                    name,
+                    f"must have one number for each of the {channels} channels, got {len(value)}",
                 )
         try:
             config.augment.check_channels(channels)
-        except ValueError as error:
-            raise ValueError(f"augment.{error}") from None
+        except FieldError as error:
+            raise FieldError(f"augment.{error.field}", error.message) from None
         if config.test_views == "flip_shift" and min(height, width) < 2:
-            raise ValueError(
-                f"test_views=flip_shift needs images of at least 2x2, got {height}x{width}"
+            raise FieldError(
+                "test_views", f"flip_shift needs images of at least 2x2, got {height}x{width}"
             )
 
     @functools.cached_property

@@ -13,7 +13,7 @@ from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
 from modelzoo.data.sources.tabular import Line, TableFormat, is_json, number_of, text_of
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.checks import check_at_least
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.fields.input_specs import ArraySpec
 
 _ROWS, _COLUMNS, _EXAMPLES = "rows_are_steps", "columns_are_steps", "rows_are_examples"
@@ -68,8 +68,8 @@ class Series(Input):
             return
         for name, default in (("length", 1), ("horizon", 0), ("stride", 1)):
             if (value := getattr(self, name)) != default:
-                raise ValueError(
-                    f"{name} must be {default} if layout is {self.layout!r}, got {value}"
+                raise FieldError(
+                    name, f"must be {default} if layout is {self.layout!r}, got {value}"
                 )
 
     @property

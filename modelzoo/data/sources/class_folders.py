@@ -8,7 +8,7 @@ import numpy as np
 
 from modelzoo.data.columns import Column, Rows, Wanted
 from modelzoo.data.sources.source import OpenSource, Source
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ClassFolders(Source):
 
     def __post_init__(self):
         if self.classes is not None and not self.classes:
-            raise ValueError("classes must be None or the names of folders, got ()")
+            raise FieldError("classes", "must be None or the names of folders, got ()")
 
     def open(self) -> "OpenClassFolders":
         return OpenClassFolders(self)

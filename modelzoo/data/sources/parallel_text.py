@@ -9,7 +9,7 @@ import numpy as np
 from modelzoo.data.columns import Bad, Column, Rows, Wanted
 from modelzoo.data.slices import SPLIT, split_files
 from modelzoo.data.sources.source import OpenSource, Source
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 _SIDES = ("source", "target")
 
@@ -48,9 +48,10 @@ class ParallelText(Source):
 
     def __post_init__(self):
         if (SPLIT in self.source_path) != (SPLIT in self.target_path):
-            raise ValueError(
-                f"target_path must contain {SPLIT} if source_path does and only then, got "
-                f"{self.target_path!r} beside {self.source_path!r}"
+            raise FieldError(
+                "target_path",
+                f"must contain {SPLIT} if source_path does and only then, got "
+                f"{self.target_path!r} beside {self.source_path!r}",
             )
 
     def open(self) -> "OpenParallelText":

@@ -12,6 +12,7 @@ from modelzoo.data.columns import Bad, BadExample, Column, Form, Rows, Wanted
 from modelzoo.data.slices import SPLIT, split_files
 from modelzoo.data.sources.source import OpenSource, Source
 from modelzoo.data.sources.tabular import Cells, TableFormat, is_json, number_of, text_of
+from modelzoo.fields.errors import FieldError
 
 _SOURCE = "config.data.source"
 
@@ -62,23 +63,26 @@ class Table(Source):
 
     def __post_init__(self):
         if self.split_column is not None and SPLIT in self.path:
-            raise ValueError(
-                f"split_column must be None if path contains {SPLIT}, got {self.split_column!r}"
+            raise FieldError(
+                "split_column", f"must be None if path contains {SPLIT}, got {self.split_column!r}"
             )
         if is_json(self.path):
             given = (self.columns, self.header, self.delimiter)
             if given != (None, True, None):
-                raise ValueError(
-                    "columns must be None, header true and delimiter None for JSON lines, whose "
+                raise FieldError(
+                    "columns",
+                    "must be None, header true and delimiter None for JSON lines, whose "
                     f"objects name the columns, got {given[0]}, {str(given[1]).lower()} and "
-                    f"{given[2]!r}"
+                    f"{given[2]!r}",
                 )
         if not self.header and not self.columns:
-            raise ValueError(f"columns must name all columns without a header, got {self.columns}")
+            raise FieldError(
+                "columns", f"must name all columns without a header, got {self.columns}"
+            )
         known = self.delimiter in (None, "tab")
         if not known and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
-            raise ValueError(
-                f"delimiter must be None, 'tab' or one character, got {self.delimiter!r}"
+            raise FieldError(
+                "delimiter", f"must be None, 'tab' or one character, got {self.delimiter!r}"
             )
 
     def open(self) -> "OpenTable":

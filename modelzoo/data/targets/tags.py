@@ -12,6 +12,7 @@ from modelzoo.data.inputs.input import Input
 from modelzoo.data.targets.labels import found_names, places
 from modelzoo.data.targets.target import BoundInputs, NamedTarget
 from modelzoo.data.targets.vectors import BoundVector, number_names, parse_numbers
+from modelzoo.fields.errors import FieldError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,10 +42,10 @@ class Tags(NamedTarget):
         if self.separator is None:
             return
         if not self.separator:
-            raise ValueError("separator must be None or the text between tags, got ''")
+            raise FieldError("separator", "must be None or the text between tags, got ''")
         if len(self.columns) > 1:
-            raise ValueError(
-                f"separator must be None with a column for each tag, got {self.separator!r}"
+            raise FieldError(
+                "separator", f"must be None with a column for each tag, got {self.separator!r}"
             )
 
     def wanted(self, key: str) -> Wanted:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data import tokenizers
-from modelzoo.data.bound import TARGET
+from modelzoo.data.bound import TARGET, input_key
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Input, Store
 from modelzoo.data.inputs.text import (
@@ -75,9 +75,9 @@ class TextTarget(VocabularyField, Target):
         for name in texts:
             one = inputs[name]
             if one.end is not False and one.lengths[0] < 2:
-                raise ValueError(
-                    f"{'.'.join(['inputs', name][: 1 + bool(name)])}.lengths must be numbers of at "
-                    f"least 2, a token and the end token, got {one.lengths}"
+                raise FieldError(
+                    f"{input_key(name)}.lengths",
+                    f"must be numbers of at least 2, a token and the end token, got {one.lengths}",
                 )
         if len(texts) == 1:
             return
@@ -86,9 +86,10 @@ class TextTarget(VocabularyField, Target):
             ("lengths", not self.lengths),
         ):
             if missing:
-                raise ValueError(
-                    f"target.{field} must not be none with {len(texts)} inputs of texts: it takes "
-                    "the place of the input's"
+                raise FieldError(
+                    f"target.{field}",
+                    f"must not be none with {len(texts)} inputs of texts: it takes "
+                    "the place of the input's",
                 )
 
     def parse(

@@ -14,6 +14,7 @@ from modelzoo.data.inputs.text import cell_text, item_text, text_names
 from modelzoo.data.inputs.token_store import TokenStore
 from modelzoo.data.targets.labels import found_names, places
 from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
+from modelzoo.fields.errors import FieldError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,16 +46,18 @@ class TokenLabels(NamedTarget):
         if name not in texts:
             wanted = "none, the only input" if texts == [""] else f"one of {', '.join(texts)}"
             got = "none" if self.of is None else repr(self.of)
-            raise ValueError(f"target.of must be {wanted}, got {got}")
+            raise FieldError("target.of", f"must be {wanted}, got {got}")
         key, text = input_key(name), inputs[name]
         if text.tokenizer.count_tokens("") is None:
-            raise ValueError(
-                f"{key}.tokenizer must be Characters() or Words(split='whitespace') with one label "
-                f"per token, got {text.tokenizer}"
+            raise FieldError(
+                f"{key}.tokenizer",
+                f"must be Characters() or Words(split='whitespace') with one label "
+                f"per token, got {type(text.tokenizer).__name__}",
             )
         if len(text.columns) > 1:
-            raise ValueError(
-                f"{key}.columns must name one column with one label per token, got {text.columns}"
+            raise FieldError(
+                f"{key}.columns",
+                f"must name one column with one label per token, got {text.columns}",
             )
 
     def _key(self, inputs: Mapping[str, Input]) -> str:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from modelzoo.data.tokenizers.tokenizer import Tokenizer, TokenizerConfig, chunks, extra
 from modelzoo.data.tokenizers.words import split_punctuation, split_space
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 MODEL = "sentencepiece.model"
 _SPACE, _INNER = "\u2581", "##"
@@ -48,11 +48,11 @@ class Subwords(TokenizerConfig):
     def __post_init__(self):
         super().__post_init__()
         if not 0.98 <= self.character_coverage <= 1.0:
-            raise ValueError(
-                f"character_coverage must be from 0.98 to 1, got {self.character_coverage}"
+            raise FieldError(
+                "character_coverage", f"must be from 0.98 to 1, got {self.character_coverage}"
             )
         if self.byte_fallback and self.kind == "wordpiece":
-            raise ValueError("byte_fallback must be false for kind='wordpiece', got True")
+            raise FieldError("byte_fallback", "must be false for kind='wordpiece', got True")
 
     def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Words `[n, None]` of texts `[n]`; no piece is longer than a word."""
@@ -85,7 +85,7 @@ class Subwords(TokenizerConfig):
             pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
             vocabulary = tuple(pieces.id_to_piece(k) for k in range(pieces.vocab_size()))
             if self.special:
-                raise ValueError(f"special must be (), as it has its own, got {self.special}")
+                raise FieldError("special", f"must be (), as it has its own, got {self.special}")
             if vocabulary[pieces.unk_id()] != self.unknown:
                 raise ValueError(f"set unknown to {vocabulary[pieces.unk_id()]!r}, its name there")
             return SentencePiece(self, vocabulary, model)

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 
 FILE = "tokenizer.json"
 UNKNOWN_TEXT = "\u2047"
@@ -54,19 +54,20 @@ class TokenizerConfig(abc.ABC):
 
     def __post_init__(self):
         if not self.unknown or self.unknown in (self.pad, self.start, self.end):
-            raise ValueError(
-                f"unknown must be a token other than pad, start and end, got {self.unknown!r}"
+            raise FieldError(
+                "unknown", f"must be a token other than pad, start and end, got {self.unknown!r}"
             )
         if len({"", *self.named, *self.special}) != 1 + len(self.named) + len(self.special):
-            raise ValueError(
-                f"special must be texts that differ from each other and from "
-                f"{', '.join(self.named)}, got {self.special}"
+            raise FieldError(
+                "special",
+                f"must be texts that differ from each other and from "
+                f"{', '.join(self.named)}, got {self.special}",
             )
         # The smallest size has one token beside the special ones.
         for name, least in (("size", len(self.first) + 1), ("min_count", 1)):
             value = getattr(self, name, None)
             if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+                raise FieldError(name, f"must be at least {least}, got {value}")
 
     @property
     def named(self) -> tuple[str, ...]:

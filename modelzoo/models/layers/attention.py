@@ -122,8 +122,9 @@ class Attention(keras.layers.Layer):
             "values": _write(cache["values"], values, position),
         }
         batch, _, _, width = sizes(keys)
-        cached = [tf.reshape(x, [batch, self.num_heads, -1, width]) for x in cache.values()]
-        return self._attend(queries, *cached, _mask_bias(attention_mask)[:, None], False)[0], cache
+        keys, values = (tf.reshape(x, [batch, self.num_heads, -1, width]) for x in cache.values())
+        bias = _mask_bias(attention_mask)[:, None]
+        return self._attend(queries, keys, values, bias, False)[0], cache
 
     def _project(self, x: tf.Tensor, name: str) -> list[tf.Tensor]:
         """The projections of one product, each `[batch, num_heads, length, dim / num_heads]`."""

@@ -133,15 +133,15 @@ class AttentionLSTM(keras.layers.Layer):
         Returns:
             The new `h` and `c`, context vectors `[batch, k, dim]` and weights `[batch, k, length]`.
         """
-        kernel, bias, recurrent_kernel, *weights = self._weights()
+        kernel, bias, recurrent_kernel, context_kernel, scale = self._weights()
         x = linear(x, kernel, bias)
         recurrent = linear(tf.cast(h, x.dtype), recurrent_kernel)
-        return _advance(x, recurrent, c, *weights, keys, values, memory_mask)
+        return _advance(x, recurrent, c, context_kernel, scale, keys, values, memory_mask)
 
     def compute_output_spec(self, x, keys, values, memory_mask, h, c, training=False):
         wide = at_least_float32(self.compute_dtype)
-        sizes = (self.units, self.compute_dtype), (values.shape[-1], self.compute_dtype)
-        sizes += ((keys.shape[1], wide),)
+        sizes = [(self.units, self.compute_dtype), (values.shape[-1], self.compute_dtype)]
+        sizes.append((keys.shape[1], wide))
         return tuple(keras.KerasTensor((*x.shape[:2], size), dtype) for size, dtype in sizes)
 
     def _weights(self):
@@ -216,8 +216,8 @@ def attention_lstm_scan(
         return tf.TensorArray(kind, length, clear_after_read=False, element_shape=shape)
 
     def advance(x, recurrent, c, scale, keys, values):
-        one = (part[:, None] for part in (x, recurrent, c))
-        new = _advance(*one, context_kernel, scale, keys, values, memory_mask)
+        x, recurrent, c = (part[:, None] for part in (x, recurrent, c))
+        new = _advance(x, recurrent, c, context_kernel, scale, keys, values, memory_mask)
         return [part[:, 0] for part in new]
 
     def dropped(h):

@@ -78,11 +78,12 @@ class Positions(keras.layers.Layer):
 
     def check_length(self, length: int | None) -> None:
         """Raises FieldError if a sequence of this length has more positions than were learned."""
-        if self.kind == "learned" and length is not None and length > self.max_length:
+        limit = self.max_length if self.kind == "learned" else None
+        if limit is not None and length is not None and length > limit:
             raise FieldError(
                 "positions",
                 f"must be sinusoidal or rotary for sequences longer than in training, "
-                f"{self.max_length} tokens, got learned ones and {length} tokens",
+                f"{limit} tokens, got learned ones and {length} tokens",
             )
 
     def compute_output_shape(self, input_shape):

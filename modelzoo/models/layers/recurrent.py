@@ -1,12 +1,19 @@
 """LSTM, GRU and simple recurrent layers with the large matrix products outside the time loop."""
 
+from typing import TYPE_CHECKING
+
 import keras
 import tensorflow as tf
 
 from modelzoo.models.layers.precision import at_least_float32
 
+if TYPE_CHECKING:
+    from keras.layers import RNN as _KerasLayer
+else:  # A mixin: the class beside it is the Keras layer.
+    _KerasLayer = object
 
-class _Recurrent:
+
+class _Recurrent(_KerasLayer):
     """Mixin for Keras recurrent layers: a faster time loop with the same results.
 
     One matrix product projects the inputs of all steps before the loop. The backward loop computes

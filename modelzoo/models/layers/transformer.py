@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.attention import Attention, Cache
 from modelzoo.models.layers.dropout import Dropout
 from modelzoo.models.layers.layer_norm import LayerNorm
@@ -108,7 +109,7 @@ class Block(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.norm = norm
-        shared = {"dropout": attention_dropout, "use_bias": attention_bias}
+        shared: dict[str, Any] = {"dropout": attention_dropout, "use_bias": attention_bias}
         self.self_attention = Attention(
             num_heads, causal=causal, rotary=rotary, name="self_attention", **shared
         )
@@ -118,7 +119,7 @@ class Block(keras.layers.Layer):
                 num_heads, cross=True, name="cross_attention", **shared
             )
         self.ffn = FeedForward(intermediate_dim, activation, ffn_dropout, ffn_bias, name="ffn")
-        self.sublayers = [self.self_attention, self.ffn]
+        self.sublayers: list[keras.layers.Layer] = [self.self_attention, self.ffn]
         if self.cross_attention is not None:
             self.sublayers.insert(1, self.cross_attention)
         self.norms = [LayerNorm(epsilon, name=f"{layer.name}_norm") for layer in self.sublayers]
@@ -199,14 +200,16 @@ class Block(keras.layers.Layer):
             cache.update(own)
             return outputs
 
-        def attend_to_memory(x):
-            nonlocal weights
-            memory = (cache["memory_keys"], cache["memory_values"])
-            outputs, weights = self.cross_attention.attend_to_memory(x, *memory, memory_mask)
-            return outputs
-
         x = self._residual(0, inputs, attend)
-        if self.cross_attention is not None:
+        cross = self.cross_attention
+        if cross is not None:
+
+            def attend_to_memory(x):
+                nonlocal weights
+                keys, values = cache["memory_keys"], cache["memory_values"]
+                outputs, weights = cross.attend_to_memory(x, keys, values, memory_mask)
+                return outputs
+
             x = self._residual(1, x, attend_to_memory)
         return self._residual(-1, x, self.ffn), cache, weights
 
@@ -383,17 +386,18 @@ class TransformerBlockConfig:
 
     def __post_init__(self):
         if self.hidden_dim < 2 or self.hidden_dim % 2:
-            raise ValueError(f"hidden_dim must be an even number above 0, got {self.hidden_dim}")
+            raise FieldError("hidden_dim", f"must be an even number above 0, got {self.hidden_dim}")
         if self.intermediate_dim < 1:
-            raise ValueError(f"intermediate_dim must be at least 1, got {self.intermediate_dim}")
+            raise FieldError("intermediate_dim", f"must be at least 1, got {self.intermediate_dim}")
         if self.num_heads < 1 or self.hidden_dim % self.num_heads:
-            raise ValueError(
-                f"num_heads must divide hidden_dim, {self.hidden_dim}, got {self.num_heads}"
+            raise FieldError(
+                "num_heads", f"must divide hidden_dim, {self.hidden_dim}, got {self.num_heads}"
             )
         if self.positions == "rotary" and self.hidden_dim // self.num_heads % 2:
-            raise ValueError(
-                f"num_heads must divide hidden_dim, {self.hidden_dim}, into even parts for rotary "
-                f"positions, got {self.num_heads}"
+            raise FieldError(
+                "num_heads",
+                f"must divide hidden_dim, {self.hidden_dim}, into even parts for rotary "
+                f"positions, got {self.num_heads}",
             )
         for name, choices in (
             ("norm", ("post", "pre")),
@@ -402,16 +406,14 @@ class TransformerBlockConfig:
         ):
             if getattr(self, name) not in choices:
                 quoted = " or ".join(f'"{choice}"' for choice in choices)
-                raise ValueError(f"{name} must be {quoted}, got {getattr(self, name)!r}")
+                raise FieldError(name, f"must be {quoted}, got {getattr(self, name)!r}")
         for name in ("norm_epsilon", "embedding_scale"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
+                raise FieldError(name, f"must be above 0, got {value}")
         for name in ("dropout", "attention_dropout", "ffn_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
-                )
+                raise FieldError(name, f"must be at least 0 and below 1, got {getattr(self, name)}")
 
     def stack(
         self, name: str, num_layers: int, max_length: int | None, cross=False, causal=False
@@ -421,12 +423,13 @@ class TransformerBlockConfig:
         Raises ValueError if the number of learned positions, `max_length`, is None.
         """
         if self.positions == "learned" and max_length is None:
-            raise ValueError(
-                'positions must be "sinusoidal" or "rotary" for tokens without a longest length, '
-                'got "learned"'
+            raise FieldError(
+                "positions",
+                'must be "sinusoidal" or "rotary" for tokens without a longest length, '
+                'got "learned"',
             )
-        names = ("num_heads", "intermediate_dim", "norm", "activation", "attention_bias")
-        names += ("ffn_bias", "dropout", "attention_dropout", "ffn_dropout")
+        names = ["num_heads", "intermediate_dim", "norm", "activation", "attention_bias"]
+        names += ["ffn_bias", "dropout", "attention_dropout", "ffn_dropout"]
         block = {name: getattr(self, name) for name in names}
         block |= {"epsilon": self.norm_epsilon, "cross": cross, "causal": causal}
         return Stack(num_layers, block, self.positions, max_length, name=name)

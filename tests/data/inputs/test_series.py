@@ -177,7 +177,7 @@ def test_the_scale_of_a_fold_is_that_of_the_rows_it_trains_on():
         data_of(Series(columns=("a",)), numbers(a=values), **fold)
 
 
-@pytest.mark.field("Series.layout", "Series.columns")
+@pytest.mark.field("Series.layout", "Field.columns")
 @pytest.mark.parametrize("form", ["number", "array"])
 def test_a_row_is_an_example_of_steps_or_of_features(form):
     rows = np.stack([np.arange(30), np.arange(30) + 0.5, 2 * np.arange(30)], axis=1)

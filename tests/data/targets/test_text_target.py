@@ -161,6 +161,7 @@ def test_an_example_is_in_the_least_bucket_that_holds_both_sides(sides):
     assert split.references == [(text,) for text in TARGETS]
 
 
+@pytest.mark.field("Dataset.on_long")
 def test_long_examples_may_be_skipped_in_training_alone(sides):
     source = source_of(test=(SOURCES, TARGETS))
     data = dataset(source, *sides, on_long="skip").open()

@@ -52,7 +52,7 @@ def test_products_of_rotated_vectors_depend_on_their_distance():
 def test_more_steps_than_were_learned_are_refused():
     layer = Positions("learned", 4)
     assert layer(np.zeros([1, 4, 2], "float32")).shape == (1, 4, 2)
-    message = "positions must be sinusoidal or rotary for .* trained on, 4 tokens, got .* 5 tokens"
+    message = "positions must be sinusoidal or rotary for .* in training, 4 tokens, got .* 5 tokens"
     with pytest.raises(ValueError, match=message):
         layer(np.zeros([1, 5, 2], "float32"))
     run = tf.function(layer, input_signature=[tf.TensorSpec([None, None, 2])])
