@@ -127,11 +127,7 @@ class Rows:
 
     @classmethod
     def concat(cls, parts: "Sequence[Rows]") -> "Rows":
-        """The rows of several base splits; no row follows one of another split in time.
-
-        Raises:
-            UserError: a column differs between them.
-        """
+        """The rows of several base splits, no window of which goes from one to the next."""
         if len(parts) == 1:
             return parts[0]
         first, starts = parts[0], np.cumsum([0, *map(len, parts)])

@@ -73,9 +73,10 @@ class Dataset:
             )
         mixing = [input_key(name) for name, one in named.items() if one.pairs_examples]
         if len(mixing) > 1:
-            raise ValueError(
-                f"inputs may have one input whose examples are mixed in pairs, got "
-                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0"
+            raise FieldError(
+                "inputs",
+                f"may have one input whose examples are mixed in pairs, got "
+                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0",
             )
         if target is not None:
             kinds, got = target.input_kinds, [one.kind for one in named.values()]
@@ -89,8 +90,8 @@ class Dataset:
             if mixing and not target.can_mix:
                 raise FieldError(
                     f"{mixing[0]}.augment.mixup",
-                    f"and cutmix must be 0 with the target {type(target).__name__}, which cannot "
-                    "be mixed",
+                    f"and cutmix must be 0 with the target {type(target).__name__}, whose labels "
+                    "cannot be mixed",
                 )
         windowed = [input_key(name) for name, _ in self.windowed_inputs]
         if len(windowed) > 1:
@@ -140,12 +141,8 @@ class Dataset:
     def open(self, bound: BoundData | None = None) -> "OpenData":
         """Opens the source; splits are read when they are asked for.
 
-        Args:
-            bound: what was learned from other data, such as a run's, which is then used as it is;
-                None learns from the training split.
-
-        Raises:
-            UserError: something is missing or malformed.
+        `bound` is what was learned from other data, such as a run's; None learns from the training
+        split. Raises UserError if something is missing or malformed.
         """
         return OpenData(self, bound)
 
@@ -188,10 +185,8 @@ class OpenData:
     def split(self, name: str) -> Split:
         """Opens a split by its role ("train", "validation", "test") or its text ("train[:9]").
 
-        With a fold the roles "train" and "test" are its parts.
-
-        Raises:
-            UserError: it is missing, empty or has a bad example.
+        With a fold the roles "train" and "test" are its parts. Raises UserError if the split is
+        missing, empty or has a bad example.
         """
         bound, view = self.bound, self.view(name)
         data, rows = self.data, view.rows

@@ -99,22 +99,16 @@ class Augment:
                 raise FieldError(name, f"needs images of {words} channels, got {channels}")
 
     def crop(self, image: tf.Tensor, seed: tf.Tensor, shape: Shape) -> tf.Tensor:
-        """Crops a random part of one original image; see `resized_crop.crop`."""
+        """Crops one original image; see `resized_crop.crop`."""
         return resized_crop.crop(image, seed, shape, self.crop_area, self.crop_aspect)
 
     def __call__(
         self, images: tf.Tensor, seeds: tf.Tensor, fill: Sequence[int] | int = 0
     ) -> tf.Tensor:
-        """Applies everything but `crop` and `mix`.
+        """Applies everything but `crop` and `mix` to images, uint8 `[n, height, width, channels]`.
 
-        Args:
-            images: uint8 `[n, height, width, channels]`.
-            seeds: int64 `[n, 2]`; a result depends on the image and its own seed only.
-            fill: one value, or one per channel, of erased boxes and of pixels that RandAugment
-                moves in from outside the image.
-
-        Returns:
-            uint8 `[n, height, width, channels]`.
+        `seeds` are int64 `[n, 2]`; a result depends on the image and its own seed only. `fill` is
+        one value, or one per channel, of erased boxes and of pixels from outside the image.
         """
         fill = np.broadcast_to(np.asarray(fill, np.uint8), images.shape[-1:])
         images = self._crop_and_flip(images, seeds)

@@ -24,11 +24,7 @@ _HEADER_BYTES = (2**12, 2**16, -1)
 
 
 def stored_shape(view: View, key: str) -> Shape:
-    """The shape of all images, or of the first that can be decoded.
-
-    Raises:
-        UserError: none can be decoded, or arrays are no images.
-    """
+    """The shape of all images, or of the first that can be decoded; UserError if none can."""
     rows, column = view.rows, view.column(key)
     if column.form == "array":
         return _array_shape(rows, column)
@@ -46,15 +42,8 @@ def stored_shape(view: View, key: str) -> Shape:
 def open_images(view: View, key: str, bound: "BoundImage", on_bad: str, whole: bool) -> Store:
     """Opens the images of a view.
 
-    Args:
-        view: the examples.
-        key: the input's key behind `config.data.`.
-        bound: the input.
-        on_bad: "skip" searches for bad images; "error" reports those that come up.
-        whole: whether images that would be resized keep all their pixels.
-
-    Raises:
-        UserError: an image has another size than all must have.
+    `on_bad` "skip" searches for bad images; "error" reports those that come up. With `whole`,
+    images that would be resized keep all their pixels.
     """
     column, same_size = view.column(key), bound.config.size is None
     if column.form == "array":
@@ -259,11 +248,7 @@ def _open_arrays(view: View, key: str, bound: "BoundImage", whole: bool) -> Stor
 
 
 def _array_shape(rows: Rows, column: Column) -> Shape:
-    """Height, width and channels of the arrays of a column.
-
-    Raises:
-        UserError: they are no images.
-    """
+    """Height, width and channels of the arrays of a column; UserError if they are no images."""
     first = np.asarray(rows.values(column, np.arange(1)))
     if first.dtype != np.uint8 or first.ndim not in (3, 4):
         raise UserError(

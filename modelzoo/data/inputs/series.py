@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
-from modelzoo.data.sources.tabular import Line, TableFormat, is_json, number_of, text_of
+from modelzoo.data.sources.tabular import Line, number_of, read_lines, text_of
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.errors import FieldError, UserError
@@ -231,10 +231,7 @@ class BoundSeries(BoundInput):
 
     def _from_file(self, path: str) -> Iterator[tuple[str, Any]]:
         needed = dict.fromkeys(self.columns, "the model")
-        rows = [
-            (line.number, self._numbers(line))
-            for line in TableFormat(is_json(path)).lines(path, needed)
-        ]
+        rows = [(line.number, self._numbers(line)) for line in read_lines(path, needed)]
         is_example = len(self.columns) == np.prod(self._shape)
         if self.config.layout != _ROWS and is_example:
             for number, found in rows:

@@ -278,11 +278,7 @@ def text_names(inputs: Mapping[str, Input]) -> list[str]:
 
 
 def cell_text(cell: Any, separator: str = " ") -> str:
-    """The text of a cell of a form that `Text` accepts; "" if it has none.
-
-    Raises:
-        BadExample: bytes are not UTF-8, or empty.
-    """
+    """The text of a cell of a form that `Text` accepts, "" if it has none; or raises BadExample."""
     if isinstance(cell, bytes):
         return decoded(cell)
     if isinstance(cell, BadExample):
@@ -295,11 +291,7 @@ def cell_text(cell: Any, separator: str = " ") -> str:
 
 
 def item_text(item: Any) -> str:
-    """The text of an item of a list, not stripped.
-
-    Raises:
-        BadExample: bytes are not UTF-8.
-    """
+    """The text of an item of a list, not stripped; BadExample if bytes are not UTF-8."""
     try:
         return item.decode() if isinstance(item, bytes) else str(item)
     except UnicodeDecodeError:
@@ -307,11 +299,7 @@ def item_text(item: Any) -> str:
 
 
 def decoded(stored: bytes) -> str:
-    """Bytes as a stripped text.
-
-    Raises:
-        BadExample: they are not UTF-8, or empty.
-    """
+    """Bytes as a stripped text; BadExample if they are not UTF-8, or empty."""
     try:
         text = stored.decode("utf-8-sig").strip()
     except UnicodeDecodeError:

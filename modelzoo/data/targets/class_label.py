@@ -93,11 +93,7 @@ class BoundClassLabel(BoundTarget):
 
 
 def _numbers(view: View, key: str, known: Sequence[str]) -> np.ndarray:
-    """The class of each example, int64 `[n]`.
-
-    Raises:
-        UserError: an example has no class, or one that is not known.
-    """
+    """The class of each example, int64 `[n]`; UserError without one that is known."""
     column, parsed = view.column(key), view.rows.parsed.get(key)
     if parsed is not None:
         found = [parsed[row] for row in view.target]

@@ -50,11 +50,7 @@ def found_names(used: Sequence[Rows], key: str) -> tuple[str, ...]:
 
 
 def places(given: Sequence[str], known: Sequence[str], noun: str) -> np.ndarray:
-    """The place of each given name among the known ones, int64.
-
-    Raises:
-        UserError: a name is not known.
-    """
+    """The place of each given name among the known ones, int64; UserError if one is not known."""
     numbers = {name: number for number, name in enumerate(known)}
     unknown = [name for name in given if name not in numbers]
     if unknown:

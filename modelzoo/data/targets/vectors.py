@@ -39,11 +39,7 @@ class BoundVector(BoundTarget):
         return read
 
     def _reordered(self, labels: tf.Tensor, given: Sequence[str]) -> tf.Tensor:
-        """Labels `[n, given]` in the order of the names, 0 for a missing one.
-
-        Raises:
-            UserError: a given name is not known.
-        """
+        """Labels `[n, given]` in the order of the names, 0 for a missing one; or UserError."""
         if tuple(given) == self.names:
             return tf.convert_to_tensor(labels)
         places(given, self.names, self.noun)
@@ -76,11 +72,7 @@ def parse_numbers(
 ) -> np.ndarray | list[Any] | None:
     """The numbers of each row, float32 `[numbers]`, or a BadExample; None if they are lazy.
 
-    Args:
-        rows: the rows.
-        key: of the target.
-        usable: which numbers, float64 `[n, numbers]`, can be used.
-        wanted: what they must be, for a message.
+    `usable` selects the numbers that can be used, of float64 `[n, numbers]`; `wanted` names them.
     """
     columns = rows.columns[key]
     if any(column.values is None for column in columns):

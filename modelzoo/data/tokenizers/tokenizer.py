@@ -118,27 +118,20 @@ class TokenizerConfig(abc.ABC):
 
     @abc.abstractmethod
     def train(self, texts: Iterable[str | bytes]) -> "Tokenizer":
-        """Trains a tokenizer; equal texts give equal tokenizers.
-
-        Raises:
-            UserError: the texts hold no token.
-        """
+        """Trains a tokenizer; equal texts give equal ones. UserError if they hold no token."""
 
     @abc.abstractmethod
     def load(self, vocabulary: tuple[str, ...], folder: Path) -> "Tokenizer":
         """The tokenizer of a vocabulary, and of whatever else it saved in the folder.
 
-        Raises:
-            ValueError: the vocabulary lacks a special token or has a token twice.
+        Raises ValueError if the vocabulary lacks a special token or has a token twice.
         """
 
     def read(self, path: str | Path) -> "Tokenizer":
-        """The tokenizer of a vocabulary from elsewhere: a text file with one token per line.
+        """The tokenizer of a vocabulary from elsewhere, a text file with one token per line.
 
-        The id of a token is the number of its line, from 0.
-
-        Raises:
-            UserError: the file cannot be read, or does not hold such a vocabulary.
+        The id of a token is the number of its line, from 0. Raises UserError if the file does not
+        hold such a vocabulary.
         """
         try:
             lines = Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
@@ -330,11 +323,7 @@ def chunks(texts: Iterable[str | bytes] | tf.Tensor, size: int = 1000) -> Iterat
 
 
 def frequent(counts: dict[Any, int], config: TokenizerConfig) -> list[Any]:
-    """The keys that fit into a vocabulary, the most frequent first, ties in the order of the keys.
-
-    Raises:
-        UserError: no key is left.
-    """
+    """The most frequent keys that fit a vocabulary, ties in the order of the keys; or UserError."""
     size, min_count = config.size, config.min_count
     found = sorted((-count, key) for key, count in counts.items() if count >= min_count)
     if not found:
