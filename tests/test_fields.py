@@ -21,37 +21,45 @@ import modelzoo.optimizers
 import modelzoo.schedules
 import modelzoo.tasks
 from modelzoo import Experiment
+from modelzoo.data.dataset import Dataset
+from modelzoo.data.inputs.input import Field
+from modelzoo.data.sources.source import Source
+from modelzoo.data.tokenizers.tokenizer import TokenizerConfig
 from modelzoo.fields import field_types as values
 from modelzoo.fields import overrides
+from modelzoo.optimizers import Optimizer
+from modelzoo.schedules.schedule import Schedule
+from modelzoo.tasks.task import TaskConfig
 
 TESTS = pathlib.Path(__file__).parent
-# The method that makes a dataclass of a package a config that an experiment can hold.
-ROLES = (
-    (modelzoo.models, "build"),
-    (modelzoo.tasks, "bind"),
-    (modelzoo.data, "open"),
-    (modelzoo.optimizers, "build"),
-    (modelzoo.schedules, "bind"),
+PACKAGES = (
+    modelzoo.data,
+    modelzoo.models,
+    modelzoo.optimizers,
+    modelzoo.schedules,
+    modelzoo.tasks,
 )
+BASES = (Dataset, Field, Optimizer, Schedule, Source, TaskConfig, TokenizerConfig)
 
 
 def is_config_class(thing: Any) -> bool:
     return isinstance(thing, type) and dataclasses.is_dataclass(thing) and thing.__name__[0] != "_"
 
 
-def defined_in(module) -> list[type]:
-    """The public dataclasses that a module itself defines."""
-    classes = filter(is_config_class, vars(module).values())
-    return [cls for cls in classes if cls.__module__ == module.__name__]
+def is_variant(thing: Any) -> bool:
+    """Whether a class is what a field of an experiment, or of its data, may hold."""
+    is_model = hasattr(thing, "build") and hasattr(thing, "input_kinds")
+    return is_config_class(thing) and (is_model or issubclass(thing, BASES))
 
 
 def variants() -> list[type]:
     """The configs of models, tasks, data, optimizers and schedules."""
     found = []
-    for package, method in ROLES:
+    for package in PACKAGES:
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             module = importlib.import_module(info.name)
-            found += [cls for cls in defined_in(module) if hasattr(cls, method)]
+            own = [thing for thing in vars(module).values() if is_variant(thing)]
+            found += [cls for cls in own if cls.__module__ == module.__name__]
     return found
 
 
@@ -69,13 +77,12 @@ def held_by(cls: type) -> set[type]:
 
 
 def config_classes(roots: list[type]) -> set[type]:
-    """All config classes within reach, with their neighbours: a variant is beside its like."""
+    """All config classes within reach."""
     found, waiting = set(), set(roots)
     while waiting:
         cls = waiting.pop()
         found.add(cls)
-        neighbours = set(defined_in(importlib.import_module(cls.__module__)))
-        waiting |= (neighbours | held_by(cls)) - found
+        waiting |= held_by(cls) - found
     return found
 
 
@@ -128,7 +135,7 @@ def test_every_mark_names_a_field():
 
 def test_the_fields_of_all_packages_are_found():
     some = {
-        "Experiment.seed",
+        "Recipe.seed",
         "TrainConfig.steps",
         "EvalConfig.patience",
         "DistributeConfig.devices",
@@ -137,7 +144,16 @@ def test_the_fields_of_all_packages_are_found():
         "SGD.nesterov",
         "Cosine.final",
         "ResNet.depth",
-        "ClassTargets.label_smoothing",
+        "Classification.label_smoothing",
+        "TrainConfig.tokens_per_batch",
+        "Dataset.on_bad",
+        "Field.columns",
+        "Image.test_views",
+        "Text.lengths",
+        "Series.horizon",
+        "Npz.path",
+        "TokenLabels.of",
+        "TokenizerConfig.pad",
     }
     keys = all_field_keys()
     assert some <= keys

@@ -35,10 +35,8 @@ def batch_sizes(
     """Examples of a batch by bucket: the same number in each, or what a token budget holds.
 
     A token budget is divided by the largest width of a bucket and rounded down to a multiple of 8
-    and of `parts`, replicas times micro-batches: so 1, 2, 4 and 8 parts divide the same batches.
-
-    Raises:
-        UserError: the budget holds no example.
+    and of `parts`, replicas times micro-batches: so 1, 2, 4 and 8 parts divide the same batches. It
+    must hold an example of each bucket, or a UserError is raised.
     """
     buckets = split.bound.buckets
     if tokens_per_batch is None:
@@ -66,8 +64,7 @@ def batch_sizes(
 
 def _by_bucket(split: Split) -> dict[int, np.ndarray]:
     """The examples of each bucket that has any."""
-    found = {k: np.flatnonzero(split.buckets == k) for k in range(len(split.bound.buckets))}
-    return {bucket: examples for bucket, examples in found.items() if len(examples)}
+    return {k: np.flatnonzero(split.buckets == k) for k in np.unique(split.buckets).tolist()}
 
 
 class TrainingBatches:

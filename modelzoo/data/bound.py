@@ -35,6 +35,11 @@ def _prefix(name: str) -> str:
     return f"{name}/" if name else ""
 
 
+def tensor_prefix(key: str) -> str:
+    """What the raw tensors of an input or the target begin with, by its key."""
+    return _prefix(key.removeprefix(INPUT).removeprefix("."))
+
+
 @dataclasses.dataclass(frozen=True)
 class BoundData:
     """All that a model, a task and an exported graph need to know about the data; immutable.
@@ -71,11 +76,6 @@ class BoundData:
             for part, spec in bound.model_specs().items()
         }
         return specs if self.target is None else specs | self.target.model_specs()
-
-    @property
-    def wants_whole(self) -> bool:
-        """Whether training takes random parts of examples as they are stored."""
-        return any(bound.config.wants_whole for bound in self.inputs.values())
 
     @property
     def pairs_examples(self) -> bool:
@@ -189,13 +189,9 @@ class BoundData:
     def save(self, folder: Path) -> None:
         """Writes what was learned: `data.json` and the files beside it, such as vocabularies."""
         folder.mkdir(parents=True, exist_ok=True)
-        learned = {
-            INPUT: {
-                name: bound.save(folder / (name or INPUT)) for name, bound in self.inputs.items()
-            },
-            TARGET: None if self.target is None else self.target.save(folder / TARGET),
-        }
-        text = json.dumps(learned, indent=2, ensure_ascii=False)
+        inputs = {name: one.save(folder / (name or INPUT)) for name, one in self.inputs.items()}
+        target = None if self.target is None else self.target.save(folder / TARGET)
+        text = json.dumps({INPUT: inputs, TARGET: target}, indent=2, ensure_ascii=False)
         (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -220,16 +216,10 @@ class BoundData:
         return cls(inputs, target)
 
 
-def _belongs(part: str, name: str) -> bool:
-    if name:
-        return part.startswith(f"{name}/")
-    return not part.startswith(f"{TARGET}/") and part not in ("weight", "index")
-
-
 def _select(tensors: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The tensors of an input, or of the target, without its name."""
-    return {
-        part.removeprefix(_prefix(name)): value
-        for part, value in tensors.items()
-        if _belongs(part, name)
-    }
+    if name:
+        prefix = _prefix(name)
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    others = ("weight", "index")
+    return {k: v for k, v in tensors.items() if k not in others and not k.startswith(f"{TARGET}/")}

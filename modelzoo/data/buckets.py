@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from modelzoo.fields.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Buckets:
@@ -18,14 +20,16 @@ class Buckets:
 
     def __post_init__(self):
         if len({len(widths) for widths in self.widths.values()}) > 1:
-            raise ValueError(f"each field needs one width per bucket, got {dict(self.widths)}")
+            raise UserError(
+                f"config.data: each field needs one width per bucket, got {dict(self.widths)}"
+            )
 
     @classmethod
     def of(cls, widths: Mapping[str, tuple[int, ...] | None]) -> "Buckets":
         """The table for the fields that have widths; a single width is repeated.
 
         Raises:
-            ValueError: fields have other numbers of widths.
+            UserError: fields have other numbers of widths.
         """
         given = {key: value for key, value in widths.items() if value is not None}
         count = max(map(len, given.values()), default=0)

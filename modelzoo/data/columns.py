@@ -45,16 +45,10 @@ class Bad(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What one input or target asks of a source.
+    """What one input or target asks of a source; see `Field`.
 
-    Attributes:
-        key: field of the config behind `config.data.`, such as "inputs" or "target".
-        columns: names of the columns; () for the source's default.
-        default: name of the default column of a table.
-        forms: accepted forms, the preferred one first.
-        suffixes: suffixes of the files that a folder source lists.
-        noun: what an example is, in the plural, for messages.
-        many: whether several columns are accepted.
+    `key` is its place behind `config.data.`, such as "inputs" or "target"; `columns` is () for the
+    source's default; `default` is that of a table.
     """
 
     key: str
@@ -67,15 +61,12 @@ class Wanted:
 
     @property
     def is_target(self) -> bool:
-        """Whether the target asks."""
         return self.key == "target"
 
     @property
     def field(self) -> str:
         """The field of the config that names the columns, for messages."""
-        return (
-            "config.data.split_by" if self.key == "split_by" else f"config.data.{self.key}.columns"
-        )
+        return f"config.data.{self.key}" + ".columns" * (self.key != "split_by")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,11 +130,7 @@ class Rows:
 
     @classmethod
     def concat(cls, parts: "Sequence[Rows]") -> "Rows":
-        """The rows of several base splits; no row follows one of another split in time.
-
-        Raises:
-            UserError: a column differs between them.
-        """
+        """The rows of several base splits, no window of which goes from one to the next."""
         if len(parts) == 1:
             return parts[0]
         first, starts = parts[0], np.cumsum([0, *map(len, parts)])
@@ -208,12 +195,15 @@ class Rows:
         if read is None:
             raise ValueError(f"column {column.name!r} has no values and its source reads none")
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
-        # In a graph, where columns that are not needed are not parsed.
-        dataset = tf.data.Dataset.from_tensor_slices(wanted).batch(_PIECE)
         found: list[Any] = []
-        for piece in dataset.map(lambda index: read(index)[column.name]):
+        for piece in in_pieces(lambda index: read(index)[column.name], wanted):
             found += piece.to_list() if isinstance(piece, tf.RaggedTensor) else list(piece.numpy())
         return found
+
+
+def in_pieces(read: Callable[[tf.Tensor], Any], rows: np.ndarray) -> tf.data.Dataset:
+    """What `read` returns for rows, in pieces; in a graph, which reads only what is needed."""
+    return tf.data.Dataset.from_tensor_slices(rows).batch(_PIECE).map(read)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
@@ -270,11 +260,6 @@ class View(NamedTuple):
     last: np.ndarray
     target: np.ndarray
     part: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, rows: Rows, part: np.ndarray) -> "View":
-        """A view in which each row of `part` is an example."""
-        return cls(rows, part, part, part, part)
 
     def __len__(self) -> int:
         return len(self.last)

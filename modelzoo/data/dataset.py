@@ -9,10 +9,10 @@ import numpy as np
 
 from modelzoo.data import folds
 from modelzoo.data.bound import RESERVED, TARGET, BoundData, input_key
-from modelzoo.data.columns import Bad, BadExample, Form, Rows, View, Wanted
+from modelzoo.data.columns import Bad, BadExample, Form, PerRow, Rows, View, Wanted
 from modelzoo.data.inputs.input import Input, Store
 from modelzoo.data.slices import part_by_hash, split_parts, split_slice
-from modelzoo.data.sources.source import ROLES, MissingSplitError, OpenSource, Source
+from modelzoo.data.sources.source import ROLES, MissingSplitError, Source
 from modelzoo.data.split import Split, bad_example, example_names
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
@@ -63,7 +63,7 @@ class Dataset:
 
     def check(self) -> None:
         """Raises ValueError for a field that does not fit the others."""
-        named = self.named_inputs
+        named, target = self.named_inputs, self.target
         wrong = [name for name in named if name in RESERVED or (name and not name.isidentifier())]
         if not named or wrong:
             raise FieldError(
@@ -71,33 +71,28 @@ class Dataset:
                 "must be an input, or inputs by names that are identifiers and none of "
                 f"{', '.join(RESERVED)}, got {', '.join(wrong) or 'none'}",
             )
-        if self.target is not None:
-            kinds = self.target.input_kinds
-            if kinds is not None and not any(one.kind in kinds for one in named.values()):
-                got = ", ".join(one.kind for one in named.values())
-                raise FieldError(
-                    "target",
-                    f"{type(self.target).__name__} needs an input of kind "
-                    f"{' or '.join(kinds)}, got {got}",
-                )
-            self.target.check(named)
         mixing = [input_key(name) for name, one in named.items() if one.pairs_examples]
         if len(mixing) > 1:
-            raise ValueError(
-                f"inputs may have one input whose examples are mixed in pairs, got "
-                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0"
-            )
-        if mixing and self.target is not None and not self.target.can_mix:
-            raise ValueError(
-                f"{mixing[0]}.augment.mixup and cutmix must be 0 with the target "
-                f"{type(self.target).__name__}, which cannot be mixed"
-            )
-        if self.split_by and self.source.sliced == "stored":
             raise FieldError(
-                "split_by",
-                f"must be () for {type(self.source).__name__}, whose slices are of stored "
-                f"positions, got {self.split_by}",
+                "inputs",
+                f"may have one input whose examples are mixed in pairs, got "
+                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0",
             )
+        if target is not None:
+            kinds, got = target.input_kinds, [one.kind for one in named.values()]
+            if kinds is not None and not set(kinds) & set(got):
+                raise FieldError(
+                    "target",
+                    f"{type(target).__name__} needs an input of kind {' or '.join(kinds)}, got "
+                    f"{', '.join(got)}",
+                )
+            target.check(named)
+            if mixing and not target.can_mix:
+                raise FieldError(
+                    f"{mixing[0]}.augment.mixup",
+                    f"and cutmix must be 0 with the target {type(target).__name__}, whose labels "
+                    "cannot be mixed",
+                )
         windowed = [input_key(name) for name, _ in self.windowed_inputs]
         if len(windowed) > 1:
             raise FieldError(
@@ -105,10 +100,11 @@ class Dataset:
                 f"may have one input whose rows follow each other in time, got "
                 f"{' and '.join(windowed)}: read their columns by one input",
             )
-        if windowed and self.split_by:
+        if self.split_by and (self.source.sliced == "stored" or windowed):
+            ordered = type(self.source).__name__ if self.source.sliced == "stored" else windowed[0]
             raise FieldError(
                 "split_by",
-                f"must be () with {windowed[0]}, whose splits are stretches of time, got "
+                f"must be () with {ordered}, whose slices are of stored positions, got "
                 f"{self.split_by}",
             )
         if self.fold is None:
@@ -145,12 +141,8 @@ class Dataset:
     def open(self, bound: BoundData | None = None) -> "OpenData":
         """Opens the source; splits are read when they are asked for.
 
-        Args:
-            bound: what was learned from other data, such as a run's, which is then used as it is;
-                None learns from the training split.
-
-        Raises:
-            UserError: something is missing or malformed.
+        `bound` is what was learned from other data, such as a run's; None learns from the training
+        split. Raises UserError if something is missing or malformed.
         """
         return OpenData(self, bound)
 
@@ -184,9 +176,7 @@ class OpenData:
             used = self._bases(sorted(self._used))
             keyed = {input_key(name): bound for name, bound in inputs.items()}
             target = self.data.target.fit(train, used, TARGET, keyed)
-        found = BoundData(inputs, target)
-        _check_buckets(found)
-        return found
+        return BoundData(inputs, target)
 
     def has(self, role: str) -> bool:
         """Whether there is a split for a role: "train", "validation" or "test"."""
@@ -195,51 +185,50 @@ class OpenData:
     def split(self, name: str) -> Split:
         """Opens a split by its role ("train", "validation", "test") or its text ("train[:9]").
 
-        With a fold the roles "train" and "test" are its parts.
-
-        Raises:
-            UserError: it is missing, empty or has a bad example.
+        With a fold the roles "train" and "test" are its parts. Raises UserError if the split is
+        missing, empty or has a bad example.
         """
         bound, view = self.bound, self.view(name)
-        on_bad, key_of = self.data.on_bad, input_key
-        whole = name == "train" and bound.wants_whole
-        stores: dict[str, Store] = {
-            key_of(k): one.open(view, key_of(k), on_bad, whole) for k, one in bound.inputs.items()
-        }
-        if bound.target is not None and TARGET in view.rows.columns:
+        data, rows = self.data, view.rows
+        stores: dict[str, Store] = {}
+        for input_name, one in bound.inputs.items():
+            key = input_key(input_name)
+            stores[key] = one.open(view, key, data.on_bad, whole=name == "train")
+        if bound.target is not None and TARGET in rows.columns:
             lazy = any(store.lazy for store in stores.values())
             stores[TARGET] = bound.target.open(view, TARGET, stores, lazy)
-        skipped = list(view.rows.bad)
-        good = np.ones(len(view), bool)
+        reasons: dict[int, str] = {}
         for store in stores.values():
-            if store.good is None:
-                continue
-            for example in np.flatnonzero(good & ~store.good):
-                place = view.rows.place(int(view.last[example]))
-                bad = Bad(view.rows.split, place, store.reasons[int(example)])
-                if on_bad == "error":
-                    raise UserError(bad_example(bad.place, bad.reason))
-                skipped.append(bad)
-            good &= store.good
+            for example, reason in sorted(store.reasons.items()):
+                reasons.setdefault(example, reason)
+        if reasons and data.on_bad == "error":
+            example, reason = next(iter(reasons.items()))
+            raise UserError(bad_example(rows.place(int(view.last[example])), reason))
         remarks = [remark for store in stores.values() for remark in store.remarks]
         cuts = [store.cut for store in stores.values() if store.cut is not None]
-        long = np.logical_or.reduce(cuts) & good if cuts else np.zeros(len(view), bool)
+        long = np.logical_or.reduce([np.zeros(len(view), bool), *cuts])
+        long[list(reasons)] = False
         longest = bound.buckets.label(-1)
-        if self.data.on_long == "skip" and name == "train":
-            for example in np.flatnonzero(long):
-                place = view.rows.place(int(view.last[example]))
-                skipped.append(Bad(view.rows.split, place, f"has more than {longest} tokens"))
-            good &= ~long
+        if data.on_long == "skip" and name == "train":
+            examples = np.flatnonzero(long).tolist()
+            reasons |= dict.fromkeys(examples, f"has more than {longest} tokens")
         elif long.any():
+            count = len(view) - len(reasons)
             remarks.append(
-                f"{long.sum():,} of {good.sum():,} examples are truncated to {longest} tokens"
+                f"{long.sum():,} of {count:,} examples are truncated to {longest} tokens"
             )
-        if not good.any():
+        found = [
+            Bad(rows.split, rows.place(int(view.last[example])), reason)
+            for example, reason in reasons.items()
+        ]
+        skipped = [*rows.bad, *found]
+        if len(reasons) == len(view):
             raise UserError(
-                f"{view.rows.where}: none of the {len(view):,} examples of {name!r} can be used"
-                + (f", the first: {skipped[0].place}: {skipped[0].reason}" if skipped else "")
+                f"{rows.where}: none of the {len(view):,} examples of {name!r} can be used, the "
+                f"first: {skipped[0].place}: {skipped[0].reason}"
             )
-        return Split(bound, view, stores, np.flatnonzero(good), skipped, remarks)
+        kept = np.delete(np.arange(len(view)), list(reasons))
+        return Split(bound, view, stores, kept, skipped, remarks)
 
     # From a split's name to its examples.
 
@@ -308,12 +297,14 @@ class OpenData:
     @functools.cached_property
     def _wanted(self) -> tuple[Wanted, ...]:
         """What inputs and target ask of the source, with the columns resolved."""
-        fields: dict[str, Input | Target] = {
-            input_key(name): one for name, one in self.data.named_inputs.items()
-        }
+        wanted = [one.wanted(input_key(name)) for name, one in self.data.named_inputs.items()]
         if self.data.target is not None:
-            fields[TARGET] = self.data.target
-        wanted = [_resolved(self._source, one.wanted(key)) for key, one in fields.items()]
+            wanted.append(self.data.target.wanted(TARGET))
+        for number, one in enumerate(wanted):
+            columns = one.columns or self._source.default_columns(one)
+            if len(columns) > 1 and not one.many:
+                raise UserError(f"{one.field} must name one column, got {', '.join(columns)}")
+            wanted[number] = dataclasses.replace(one, columns=columns)
         if self.data.split_by:
             forms: tuple[Form, ...] = ("text", "number", "class")
             wanted.append(Wanted(_SPLIT_BY, self.data.split_by, "", forms, many=True))
@@ -322,11 +313,11 @@ class OpenData:
     def _parsed(self, rows: Rows) -> Rows:
         """The rows with what inputs and target made of their cells; bad ones are reported."""
         inputs = {input_key(name): one for name, one in self.data.named_inputs.items()}
-        for key, one in inputs.items():
-            rows = dataclasses.replace(rows, parsed={**rows.parsed, key: one.parse(rows, key)})
+        parsed: dict[str, PerRow | None] = {k: one.parse(rows, k) for k, one in inputs.items()}
+        rows = dataclasses.replace(rows, parsed=parsed)
         if self.data.target is not None and TARGET in rows.columns:
-            parsed = self.data.target.parse(rows, TARGET, inputs)
-            rows = dataclasses.replace(rows, parsed={**rows.parsed, TARGET: parsed})
+            parsed = {**parsed, TARGET: self.data.target.parse(rows, TARGET, inputs)}
+            rows = dataclasses.replace(rows, parsed=parsed)
         bad = list(rows.bad)
         for row in np.flatnonzero(~rows.usable).tolist():
             reason = next(
@@ -377,20 +368,3 @@ class OpenData:
         if groups is not None:
             groups = [groups[row] for row in view.last]
         return folds.parts(fold, len(view), classes, names, groups)
-
-
-def _resolved(source: OpenSource, wanted: Wanted) -> Wanted:
-    """The wanted columns by name; an error if there are too many."""
-    columns = wanted.columns or source.default_columns(wanted)
-    if len(columns) > 1 and not wanted.many:
-        raise UserError(
-            f"config.data.{wanted.key}.columns must name one column, got {', '.join(columns)}"
-        )
-    return dataclasses.replace(wanted, columns=columns)
-
-
-def _check_buckets(bound: BoundData) -> None:
-    try:
-        bound.buckets  # noqa: B018 (computed once, and checked)
-    except ValueError as error:
-        raise UserError(f"config.data: {error}") from None

@@ -42,9 +42,6 @@ def parts(
             each. None without classes.
         class_names: names of the classes.
         groups: group of each example; no group is in two folds.
-
-    Raises:
-        UserError: there are too few groups, examples or examples of a class.
     """
     from sklearn import model_selection  # Late: only cross-validation needs it.
 

@@ -14,22 +14,19 @@ class Order:
     Args:
         seed: any integer.
         num_examples: rows of the split, at least 1.
-        shuffle: whether epochs are shuffled; if not, every epoch is 0, 1, 2, ….
     """
 
-    def __init__(self, seed: int, num_examples: int, shuffle: bool = True):
+    def __init__(self, seed: int, num_examples: int):
         if num_examples < 1:
             raise ValueError(f"num_examples must be at least 1, got {num_examples}")
-        self.seed = seed
-        self.num_examples = num_examples
-        self.shuffle = shuffle
+        self.seed, self.num_examples = seed, num_examples
         # Replaced as a whole, for several threads.
         self._last = (-1, np.arange(num_examples))
 
     def permutation(self, epoch: int) -> np.ndarray:
         """The rows of one epoch in their order, int64 `[num_examples]`."""
         last, permutation = self._last
-        if self.shuffle and epoch != last:
+        if epoch != last:
             # Only the raw stream of a bit generator is the same in every NumPy version;
             # Generator.permutation is not.
             key = np.array([self.seed & _MASK64, epoch], np.uint64)

@@ -9,10 +9,8 @@ import tensorflow as tf
 
 from modelzoo.data.augment.hashing import mix
 from modelzoo.data.batches import Batch, TrainingBatches
+from modelzoo.data.columns import Tensors
 from modelzoo.data.split import Split
-
-Tensors = dict[str, tf.Tensor]
-Features = Callable[..., Tensors]
 
 PARALLEL = os.cpu_count()
 """Parallel calls of a map. Fixed: TensorFlow's tuning thread delays the end of a run."""
@@ -41,13 +39,11 @@ def training_dataset(
     Args:
         split: the opened training split.
         batches: the plan of its batches; those of one chunk are from one bucket.
-        first_step: step at which the stream begins.
-        first_example: position in the plan at that step.
+        first_step, first_example: where the stream begins, as a step and a position in the plan.
         chunk: steps of the chunk that begins at a step, at most `loop`; 0 ends the stream.
         loop: steps that fit in one element.
         replicas: number of replicas of this shard.
-        shard: number of this worker.
-        num_shards: number of workers.
+        shard, num_shards: number of this worker, and number of workers.
     """
     sizes = {_replica_batch(size, replicas, num_shards) for size in batches.sizes}
     flat = loop * sizes.pop() if len(sizes) == 1 else None
@@ -105,7 +101,7 @@ def evaluation_dataset(
     split: Split,
     batches: Sequence[Batch],
     *,
-    features: Features | None = None,
+    features: Callable[[Tensors], Tensors] | None = None,
     replicas: int,
     shard: int = 0,
     num_shards: int = 1,
@@ -119,9 +115,7 @@ def evaluation_dataset(
         split: the opened split.
         batches: the plan of its batches, see `evaluation_batches`.
         features: maps raw tensors to an element; None is `BoundData.features`.
-        replicas: number of replicas of this shard.
-        shard: number of this worker.
-        num_shards: number of workers.
+        replicas, shard, num_shards: as in `training_dataset`.
     """
     features = features or (lambda raw: split.bound.features(raw, training=False))
     sizes = {_replica_batch(len(batch.rows), replicas, num_shards) for batch in batches}

@@ -18,11 +18,7 @@ _WRITTEN = re.compile(rf"([\w.-]+)(?:\[{_BOUND}:{_BOUND}\])?")
 
 
 def split_parts(split: str) -> list[tuple[str, str]]:
-    """The name before the brackets and the text of each part of a sum, such as "train+dev[:9]".
-
-    Raises:
-        UserError: a part is malformed.
-    """
+    """Name and text of each part of a sum, such as "train+dev[:9]"; UserError if malformed."""
     return [(_match(part)[1], part.strip()) for part in split.split("+")]
 
 
@@ -40,16 +36,10 @@ def split_files(path: str) -> dict[str, str]:
 def split_slice(
     split: str, num_examples: int, rows_before: Callable[[int], int] | None = None
 ) -> slice:
-    """The rows of a slice such as "train[:80%]".
+    """The rows of a slice such as "train[:80%]"; UserError if it is empty or reaches beyond them.
 
-    Args:
-        split: the slice.
-        num_examples: number of rows in the whole split.
-        rows_before: maps a percentage from 0 to 100 to the number of rows before it; None rounds to
-            the nearest row, as TFDS does.
-
-    Raises:
-        UserError: the slice is empty or reaches beyond the rows.
+    `rows_before` maps a percentage from 0 to 100 to the number of rows before it; None rounds to
+    the nearest row, as TFDS does.
     """
     match = _match(split)
 
@@ -74,33 +64,21 @@ def split_slice(
     return slice(start, stop)
 
 
-def by_hash(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Orders examples by a hash of their keys, which does not depend on other examples.
-
-    Args:
-        keys: such as paths of files.
-
-    Returns:
-        The numbers of the examples in that order, int64 `[n]`, and their hashes as fractions of the
-        largest, float64 `[n]`.
-    """
-    digests = [hashlib.blake2b(os.fsencode(key)).digest() for key in keys]
-    order = sorted(range(len(keys)), key=lambda k: (digests[k], keys[k]))
-    places = np.frombuffer(b"".join(digests[k][:4] for k in order), ">u4") / 2**32
-    return np.array(order, np.int64), places
-
-
 def part_by_hash(split: str, keys: Sequence[str]) -> np.ndarray:
-    """Numbers of the examples of a slice, ordered by a hash of their keys.
+    """Numbers of the examples of a slice, int64, ordered by a hash of their keys.
 
     A percentage is a share of the range of hashes: "train[:80%]" takes about 80 % of the examples.
     Examples never move between slices when others are added or removed, and those with the same
     key stay together.
     """
-    order, places = by_hash(keys)
-    return order[
-        split_slice(split, len(keys), lambda percent: int(np.searchsorted(places, percent / 100)))
-    ]
+    digests = [hashlib.blake2b(os.fsencode(key)).digest() for key in keys]
+    order = sorted(range(len(keys)), key=lambda k: (digests[k], keys[k]))
+    shares = np.frombuffer(b"".join(digests[k][:4] for k in order), ">u4") / 2**32
+
+    def rows_before(percent: int) -> int:
+        return int(np.searchsorted(shares, percent / 100))
+
+    return np.array(order, np.int64)[split_slice(split, len(keys), rows_before)]
 
 
 def _match(split: str) -> re.Match:

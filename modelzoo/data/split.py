@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.bound import INPUT, TARGET, BoundData
+from modelzoo.data.bound import TARGET, BoundData, tensor_prefix
 from modelzoo.data.columns import Bad, BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import Store
 from modelzoo.fields.errors import UserError
@@ -38,8 +38,9 @@ class Split:
         remarks: Sequence[str] = (),
     ):
         """kept: the examples of the view that are used, int64 `[n]`, in order."""
-        rows, last = view.rows, view.last[kept]
-        self.bound = bound
+        self.bound, self._stores, self._kept = bound, stores, kept
+        self._rows = rows = view.rows
+        self._last = last = view.last[kept]
         names = example_names(rows)
         self.ids = [names[row] for row in last]
         self.groups = None if rows.groups is None else [rows.groups[row] for row in last]
@@ -53,15 +54,16 @@ class Split:
         self.references = None
         if bound.target is not None:
             self.references = bound.target.references(view.take(kept), TARGET)
-        self.fingerprint = self._fingerprint()
-        self._rows = rows
-        self._stores = stores
-        self._kept = kept
-        self._last = last
+        digest = hashlib.sha256("\0".join(map(str, self.ids)).encode(errors="surrogateescape"))
+        digest.update(bound.fingerprint())
+        digest.update(self.buckets.tobytes())
+        if self.tokens is not None:
+            digest.update(self.tokens.tobytes())
+        self.fingerprint = digest.hexdigest()[:16]
         # On the host whatever accelerator there is: the pipeline reads them there.
         with tf.device("CPU:0"):
             self._example_table = None
-            if len(kept) != len(view) or (kept != np.arange(len(view))).any():
+            if len(kept) != len(view):
                 self._example_table = tf.constant(kept, tf.int64)
             self._row_table = tf.constant(last, tf.int64)
             self._weights = None
@@ -100,10 +102,8 @@ class Split:
             width = None
             if key in self._widths:
                 width = self._widths[key][-1 if bucket is None else bucket]
-            prefix = key.removeprefix(INPUT).removeprefix(".")
-            prefix = f"{prefix}/" if prefix else ""
             tensors = store.read(examples, columns, width)
-            raw |= {prefix + part: value for part, value in tensors.items()}
+            raw |= {tensor_prefix(key) + part: value for part, value in tensors.items()}
         weight = tf.cast(indices >= 0, tf.float32)
         if self._weights is not None:
             weight *= tf.gather(self._weights, present)
@@ -120,14 +120,6 @@ class Split:
                 except BadExample as error:
                     place = self._rows.place(int(self._last[index]))
                     raise UserError(bad_example(place, str(error))) from None
-
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256("\0".join(map(str, self.ids)).encode(errors="surrogateescape"))
-        digest.update(self.bound.fingerprint())
-        digest.update(self.buckets.tobytes())
-        if self.tokens is not None:
-            digest.update(self.tokens.tobytes())
-        return digest.hexdigest()[:16]
 
 
 def example_names(rows: Rows) -> Sequence[str]:

@@ -93,7 +93,7 @@ def compute_attention_map(predictor: "Predictor", text: str) -> AttentionMap:
         raise UserError(f"--text={text!r} is not UTF-8") from None
     tokens = task.objective.outputs(model, batch)["tokens"][:, 0]
     # The decoder reads the start token and all output tokens but the last.
-    decoded = target.features({"tokens": tokens, "padding_mask": tokens != target.pad_id}, None)
+    decoded = target.features({"tokens": tokens, "padding_mask": tokens != target.ids.pad}, None)
     given = {name: {**batch, **decoded}[name] for name in task.objective.input_names}
     output = tokens[0].numpy()[decoded["label_mask"][0].numpy()]
     weights = np.asarray(model.attention(given)["cross"][0])[:, :, : len(output)]

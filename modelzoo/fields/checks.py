@@ -29,7 +29,7 @@ def check_share(**fields: float) -> None:
 
 
 def check_decay(**fields: float) -> None:
-    """Requires each field to be at least 0 and below 1, as the decay of a moving mean is."""
+    """Requires each field to be at least 0 and below 1, the range of a moving mean's decay."""
     for name, value in fields.items():
         if not 0 <= value < 1:
             raise FieldError(name, f"must be at least 0 and below 1, got {value!r}")

@@ -1,6 +1,6 @@
 """Every private name of Keras and TensorFlow that this package uses, each behind one function.
 
-A release that drops one fails `tests/fields/test_compat.py`, and is adapted to here.
+`tests/fields/test_compat.py` fails for a release that drops one; adapt this module then.
 """
 
 import collections
@@ -19,9 +19,9 @@ _KEYS_PER_STRATEGY = 10_000
 def fresh_layer_names() -> Iterator[None]:
     """Names unnamed layers as in a fresh process: `dense`, `dense_1` and so on.
 
-    Keras counts layers for the whole process, so a model built twice has other variable paths the
-    second time, while checkpoints are keyed by these paths. The process's counts continue
-    afterwards. Other global state of Keras, such as the dtype policy, is not affected.
+    Checkpoints are keyed by variable paths, which contain these names. Keras numbers the layers of
+    the whole process, so without this a second build of a model would have other paths. Afterwards,
+    the process's numbers continue. Other global state of Keras does not change.
     """
     before = global_state.get_global_attribute(_LAYER_COUNTERS)
     global_state.set_global_attribute(_LAYER_COUNTERS, collections.defaultdict(int))
@@ -32,15 +32,15 @@ def fresh_layer_names() -> Iterator[None]:
 
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns the layers of a model, with those within them, but not the model itself."""
+    """Returns the layers of a model, with nested layers, without the model itself."""
     return model._flatten_layers(include_self=False)
 
 
 def separate_collectives() -> None:
     """Gives the next MirroredStrategy its own numbers for collective operations.
 
-    TensorFlow numbers them from the same start in each strategy and remembers them for the whole
-    process: another model or number of devices would not match what it remembers.
+    TensorFlow starts with the same numbers in each strategy and keeps the shapes and devices of
+    each number for the whole process. Another model or number of devices conflicts with them.
     """
     tf.distribute.MirroredStrategy._collective_key_base += _KEYS_PER_STRATEGY
 
@@ -48,8 +48,8 @@ def separate_collectives() -> None:
 class _PureOptimizer(keras.optimizers.Optimizer):
     """Methods that replace those of Keras's optimizer for TensorFlow.
 
-    Assignments go to the Keras variable, where a StatelessScope records them, and nothing is
-    reduced over replicas.
+    They assign to the Keras variable, where a StatelessScope records the value, and do not reduce
+    over replicas.
     """
 
     def assign(self, variable, value):
@@ -65,15 +65,15 @@ class _PureOptimizer(keras.optimizers.Optimizer):
         return id(variable)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        # Called here for what Nadam does before; each variable has its own rate.
+        # Keras calls this after the preparations of Nadam. Each variable has its own rate.
         for parts in zip(grads, trainable_variables, learning_rate, strict=True):
             self.update_step(*parts)
 
 
 def make_pure(optimizer: keras.optimizers.Optimizer) -> None:
-    """Makes the update of an optimizer, not built yet, usable inside a `keras.StatelessScope`."""
+    """Makes the updates of an unbuilt optimizer usable inside a `keras.StatelessScope`."""
     cls = type(optimizer)
-    # Between the class of the rule and its TensorFlow base in the order of methods.
+    # In the method resolution order, between the optimizer's class and its TensorFlow base.
     pure = type(cls.__name__, (cls, _PureOptimizer), {})
     object.__setattr__(optimizer, "__class__", pure)
 
@@ -84,12 +84,12 @@ def update_step(
     variables: Sequence[keras.Variable],
     learning_rates: Sequence[tf.Tensor],
 ) -> None:
-    """Updates variables by an optimizer that is pure, each with its own learning rate."""
+    """Updates variables with an optimizer from `make_pure`, each at its own learning rate."""
     optimizer._backend_update_step(gradients, variables, learning_rates)
 
 
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> int:
-    """Returns the position of a variable among those that the optimizer was built for."""
+    """Returns the index of a variable in `optimized_variables`."""
     return optimizer._get_variable_index(variable)
 
 

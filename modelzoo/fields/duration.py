@@ -12,7 +12,8 @@ _PATTERN = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(step|epoch|example)s?\
 def parse_duration(duration: Duration) -> tuple[float, str]:
     """Splits a duration into its number and unit (`step`, `epoch` or `example`).
 
-    Raises ValueError for anything else than a non-negative number of one of the three.
+    Raises:
+        ValueError: The duration is not a non-negative number of one of the three.
     """
     if isinstance(duration, int) and not isinstance(duration, bool) and duration >= 0:
         return duration, "step"
@@ -33,5 +34,5 @@ def to_steps(duration: Duration, batch_size: float, examples_per_epoch: int) -> 
         number = number * examples_per_epoch / batch_size
     elif unit == "example":
         number = number / batch_size
-    # The subtraction keeps 30 * 50_000 / 100 = 15_000.000000000002 from becoming a step more.
+    # The subtraction prevents an extra step from rounding, as in 15_000.000000000002 steps.
     return math.ceil(number - 1e-9)

@@ -1,4 +1,4 @@
-"""Errors that a user can correct: a mistake in general, and a wrong value of a config field."""
+"""Errors that a user can correct: mistakes in general, and wrong values of config fields."""
 
 
 class UserError(Exception):
@@ -16,8 +16,8 @@ class UserError(Exception):
 class FieldError(ValueError):
     """An impossible value of a config field, raised by the config's class.
 
-    Whoever knows where the config is puts the path before it: `config.train.steps must be at
-    least 1, got 0`.
+    The code that builds the config adds the path before it: `config.train.steps must be at least 1,
+    got 0`.
 
     Args:
         field: Name of the field.

@@ -1,4 +1,4 @@
-"""What the annotation of a config field admits: parsing text, checking values, describing it."""
+"""Annotations of config fields: parsing text, checking values and describing the type."""
 
 import abc
 import ast
@@ -9,7 +9,7 @@ import types
 import typing
 from typing import Any, Literal, Union
 
-# In a union the first member that fits is used, so text, which everything fits, comes last.
+# A union uses the first member that fits, so str, which fits every text, comes last.
 _PRIORITY = (type(None), Literal, bool, int, float, tuple, dict, str)
 _ANYTHING = Union[None, bool, int, float, tuple, dict, str]  # noqa: UP007
 _WORDS = {
@@ -22,17 +22,17 @@ _WORDS = {
 
 
 def is_config(value: Any) -> bool:
-    """Whether the value is a dataclass instance, with fields of its own."""
+    """Whether the value is an instance of a dataclass."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
 def is_config_kind(kind: Any) -> bool:
-    """Whether an annotation admits configs only: a dataclass, a protocol or an abstract class."""
+    """Whether an annotation is a dataclass, a protocol or an abstract class."""
     return dataclasses.is_dataclass(kind) or isinstance(kind, abc.ABCMeta)
 
 
 def _members(kind: Any) -> list[Any]:
-    """Returns the members of a union, most specific first; of another kind the kind alone."""
+    """Returns the members of a union, most specific first, or a list of the annotation itself."""
     if typing.get_origin(kind) not in (Union, types.UnionType):
         return [kind]
     rank = {member: k for k, member in enumerate(_PRIORITY)}
@@ -43,13 +43,13 @@ def _members(kind: Any) -> list[Any]:
 
 
 def item_kind(kind: Any) -> Any:
-    """Returns the kind of the values of a dict annotation; Any if it has none."""
+    """Returns the annotation of the values of a dict annotation; Any if it has none."""
     dicts = (member for member in _members(kind) if typing.get_origin(member) is dict)
     return next((typing.get_args(member)[1] for member in dicts), Any)
 
 
 def _items(kind: Any, number: int) -> list[Any]:
-    """Returns the kinds of `number` items of a tuple annotation; ValueError for a wrong number."""
+    """Returns the annotations of `number` items of a tuple; ValueError if the number is wrong."""
     arguments = typing.get_args(kind)
     if not arguments:
         return [Any] * number
@@ -61,9 +61,11 @@ def _items(kind: Any, number: int) -> list[Any]:
 
 
 def fit(value: Any, kind: Any) -> Any:
-    """Converts a value to `kind`: lists to tuples, 1 to 1.0 for a float.
+    """Converts a value to the annotation `kind`: lists to tuples, 1 to 1.0 for a float.
 
-    Raises ValueError if it does not fit, and TypeError if no config field may be annotated so.
+    Raises:
+        ValueError: The value does not fit.
+        TypeError: Config fields do not support the annotation.
     """
     for member in _members(kind):
         try:
@@ -86,8 +88,8 @@ def _fit_one(value: Any, kind: Any) -> Any:
         if isinstance(value, numbers.Integral) and not isinstance(value, bool):
             return int(value)
     elif origin is float:
-        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if real and math.isfinite(value):
+        is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if is_real and math.isfinite(value):
             return float(value)
     elif origin is tuple:
         if isinstance(value, (list, tuple)):
@@ -95,8 +97,8 @@ def _fit_one(value: Any, kind: Any) -> Any:
             return tuple(fit(item, k) for item, k in zip(value, kinds, strict=True))
     elif origin is dict:
         if isinstance(value, dict):
-            of_key, of_value = typing.get_args(kind) or (str, Any)
-            return {_fit_key(k, of_key): fit(v, of_value) for k, v in value.items()}
+            key_kind, value_kind = typing.get_args(kind) or (str, Any)
+            return {_fit_key(k, key_kind): fit(v, value_kind) for k, v in value.items()}
     elif is_config_kind(origin):
         if is_config(value) and isinstance(value, origin):
             return value
@@ -108,7 +110,7 @@ def _fit_one(value: Any, kind: Any) -> Any:
 
 
 def _fit_key(key: Any, kind: Any) -> Any:
-    """Converts a key of a dict, of which JSON makes text."""
+    """Converts the key of a dict, which JSON saves as text."""
     try:
         return fit(key, kind)
     except ValueError:
@@ -118,7 +120,7 @@ def _fit_key(key: Any, kind: Any) -> Any:
 
 
 def parse(text: str, kind: Any) -> Any:
-    """Parses a value of `kind` from the text of a command line; ValueError if it is none."""
+    """Parses command-line text as the annotation `kind`; ValueError if it does not fit."""
     for member in _members(_ANYTHING if kind is Any else kind):
         try:
             return _parse_one(text, member)
@@ -168,8 +170,8 @@ def _as_tuple(value: Any) -> tuple:
 
 
 def _split(text: str, kind: Any) -> tuple:
-    """Parses a tuple of bare words, `bias,gamma` or `(none, 3)`, or pairs, `logits=1,.*=0.1`."""
-    if kind is tuple:  # Bare words need a kind.
+    """Parses a tuple of words, `bias,gamma` or `(none, 3)`, or pairs, `logits=1,.*=0.1`."""
+    if kind is tuple:  # Words need an annotation.
         raise ValueError
     if text[:1] + text[-1:] in ("()", "[]"):
         text = text[1:-1]
@@ -186,7 +188,7 @@ def _split(text: str, kind: Any) -> tuple:
 
 
 def _is_pair(kind: Any) -> bool:
-    """Whether the kind is a tuple of exactly two."""
+    """Whether the annotation is a tuple of two items."""
     arguments = typing.get_args(kind)
     return typing.get_origin(kind) is tuple and len(arguments) == 2 and arguments[1] is not Ellipsis
 
@@ -202,7 +204,7 @@ def _parse_pair(text: str, kind: Any) -> tuple:
 
 
 def describe(kind: Any) -> str:
-    """Returns the kind in words, such as `a whole number or none`."""
+    """Returns the annotation in words, such as `a whole number or none`."""
     members = _members(kind)
     members.sort(key=lambda member: member is type(None))
     return " or ".join(_describe_one(member) for member in members)

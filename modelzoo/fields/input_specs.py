@@ -1,4 +1,4 @@
-"""Specs of a model's named inputs: what kind of tensor each is, and its sizes."""
+"""Specs of a model's named inputs: the kind, shape and dtype of each."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ class ArraySpec:
     """A float array.
 
     kind: "image", of shape `[height, width, channels]`, or "series", `[length, features]`.
-    shape: without the batch dimension; None is a size that differs between batches.
+    shape: without the batch dimension; None is a dynamic size.
     dtype: the dtype in a batch; a model casts it to float32, or float64 under a float64 policy.
     """
 
@@ -42,16 +42,16 @@ class ArraySpec:
 class TokenSpec:
     """Token ids, int32 `[batch, length]`.
 
-    No id has a meaning to a model: padding is what the mask says, and the tokenizer knows the ids
-    of special tokens.
+    Models assign no meaning to any id: the mask marks padding, and the tokenizer knows the ids of
+    special tokens.
 
-    vocab_size: ids are below it; it counts special tokens too.
+    vocab_size: number of ids, including special tokens.
     mask: name of the input that holds the padding mask, a `MaskSpec`.
-    length: longest length in training, or None if it has no limit. Batches may be shorter, and
-        longer where the model supports it.
+    length: maximum length in training; None is unlimited. Batches may be shorter, or longer if the
+        model supports it.
     vocabulary: two token inputs with the same non-empty name share one vocabulary.
-    decoder: True for the tokens that a decoder reads: the target, shifted by its start token. Their
-        padding is at the end.
+    decoder: True for the tokens that a decoder reads: the target, shifted by its start token, with
+        padding at the end.
     """
 
     kind: ClassVar[str] = "tokens"
@@ -83,7 +83,7 @@ class MaskSpec:
 
 
 class UnsupportedInputsError(ValueError):
-    """A model does not read these inputs."""
+    """A model does not support the inputs."""
 
 
 InputSpec = ArraySpec | TokenSpec | MaskSpec
@@ -92,15 +92,15 @@ Inputs = Mapping[str, InputSpec]
 
 
 def describe(inputs: Inputs) -> str:
-    """Names and kinds, such as `image (image)` or `tokens (tokens), padding_mask (mask)`."""
+    """Returns names and kinds, such as `image (image)` or `tokens (tokens), mask (mask)`."""
     return ", ".join(f"{name} ({spec.kind})" for name, spec in inputs.items()) or "none"
 
 
 def take(tensors: Mapping[str, Any], *names: str) -> list[Any]:
-    """The tensors of these names, in this order.
+    """Returns the tensors with these names, in this order.
 
     Raises:
-        ValueError: if `tensors` is no dict, lacks a name or has another one.
+        ValueError: if `tensors` is not a dict of exactly these names.
     """
     if not isinstance(tensors, Mapping) or set(tensors) != set(names):
         got = list(tensors) if isinstance(tensors, Mapping) else type(tensors).__name__
@@ -108,40 +108,40 @@ def take(tensors: Mapping[str, Any], *names: str) -> list[Any]:
     return [tensors[name] for name in names]
 
 
-def only(inputs: Inputs, *kinds: str) -> tuple[str, ArraySpec]:
-    """The name and spec of the one array input, for a model that reads nothing else.
+def only_array(inputs: Inputs, *kinds: str) -> tuple[str, ArraySpec]:
+    """Returns the name and spec of the only input, an array.
 
     Args:
         inputs: all inputs of the model.
         kinds: the kinds that the model supports, such as "image".
 
     Raises:
-        UnsupportedInputsError: if there is more than one input, or its kind is another.
+        UnsupportedInputsError: if the model has several inputs or does not support the kind.
     """
-    found = [(n, s) for n, s in inputs.items() if isinstance(s, ArraySpec) and s.kind in kinds]
-    if len(found) != 1 or len(inputs) != 1:
+    arrays = [(n, s) for n, s in inputs.items() if isinstance(s, ArraySpec) and s.kind in kinds]
+    if len(arrays) != 1 or len(inputs) != 1:
         raise UnsupportedInputsError(
             f"inputs must be one of kind {' or '.join(kinds)}, got {describe(inputs)}: choose "
             "another model or other data"
         )
-    return found[0]
+    return arrays[0]
 
 
 def only_tokens(inputs: Inputs) -> tuple[str, TokenSpec]:
-    """The name and spec of the one token input, for a model that reads it and its mask.
+    """Returns the name and spec of the only token input.
 
     Raises:
-        UnsupportedInputsError: if there are other inputs than these two.
+        UnsupportedInputsError: if the inputs are not one token input and its mask.
     """
     ((name, spec),) = _tokens(inputs, [False], "one of kind tokens and its mask")
     return name, spec
 
 
 def source_and_target(inputs: Inputs) -> tuple[tuple[str, TokenSpec], tuple[str, TokenSpec]]:
-    """The names and specs of the tokens that the encoder and the decoder read, each with a mask.
+    """Returns the names and specs of the tokens of the encoder and of the decoder.
 
     Raises:
-        UnsupportedInputsError: if there are other inputs than these two and their masks.
+        UnsupportedInputsError: if the inputs are not these two and their masks.
     """
     source, target = _tokens(
         inputs, [False, True], "tokens for an encoder, tokens for a decoder and their masks"
@@ -150,14 +150,14 @@ def source_and_target(inputs: Inputs) -> tuple[tuple[str, TokenSpec], tuple[str,
 
 
 def _tokens(inputs: Inputs, decoder: list[bool], wanted: str) -> Iterable[tuple[str, TokenSpec]]:
-    """Token inputs whose `decoder` flags are these, sorted by the flag."""
-    found = [(name, spec) for name, spec in inputs.items() if isinstance(spec, TokenSpec)]
-    found.sort(key=lambda item: item[1].decoder)
-    masks = [spec.mask for _, spec in found]
-    fits = [spec.decoder for _, spec in found] == decoder
+    """Returns the token inputs, sorted by their `decoder` flags, which must be `decoder`."""
+    tokens = [(name, spec) for name, spec in inputs.items() if isinstance(spec, TokenSpec)]
+    tokens.sort(key=lambda item: item[1].decoder)
+    masks = [spec.mask for _, spec in tokens]
+    fits = [spec.decoder for _, spec in tokens] == decoder
     fits &= all(isinstance(inputs.get(mask), MaskSpec) for mask in masks)
-    if not fits or set(inputs) != {name for name, _ in found} | set(masks):
+    if not fits or set(inputs) != {name for name, _ in tokens} | set(masks):
         raise UnsupportedInputsError(
             f"inputs must be {wanted}, got {describe(inputs)}: choose another model or other data"
         )
-    return found
+    return tokens

@@ -11,12 +11,12 @@ from modelzoo.fields.lazy import TABLES
 
 def module_files(folders: Iterable[str]) -> dict[str, pathlib.Path]:
     """Returns the public modules (name to file) in a package's `__path__`, sorted by name."""
-    found = [path for folder in folders for path in pathlib.Path(folder).glob("[!_]*.py")]
-    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
+    paths = [path for folder in folders for path in pathlib.Path(folder).glob("[!_]*.py")]
+    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
 
 
 def first_line(path: pathlib.Path) -> str:
-    """Returns the first line of a file's docstring; empty if it has none or is not Python."""
+    """Returns the first line of a file's docstring, or "" without a docstring or Python code."""
     try:
         text = ast.get_docstring(ast.parse(path.read_bytes())) or ""
     except (SyntaxError, ValueError):
@@ -27,8 +27,8 @@ def first_line(path: pathlib.Path) -> str:
 def public_classes(package: str, folder: str = "") -> dict[str, str]:
     """Returns the public classes of a package with the first lines of their docstrings.
 
-    It omits classes whose docstring starts with "Base of". Imports the package, but none of the
-    modules that define its public names.
+    Omits classes whose docstring starts with "Base of". Imports the package, but not the modules
+    that define its public names.
 
     Args:
         package: A package with lazy public names.
@@ -36,7 +36,7 @@ def public_classes(package: str, folder: str = "") -> dict[str, str]:
     """
     importlib.import_module(package)
     within = f"{package}.{folder}." if folder else package
-    found = {}
+    lines = {}
     for name, module in TABLES.get(package, {}).items():
         if module.startswith(within):
             spec = importlib.util.find_spec(module)
@@ -47,5 +47,5 @@ def public_classes(package: str, folder: str = "") -> dict[str, str]:
                 if isinstance(node, ast.ClassDef) and node.name == name:
                     line = (ast.get_docstring(node) or "").partition("\n")[0]
                     if not line.startswith("Base of"):
-                        found[name] = line
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+                        lines[name] = line
+    return dict(sorted(lines.items(), key=lambda item: item[0].lower()))

@@ -10,7 +10,7 @@ from typing import Any
 from modelzoo.fields.tf_import import import_tensorflow
 
 TABLES: dict[str, dict[str, str]] = {}
-"""For each package that lists public names: the full name of the module that defines each."""
+"""For each package, the public names and the full names of the modules that define them."""
 
 
 def lazy_names(
@@ -18,21 +18,21 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Returns `__getattr__`, `__dir__` and `__all__` of a package.
 
-    The names are those that the package imports under `if TYPE_CHECKING:`, where type checkers
-    find them. An import happens when a name is first used:
+    The names are the imports of the package under `if TYPE_CHECKING:`, where type checkers find
+    them. The first use of a name imports it:
 
         if TYPE_CHECKING:
             from modelzoo.optimizers.sgd import SGD as SGD
         else:
             __getattr__, __dir__, __all__ = lazy_names(__name__, __file__)
 
-    So a class is added by its file and by one line in the package.
+    To add a class, add its file and one line in the package.
 
     Args:
         package: `__name__` of the package.
         file: `__file__` of the package.
-        without_tensorflow: Names whose import needs no TensorFlow. For all others TensorFlow is
-            imported first, without its log lines.
+        without_tensorflow: Names whose import needs no TensorFlow. All others import TensorFlow
+            first, without its log lines.
     """
     table = TABLES[package] = _type_checking_imports(Path(file).read_text())
 
@@ -52,7 +52,7 @@ def lazy_names(
 
 
 def _type_checking_imports(source: str) -> dict[str, str]:
-    """Returns name to module of the `from` imports under `if TYPE_CHECKING:`."""
+    """Returns the names and modules of the `from` imports under `if TYPE_CHECKING:`."""
     blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
     return {
         alias.name: statement.module or ""

@@ -24,7 +24,7 @@ def _field_kinds(cls: type) -> dict[str, Any]:
 
 
 def nearest(key: str, keys: Iterable[str]) -> str:
-    """Returns the key most similar to `key` in its last name; one of the same parent is nearer."""
+    """Returns the key whose last name is most similar, with a preference for the same parent."""
     parent, _, leaf = key.rpartition(".")
 
     def likeness(other: str) -> tuple[float, float]:
@@ -37,7 +37,7 @@ def nearest(key: str, keys: Iterable[str]) -> str:
 
 
 def _members(value: Any) -> dict[str, Any] | None:
-    """The fields of a dataclass or the items of a dict of dataclasses; None if it is neither."""
+    """Returns the fields of a dataclass or the items of a dict of dataclasses, else None."""
     if field_types.is_config(value):
         return {name: getattr(value, name) for name in field_kinds(type(value))}
     named = isinstance(value, dict) and value and all(map(field_types.is_config, value.values()))
@@ -45,7 +45,7 @@ def _members(value: Any) -> dict[str, Any] | None:
 
 
 def leaf_keys(config: Any, prefix: str) -> list[str]:
-    """Returns the dotted keys of all fields that hold no dataclass and no dict of dataclasses."""
+    """Returns the dotted keys of all fields, without those that hold dataclasses."""
     members = _members(config)
     if members is None:
         return [prefix]
@@ -53,7 +53,7 @@ def leaf_keys(config: Any, prefix: str) -> list[str]:
 
 
 def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
-    """Calls `build`; turns an error of `cls.__post_init__` into a UserError with the full key."""
+    """Calls `build`; converts an error of `cls.__post_init__` to a UserError with the full key."""
     try:
         return build()
     except FieldError as error:
@@ -63,14 +63,15 @@ def construct(cls: type, key: str, build: Callable[[], Any]) -> Any:
 
 
 def wrong_value(key: str, kind: Any, got: Any) -> UserError:
-    """Returns the error for a value that the annotation of its field does not admit."""
+    """Returns the error for a value that does not fit the annotation of its field."""
     return UserError(f"{key} must be {field_types.describe(kind)}, got {got!r}")
 
 
 def check(config: Any, key: str) -> Any:
     """Returns the config with each value converted to its field's annotation.
 
-    Raises UserError for a value that does not fit.
+    Raises:
+        UserError: A value does not fit.
     """
     changes = {}
     for name, kind in field_kinds(type(config)).items():
@@ -108,13 +109,13 @@ def apply(config: Any, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]], key
     for dotted in texts:
         inner = next((k for k in texts if k.startswith(dotted + ".")), None)
         if inner:
-            raise UserError(f"{key}.{dotted} and {key}.{inner} are both given: leave one out")
+            raise UserError(f"{key}.{dotted} and {key}.{inner} cannot be combined: omit one")
     all_keys = functools.partial(leaf_keys, config, key)
     return _apply(config, type(config), texts, key, all_keys)
 
 
 def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Callable) -> Any:
-    """A dataclass, or a dict of dataclasses annotated `kind`, with fields replaced."""
+    """Replaces fields of a dataclass, or of a dict of dataclasses annotated `kind`."""
     members, named = _members(config) or {}, isinstance(config, dict)
     kinds = (
         dict.fromkeys(members, field_types.item_kind(kind)) if named else field_kinds(type(config))
@@ -134,7 +135,7 @@ def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Ca
         if rest and _members(value) is None:
             raise UserError(
                 f"unknown key {full}.{rest}: {full} has no fields, it holds {value!r}; "
-                "to put another class there, edit the config file"
+                "to use another class, edit the config file"
             )
         if rest:
             inner.setdefault(name, {})[rest] = text
@@ -148,23 +149,22 @@ def _apply(config: Any, kind: Any, texts: dict[str, Any], key: str, all_keys: Ca
 
 
 def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
-    """The new value of a field; `current` is the present one."""
+    """Returns the new value of a field, whose value is `current`."""
     fields = _members(current)
     if fields is None or _members(text) is not None:
         return _checked(_fit(text, kind, key), key)
     if kind is not Any:
         with contextlib.suppress(ValueError):
             return _converted(text, kind)
-    held = type(current).__name__ if field_types.is_config(current) else ", ".join(fields)
+    shown = type(current).__name__ if field_types.is_config(current) else ", ".join(fields)
     keys = ", ".join(f"{key}.{name}" for name in fields)
     raise UserError(
-        f"{key} is {held} and cannot be {text!r}: choose another in the config file, or set its "
-        f"fields ({keys})"
+        f"{key} is {shown} and cannot be {text!r}: edit the config file, or set its fields ({keys})"
     )
 
 
 def _fit(value: Any, kind: Any, key: str) -> Any:
-    """Converts a value to the annotation, parsing text."""
+    """Converts a value to the annotation; parses text."""
     try:
         return _converted(value, kind)
     except ValueError:

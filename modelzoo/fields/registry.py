@@ -1,4 +1,4 @@
-"""Names of classes in saved configs, by which a class is found again after it has moved."""
+"""Names of classes in saved configs, which stay valid when a class moves to another module."""
 
 import importlib
 from typing import Any
@@ -9,8 +9,8 @@ from modelzoo.fields.lazy import TABLES
 def public_name(cls: type) -> str:
     """Returns the name of a class for a saved config.
 
-    It is the public name, such as `modelzoo.optimizers.SGD`, if a package above the class's module
-    lists it; else the module and the class.
+    It is the public name, such as `modelzoo.optimizers.SGD`, if a parent package of the class's
+    module lists it, else the names of module and class.
     """
     package = cls.__module__
     while package:
@@ -21,9 +21,10 @@ def public_name(cls: type) -> str:
 
 
 def find(name: str) -> Any:
-    """Returns what a name from `public_name` means now, or None if its module lacks it.
+    """Returns the object with a name from `public_name`, or None if its module has none.
 
-    Raises ImportError where the module cannot be imported.
+    Raises:
+        ImportError: The module cannot be imported.
     """
     module_name, _, attribute = name.rpartition(".")
     try:

@@ -1,4 +1,4 @@
-"""Import of TensorFlow without the log lines of its start."""
+"""Import of TensorFlow without its log lines."""
 
 import contextlib
 import importlib
@@ -10,28 +10,28 @@ from collections.abc import Iterator
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow quietly; TF_CPP_MIN_LOG_LEVEL=0 shows the log lines of its start."""
+    """Imports TensorFlow without its log lines; TF_CPP_MIN_LOG_LEVEL=0 shows them."""
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0" or "tensorflow" in sys.modules:
         return
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # The shared libraries write before they read the variable, so redirect the descriptor.
+    # The shared libraries write before they read the variable, so this redirects the descriptor.
     with _stderr_unless_it_fails():
         importlib.import_module("tensorflow")
 
 
 @contextlib.contextmanager
 def _stderr_unless_it_fails() -> Iterator[None]:
-    """Captures descriptor 2, and writes out what was captured if the body raises."""
+    """Discards the output of descriptor 2, unless the body raises."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except Exception:
-            held.seek(0)
-            os.write(kept, held.read())
+            captured.seek(0)
+            os.write(stderr, captured.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

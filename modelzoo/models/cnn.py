@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import Inputs, only
+from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
@@ -95,7 +95,7 @@ class CNN:
         Raises:
             ValueError: if the inputs do not fit or the images are too small.
         """
-        name, spec = only(inputs, "image")
+        name, spec = only_array(inputs, "image")
         self._check_size(*spec.sizes[:2])
         pooling = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[self.pooling]
         penalty = keras.regularizers.L1L2(self.l1, self.l2) if self.l1 or self.l2 else None

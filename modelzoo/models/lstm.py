@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import Inputs, TokenSpec, only, only_tokens
+from modelzoo.fields.input_specs import Inputs, TokenSpec, only_array, only_tokens
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
@@ -131,7 +131,7 @@ class LSTM:
                 name="embedding",
             )(tensors[name])
             return self._drop(x, "embedding_dropout"), tensors[tokens.mask]
-        name, spec = only(inputs, "series", "image")
+        name, spec = only_array(inputs, "series", "image")
         if self.embedding_dim is not None:
             raise FieldError(
                 "embedding_dim", f"must be None for inputs without tokens, got {self.embedding_dim}"

@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import Inputs, only
+from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.local_response_norm import LocalResponseNorm
@@ -80,7 +80,7 @@ class RecurrentCNN:
         Raises:
             ValueError: if the inputs do not fit.
         """
-        name, _ = only(inputs, "image")
+        name, _ = only_array(inputs, "image")
         outer = at_least_float32(keras.config.dtype_policy().compute_dtype)
         tensors = keras_inputs(inputs)
         x = self._state(self._convolution("conv", 5)(tensors[name]), "conv")

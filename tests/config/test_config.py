@@ -15,7 +15,7 @@ from modelzoo.data import ClassLabel, Dataset, Digits, Image, Table, Text, Words
 from modelzoo.data.inputs.input import Input
 from modelzoo.data.sources.source import Source
 from modelzoo.fields.duration import Duration
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.optimizers import SGD, Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.task import TaskConfig
@@ -44,7 +44,7 @@ class Net:
 
     def __post_init__(self):
         if not isinstance(self.rate, Block) and not self.rate < 1:
-            raise ValueError(f"rate must be below 1, got {self.rate!r}")
+            raise FieldError("rate", f"must be below 1, got {self.rate!r}")
         if len(self.filters) > 4:
             raise ValueError("too many filters\nfor the test")
 
@@ -143,7 +143,7 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
     [
         ("train.stepz", "1", "unknown key config.train.stepz, nearest is config.train.steps"),
         ("stepz", "1", "unknown key config.stepz, nearest is config.train.steps"),
-        ("data.dir", "1", "nearest is config.data.data_dir; config.data has source, inputs, target"),
+        ("data.dir", "1", "nearest is config.data.data_dir; config.data has source, inputs, tar"),
         ("model.block.w", "1", "is config.model.block.width; config.model.block has width, act"),
         ("task.x", "1", "; config.task has no fields"),
         (

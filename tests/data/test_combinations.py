@@ -160,6 +160,7 @@ COMBINATIONS = [
 ]
 
 
+@pytest.mark.field("Dataset.inputs", "Dataset.target")
 @pytest.mark.parametrize(
     "source, one, target",
     COMBINATIONS,

@@ -31,10 +31,6 @@ def test_the_order_is_fixed_for_all_time():
     assert Order(42, 10).rows(5, 10)[0].tolist() == [5, 9, 0, 2, 8, 4, 9, 5, 3, 0]
 
 
-def test_unshuffled_runs_in_order():
-    assert Order(0, 4, shuffle=False).rows(2, 7)[0].tolist() == [2, 3, 0, 1, 2, 3, 0]
-
-
 def test_the_empty_piece():
     rows, epochs = Order(0, 4).rows(3, 0)
     assert rows.shape == epochs.shape == (0,)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from modelzoo.fields.input_specs import only
+from modelzoo.fields.input_specs import only_array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Linear:
     input_kinds: ClassVar[tuple[str, ...]] = ("image", "series")
 
     def build(self, inputs, num_outputs):
-        name, spec = only(inputs, *self.input_kinds)
+        name, spec = only_array(inputs, *self.input_kinds)
         array = keras.Input(spec.shape, dtype=spec.dtype, name=name)
         x = keras.layers.Flatten(name="flat")(array)
         if self.hidden:

@@ -43,14 +43,8 @@ class HashedMemory(Memory):
 class OpenMemory(OpenSource):
     def __init__(self, config: Memory):
         self.config = config
-
-    @property
-    def where(self) -> str:
-        return "memory"
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        return tuple(self.config.splits)
+        self.where = "memory"
+        self.split_names = tuple(config.splits)
 
     def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
         found = {}

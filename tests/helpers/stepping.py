@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from bound_data import image_data
 
-from modelzoo.fields.input_specs import only
+from modelzoo.fields.input_specs import only_array
 from modelzoo.models import CNN, ResNet
 from modelzoo.tasks import Classification
 from modelzoo.training.config import TrainConfig
@@ -34,7 +34,7 @@ class Linear:
     input_kinds = ("image",)
 
     def build(self, inputs, num_outputs):
-        name, spec = only(inputs, "image")
+        name, spec = only_array(inputs, "image")
         inputs = keras.Input(spec.shape, name=name)
         x = keras.layers.Flatten(name="flat")(inputs)
         for number, rate in enumerate(self.dropout):

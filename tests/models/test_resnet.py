@@ -9,13 +9,13 @@ from PIL import Image
 
 import modelzoo
 from modelzoo import config
-from modelzoo.data.augment import Augment
-from modelzoo.data.folder import ImageFolder
+from modelzoo.data import Augment, ClassFolders, ClassLabel, Dataset
+from modelzoo.data import Image as ImageInput
 from modelzoo.fields.input_specs import ArraySpec, MaskSpec, TokenSpec
 from modelzoo.models.layers.batch_norm import BatchNorm
 from modelzoo.models.resnet import IMAGENET_BLOCKS, ResNet
 from modelzoo.optimizers import SGD
-from modelzoo.tasks.image_classification import ImageClassification
+from modelzoo.tasks import Classification
 from modelzoo.training import checkpoint
 from modelzoo.training.config import TrainConfig
 
@@ -398,8 +398,12 @@ def test_fifty_layers_train_on_a_folder_of_images_of_all_sorts(tmp_path):
                 image.save(tmp_path / split / name / f"{number}.{suffix}")
     experiment = config.Experiment(
         model=ResNet(50, width=4, family="imagenet", zero_gamma=True, stochastic_depth=0.2),
-        task=ImageClassification(augment=Augment(flip=True)),
-        data=ImageFolder(str(tmp_path), image_size=(64, 64), channels=3),
+        task=Classification(),
+        data=Dataset(
+            source=ClassFolders(str(tmp_path)),
+            inputs=ImageInput(size=(64, 64), channels=3, augment=Augment(flip=True)),
+            target=ClassLabel(),
+        ),
         optimizer=SGD(0.01),
         train=TrainConfig(steps=2, batch_size=8, checkpoint_every=1),
     )

@@ -18,7 +18,7 @@ from modelzoo import EvalConfig, Experiment, TrainConfig, config
 from modelzoo.cli import main
 from modelzoo.data import ClassLabel, Dataset, Image, Npz, Series, Table, Values
 from modelzoo.fields.errors import UserError
-from modelzoo.fields.input_specs import only
+from modelzoo.fields.input_specs import only_array
 from modelzoo.inference.artifacts import read_run
 from modelzoo.models import CNN
 from modelzoo.optimizers import SGD
@@ -184,7 +184,7 @@ class Flat:
     input_kinds = ("series",)
 
     def build(self, inputs, num_outputs):
-        name, spec = only(inputs, "series")
+        name, spec = only_array(inputs, "series")
         series = keras.Input(spec.shape, name=name)
         x = keras.layers.Flatten(name="flat")(series)
         return keras.Model({name: series}, keras.layers.Dense(num_outputs, name="logits")(x))

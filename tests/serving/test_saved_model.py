@@ -15,7 +15,7 @@ from bound_data import image_data
 from modelzoo.data import ClassLabel, Dataset, Image, Npz
 from modelzoo.data.bound import BoundData
 from modelzoo.fields.errors import UserError
-from modelzoo.fields.input_specs import only
+from modelzoo.fields.input_specs import only_array
 from modelzoo.serving import saved_model
 from modelzoo.tasks import Classification
 
@@ -29,7 +29,7 @@ class Convolution:
     input_kinds = ("image",)
 
     def build(self, inputs, num_outputs):
-        name, spec = only(inputs, "image")
+        name, spec = only_array(inputs, "image")
         inputs = keras.Input(spec.shape, name=name)
         x = keras.layers.Conv2D(3, 3, activation="relu", name="conv")(inputs)
         x = keras.layers.Dropout(0.5, name="dropout")(x)

@@ -88,7 +88,9 @@ def test_too_few_checkpoints_are_refused_before_training(tmp_path):
     averaging.check(tmp_path, three, 3, plan)  # 25, 50, 60
     with pytest.raises(UserError, match="needs 4 checkpoints, this run has 3 at its end"):
         averaging.check(tmp_path, four, 4, plan)
-    with pytest.raises(UserError, match="keep_checkpoints must be at least .*average_checkpoints, 3, got 2"):
+    with pytest.raises(
+        UserError, match="keep_checkpoints must be at least .*average_checkpoints, 3, got 2"
+    ):
         averaging.check(tmp_path, three, 2, plan)
     averaging.check(tmp_path, EvalConfig(), 1, plan)
     # A resumed run whose earlier ones are gone; then one that a stop left, which will go.

@@ -10,13 +10,14 @@ import pairs
 import pytest
 from runs import change, differ, train, weights
 
+import modelzoo
 from modelzoo import EvalConfig, Experiment, TrainConfig, UserError
-from modelzoo.data import Words
+from modelzoo.data import Text, Words
 from modelzoo.data.batches import TrainingBatches
 from modelzoo.decoding.config import Decoding
 from modelzoo.optimizers import SGD
 from modelzoo.tasks import TextToText
-from modelzoo.training import run_folder
+from modelzoo.training import checkpoint, run_folder
 
 METRICS = ("bleu", "chrf", "exact_match", "f1")
 
@@ -113,3 +114,53 @@ def test_a_wrong_best_metric_is_refused_before_training(tmp_path):
     wrong = {"eval": {"every": 3, "best_metric": "rouge1"}}
     with pytest.raises(UserError, match="best_metric must be one of loss, .*chrf.*got 'rouge1'"):
         train(change(experiment(lengths=(8,)), **wrong), tmp_path)
+
+
+@pytest.mark.field("VocabularyField.vocabulary", "TokenizerConfig.pad", "TokenizerConfig.end")
+def test_a_run_with_a_vocabulary_whose_padding_has_another_id(tmp_path):
+    """The order of a vocabulary changes rows of the embeddings, and nothing else."""
+    special = {"pad": "[PAD]", "unknown": "[UNK]", "start": "[CLS]", "end": "[SEP]"}
+    words = (*pairs.WORDS, *pairs.LETTERS.values())
+    orders = {
+        "first": (*special.values(), *words),
+        "last": (*reversed(words), "[SEP]", "[UNK]", "[PAD]", "[CLS]"),
+    }
+    runs, size = {}, len(words) + len(special)
+    for name, tokens in orders.items():
+        path = tmp_path / f"{name}.txt"
+        path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+        text = Text(
+            columns=("source",), tokenizer=Words(**special), vocabulary=str(path), lengths=(4, 8)
+        )
+        data = dataclasses.replace(pairs.phrases(), inputs=text)
+        plain = experiment(metrics=("exact_match",))
+        task = {"decoding": Decoding(beams=2, min_length=2)}
+        runs[name] = change(plain, data=data, task=task, eval={"every": None})
+    # From the same weights, but for the order of the rows.
+    first = change(runs["first"], train={"steps": 1, "checkpoint_every": 1})
+    train(change(first, optimizer={"learning_rate": 1e-12}), tmp_path / "start")
+    arrays = weights(tmp_path / "start")
+    order = [orders["first"].index(token) for token in orders["last"]]
+    meta = checkpoint.Meta(step=1, examples=1)
+    results = {}
+    for name, own in runs.items():
+        rows = order if name == "last" else range(size)
+        start = {
+            path: value[rows] if value.shape[:1] == (size,) else value
+            for path, value in arrays.items()
+        }
+        checkpoint.write(tmp_path / f"{name}-start", start, meta)
+        init = {"init_from": str(checkpoint.find(tmp_path / f"{name}-start"))}
+        results[name], _ = train(change(own, train=init), tmp_path / name)
+    for path, value in weights(tmp_path / "first").items():
+        other = weights(tmp_path / "last")[path]
+        same = value[order] if value.shape[:1] == (size,) else value
+        np.testing.assert_allclose(other, same, atol=1e-9, err_msg=path)
+    one, other = (results[name]["eval"]["test"] for name in ("first", "last"))
+    assert one == pytest.approx(other, rel=1e-9)
+    served = [modelzoo.load(tmp_path / name) for name in runs]
+    texts = [[p.text for p in one.predict_texts(["ant bee", "", "hen fox dog"])] for one in served]
+    assert texts[0] == texts[1]
+    # No special token is part of a text.
+    assert all(len(text.split()) >= 2 for text in texts[1])
+    assert set(" ".join(texts[1]).split()) <= {*words, "\u2047"}

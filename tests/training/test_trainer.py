@@ -77,7 +77,7 @@ def test_lengths_in_epochs_and_examples(experiment, tmp_path):
     assert checkpoint.steps(tmp_path) == [4, 8, 12]
 
 
-@pytest.mark.field("Experiment.seed")
+@pytest.mark.field("Recipe.seed")
 def test_the_seed_decides(experiment, tmp_path):
     train(experiment, tmp_path / "a")
     train(experiment, tmp_path / "b")

@@ -68,19 +68,10 @@ class Augment:
     cutmix_share: float = 0.5
 
     def __post_init__(self):
-        bounds = {
-            "crop_padding": math.inf,
-            "brightness": math.inf,
-            "contrast": math.inf,
-            "saturation": math.inf,
-            "hue": 0.5,
-            "rand_augment": 100,
-            "rand_augment_magnitude": 10,
-            "erasing": 1,
-            "mixup": math.inf,
-            "cutmix": math.inf,
-            "cutmix_share": 1,
-        }
+        unbounded = ("crop_padding", "brightness", "contrast", "saturation", "mixup", "cutmix")
+        bounds = dict.fromkeys(unbounded, math.inf)
+        bounds |= {"hue": 0.5, "rand_augment": 100, "rand_augment_magnitude": 10}
+        bounds |= {"erasing": 1, "cutmix_share": 1}
         for name, most in bounds.items():
             value = getattr(self, name)
             if not 0 <= value <= most:
@@ -108,24 +99,17 @@ class Augment:
                 raise FieldError(name, f"needs images of {words} channels, got {channels}")
 
     def crop(self, image: tf.Tensor, seed: tf.Tensor, shape: Shape) -> tf.Tensor:
-        """Crops a random part of one original image; see `resized_crop.crop`."""
-        if self.crop_area is None:
-            raise ValueError("crop needs crop_area, got None")
+        """Crops one original image; see `resized_crop.crop`."""
+        assert self.crop_area is not None  # See `BoundInput.wants_whole`.
         return resized_crop.crop(image, seed, shape, self.crop_area, self.crop_aspect)
 
     def __call__(
         self, images: tf.Tensor, seeds: tf.Tensor, fill: np.ndarray | Sequence[int] | int = 0
     ) -> tf.Tensor:
-        """Applies everything but `crop` and `mix`.
+        """Applies everything but `crop` and `mix` to images, uint8 `[n, height, width, channels]`.
 
-        Args:
-            images: uint8 `[n, height, width, channels]`.
-            seeds: int64 `[n, 2]`; a result depends on the image and its own seed only.
-            fill: one value, or one per channel, of erased boxes and of pixels that RandAugment
-                moves in from outside the image.
-
-        Returns:
-            uint8 `[n, height, width, channels]`.
+        `seeds` are int64 `[n, 2]`; a result depends on the image and its own seed only. `fill` is
+        one value, or one per channel, of erased boxes and of pixels from outside the image.
         """
         pixel = np.broadcast_to(np.asarray(fill, np.uint8), images.shape[-1:])
         images = self._crop_and_flip(images, seeds)

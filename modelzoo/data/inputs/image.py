@@ -4,13 +4,13 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.augment import Augment
-from modelzoo.data.columns import BadExample, Form, Tensors, View
+from modelzoo.data.columns import BadExample, Tensors, View
 from modelzoo.data.inputs.decode import (
     SUFFIXES,
     Resize,
@@ -20,7 +20,7 @@ from modelzoo.data.inputs.decode import (
     fit_batch,
     to_shape,
 )
-from modelzoo.data.inputs.image_store import Expected, open_images, stored_shape
+from modelzoo.data.inputs.image_store import open_images, stored_shape
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
@@ -68,13 +68,13 @@ class Image(Input):
     std: tuple[float, ...] | None = None
     test_views: Views = "one"
 
-    kind: ClassVar[str] = "image"
-    forms: ClassVar[tuple[Form, ...]] = ("array", "bytes", "file")
-    default_column: ClassVar[str] = "path"
-    noun: ClassVar[str] = "images"
-    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
-    file_argument: ClassVar[str] = "IMAGE_OR_FOLDER"
-    adjustable: ClassVar[tuple[str, ...]] = ("test_views",)
+    kind = "image"
+    forms = ("array", "bytes", "file")
+    default_column = "path"
+    noun = "images"
+    suffixes = SUFFIXES
+    file_argument = "IMAGE_OR_FOLDER"
+    adjustable = ("test_views",)
 
     def __post_init__(self):
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -117,7 +117,6 @@ class BoundImage(BoundInput):
     `[n]`, images of any size). The model's: `image`, float32 `[n, height, width, channels]`.
 
     Attributes:
-        config: the input's config.
         shape: height, width and channels of what the model sees.
 
     Raises:
@@ -127,7 +126,7 @@ class BoundImage(BoundInput):
     config: Image
     shape: Shape
 
-    file_part: ClassVar[str] = "encoded"
+    file_part = "encoded"
 
     def __post_init__(self):
         config, (height, width, channels) = self.config, self.shape
@@ -159,14 +158,10 @@ class BoundImage(BoundInput):
         return scale, offset, np.clip(np.round(255 * mean), 0, 255).astype(np.uint8)
 
     def model_specs(self) -> dict[str, InputSpec]:
-        """`image`."""
         return {"image": ArraySpec("image", self.shape)}
 
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> Store:
-        config = self.config
-        same_size, same_channels = config.size is None, config.channels is None
-        expected = Expected(self.shape, config.resize, same_size, same_channels, key)
-        return open_images(view, expected, on_bad, whole)
+        return open_images(view, key, self, on_bad, whole and self.config.wants_whole)
 
     def features(
         self,
@@ -175,7 +170,6 @@ class BoundImage(BoundInput):
         seeds: tf.Tensor | None = None,
         weight: tf.Tensor | None = None,
     ) -> tuple[Tensors, Change | None]:
-        """Decodes if needed, augments and mixes in training, and normalises."""
         config = self.config
         if "image" in raw:
             # Whole images, for training to crop, may have another size.
@@ -217,7 +211,6 @@ class BoundImage(BoundInput):
         return {"serving_default": ("image", images), "image_bytes": ("encoded", encoded)}
 
     def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, bytes | BadExample]]:
-        """Names and contents of image files, for `encoded`."""
         for path in map(str, paths):
             try:
                 yield path, Path(path).read_bytes()
@@ -225,7 +218,6 @@ class BoundImage(BoundInput):
                 yield path, BadExample(error.strerror)
 
     def describe(self) -> str:
-        """Such as "images 8x8x1"."""
         return f"images {'x'.join(map(str, self.shape))}"
 
     def save(self, folder: Path) -> dict[str, Any]:

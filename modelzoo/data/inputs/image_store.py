@@ -1,24 +1,19 @@
 """Opened images of a split: decoded into memory at once, or read and decoded with each batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View
-from modelzoo.data.inputs.decode import (
-    PALETTE,
-    Resize,
-    Shape,
-    decode,
-    fit_batch,
-    read_header,
-    to_shape,
-)
+from modelzoo.data.inputs.decode import PALETTE, Shape, decode, fit_batch, read_header, to_shape
 from modelzoo.data.inputs.input import Store
 from modelzoo.fields.errors import UserError
+
+if TYPE_CHECKING:
+    from modelzoo.data.inputs.image import BoundImage
 
 MEMORY_LIMIT = 2**30
 """A split whose decoded pixels take no more bytes is decoded into memory when it is opened."""
@@ -28,174 +23,81 @@ _PIECE = 256
 _HEADER_BYTES = (2**12, 2**16, -1)
 
 
-class Expected(NamedTuple):
-    """What an image input makes of stored images.
-
-    Attributes:
-        shape: height, width and channels of its images.
-        resize: how others are brought to the size.
-        same_size: whether another size is an error of the data.
-        same_channels: whether an image with another number of channels is a bad example.
-        key: the input's key behind `config.data.`.
-    """
-
-    shape: Shape
-    resize: Resize
-    same_size: bool
-    same_channels: bool
-    key: str
-
-
 def stored_shape(view: View, key: str) -> Shape:
-    """The shape of all images, or of the first that can be decoded.
-
-    Raises:
-        UserError: none can be decoded, or arrays are no images.
-    """
+    """The shape of all images, or of the first that can be decoded; UserError if none can."""
     rows, column = view.rows, view.column(key)
     if column.form == "array":
         return _array_shape(rows, column)
     height, width, channels = column.shape or (None, None, None)
     if height is not None and width is not None and channels is not None:
         return height, width, channels
-    cells = _Cells(view, column)
+    read = _reader(view, column)
     for example in range(len(view)):
         try:
-            return tuple(decode(cells.read_one(example)).shape)
+            return tuple(decode(read(tf.constant([example], tf.int64))[0]).shape)
         except (tf.errors.OpError, OSError):
             continue
     raise UserError(f"{rows.where}: none of the {len(view):,} images can be decoded")
 
 
-def open_images(view: View, expected: Expected, on_bad: str, whole: bool) -> Store:
+def open_images(view: View, key: str, bound: "BoundImage", on_bad: str, whole: bool) -> Store:
     """Opens the images of a view.
 
-    Args:
-        view: the examples.
-        expected: what the input makes of them.
-        on_bad: "skip" searches for bad images; "error" reports those that come up.
-        whole: whether images that would be resized keep all their pixels.
-
-    Raises:
-        UserError: an image has another size than all must have.
+    `on_bad` "skip" searches for bad images; "error" reports those that come up. With `whole`,
+    images that would be resized keep all their pixels.
     """
-    column = view.column(expected.key)
+    column, same_size = view.column(key), bound.config.size is None
     if column.form == "array":
-        return _open_arrays(view, column, expected, whole)
-    cells = _Cells(view, column)
-    pixels = len(view) * int(np.prod(expected.shape))
-    if pixels <= MEMORY_LIMIT and (expected.same_size or not whole):
-        images = np.zeros((len(view), *expected.shape), np.uint8)
-        return _Pixels(images, *_decode_all(cells, expected, images))
-    good: np.ndarray | None = None
-    reasons: dict[int, str] = {}
+        return _open_arrays(view, key, bound, whole)
+    encoded = _Encoded(view, key, bound)
+    pixels = len(view) * int(np.prod(bound.shape))
+    if pixels <= MEMORY_LIMIT and (same_size or not whole):
+        images = np.zeros((len(view), *bound.shape), np.uint8)
+        return _Pixels(images, encoded.decode_all(images))
     if on_bad == "skip":
-        good, reasons = _decode_all(cells, expected, None)
+        encoded.reasons = encoded.decode_all(None)
     elif column.form == "file":
         # If all images are brought to one shape, a bad one is reported when its batch is read.
-        if expected.same_size or expected.same_channels:
-            good, reasons = _check_headers(cells, expected)
-    elif expected.same_size and (column.shape is None or None in column.shape):
+        if same_size or bound.config.channels is None:
+            encoded.reasons = encoded.check_headers()
+    elif same_size and (column.shape is None or None in column.shape):
         raise UserError(
-            f"{view.rows.where}: images may have any size; set config.data.{expected.key}.size to "
-            "bring all to one"
+            f"{view.rows.where}: images may have any size; set config.data.{key}.size to bring all "
+            "to one"
         )
-    return _Encoded(cells, expected, good, reasons)
+    return encoded
 
 
-class _Cells:
-    """The encoded images of a view, in files, in memory or in records."""
+def _reader(view: View, column: Column) -> Callable[..., tf.Tensor]:
+    """Reads encoded images of examples, string `[n]`; records too, if they are not given."""
+    with tf.device("CPU:0"):
+        if column.values is not None:
+            stored = tf.constant(view.rows.values(column, view.last), tf.string)
+        rows = tf.constant(view.last, tf.int64)
 
-    def __init__(self, view: View, column: Column):
-        self.view, self.column = view, column
-        self.stored: tf.Tensor | None = None
-        with tf.device("CPU:0"):
-            if column.values is not None:
-                self.stored = tf.constant(view.rows.values(column, view.last), tf.string)
-            self._rows = tf.constant(view.last, tf.int64)
-
-    @property
-    def lazy(self) -> bool:
-        """Whether `read` needs the columns of `Rows.read`."""
-        return self.stored is None
-
-    def read(self, examples: tf.Tensor, raw: Tensors | None = None) -> tf.Tensor:
-        """Encoded images of examples, string `[n]`; reads records itself without `raw`."""
-        if self.stored is None:
+    def read(examples: tf.Tensor, raw: Tensors | None = None) -> tf.Tensor:
+        if column.values is None:
             if raw is None:
-                assert self.view.rows.read is not None  # The column has no values.
-                raw = self.view.rows.read(tf.gather(self._rows, examples))
-            return raw[self.column.name]
-        found = tf.gather(self.stored, examples)
-        return tf.map_fn(tf.io.read_file, found) if self.column.form == "file" else found
+                assert view.rows.read is not None  # The column has no values.
+                raw = view.rows.read(tf.gather(rows, examples))
+            return raw[column.name]
+        found = tf.gather(stored, examples)
+        return tf.map_fn(tf.io.read_file, found) if column.form == "file" else found
 
-    def read_one(self, example: int) -> tf.Tensor:
-        """One encoded image, a scalar string."""
-        return self.read(tf.constant([example], tf.int64))[0]
-
-    def place(self, example: int) -> str:
-        """Where an example is, for a message."""
-        return self.view.rows.place(int(self.view.last[example]))
-
-    def named(self, example: int, reason: str) -> str:
-        """A reason with the name of the file, unless the example is called by it."""
-        keys, row = self.column.keys, int(self.view.last[example])
-        if keys is None or keys[row] == self.view.rows.ids[row]:
-            return reason
-        return f"the image {keys[row]} {reason}"
-
-    def check_shape(self, example: int, shape: Shape, expected: Expected) -> None:
-        """Raises UserError for another size than all must have, BadExample for other channels."""
-        if expected.same_size and shape[:2] != expected.shape[:2]:
-            raise _size_error(self.place(example), shape, expected)
-        if expected.same_channels and shape[2] != expected.shape[2]:
-            channels = expected.shape[2]
-            reason = (
-                f"has {shape[2]} channels, not {channels} (config.data.{expected.key}.channels="
-                f"{channels} converts)"
-            )
-            raise BadExample(self.named(example, reason))
-
-    def decode_one(self, example: int, expected: Expected) -> np.ndarray:
-        """The pixels of one example.
-
-        Raises:
-            BadExample: it cannot be read or decoded.
-            UserError: it has another size than all must have.
-        """
-        try:
-            image = decode(self.read_one(example))
-        except (tf.errors.OpError, OSError) as error:
-            raise BadExample(self.named(example, _reason(error))) from None
-        self.check_shape(example, tuple(image.shape), expected)
-        return to_shape(image, expected.shape, expected.resize).numpy()
+    return read
 
 
 class _Pixels(Store):
     """Images in memory: the raw tensor `image`, uint8 `[n, height, width, channels]`."""
 
-    def __init__(self, images: np.ndarray, good=None, reasons=None):
+    def __init__(self, images: np.ndarray, reasons: Mapping[int, str]):
         # On the host whatever accelerator there is: the pipeline reads them there.
         with tf.device("CPU:0"):
             self._images = tf.constant(images)
-        self.good, self.reasons = good, reasons or {}
+        self.reasons = reasons
 
     def read(self, examples: tf.Tensor, raw: Tensors, width=None) -> Tensors:
         return {"image": tf.gather(self._images, examples)}
-
-
-class _Encoded(Store):
-    """Encoded images that are read with a batch: the raw tensor `encoded`, string `[n]`."""
-
-    def __init__(self, cells: _Cells, expected: Expected, good, reasons):
-        self._cells, self._expected = cells, expected
-        self.good, self.reasons, self.lazy = good, reasons, cells.lazy
-
-    def read(self, examples: tf.Tensor, raw: Tensors, width=None) -> Tensors:
-        return {"encoded": self._cells.read(examples, raw)}
-
-    def examine(self, example: int) -> None:
-        self._cells.decode_one(example, self._expected)
 
 
 class _LazyArrays(Store):
@@ -203,41 +105,153 @@ class _LazyArrays(Store):
 
     lazy = True
 
-    def __init__(self, name: str, shape: Shape, resize: Resize):
-        self._name, self._shape, self._resize = name, shape, resize
+    def __init__(self, fit: Callable[[tf.Tensor], tf.Tensor], name: str):
+        self._fit, self._name = fit, name
 
     def read(self, examples: tf.Tensor, raw: Tensors, width=None) -> Tensors:
-        return {"image": fit_batch(raw[self._name], self._shape, self._resize)}
+        return {"image": self._fit(raw[self._name])}
 
 
-def _open_arrays(view: View, column: Column, expected: Expected, whole: bool) -> Store:
+class _Encoded(Store):
+    """Encoded images that are read with a batch: the raw tensor `encoded`, string `[n]`."""
+
+    def __init__(self, view: View, key: str, bound: "BoundImage"):
+        self._view, self._key, self._bound = view, key, bound
+        self._column = view.column(key)
+        self._read = _reader(view, self._column)
+        self.lazy = self._column.values is None
+
+    def read(self, examples: tf.Tensor, raw: Tensors, width=None) -> Tensors:
+        return {"encoded": self._read(examples, raw)}
+
+    def examine(self, example: int) -> None:
+        self._decode_one(example)
+
+    def _bad(self, example: int, reason: str) -> BadExample:
+        """The reason, with the name of the file unless the example is called by it."""
+        keys, row = self._column.keys, int(self._view.last[example])
+        if keys is None or keys[row] == self._view.rows.ids[row]:
+            return BadExample(reason)
+        return BadExample(f"the image {keys[row]} {reason}")
+
+    def _check_shape(self, example: int, shape: Shape) -> None:
+        """Raises UserError for another size than all must have, BadExample for other channels."""
+        config, expected = self._bound.config, self._bound.shape
+        if config.size is None and shape[:2] != expected[:2]:
+            place = self._view.rows.place(int(self._view.last[example]))
+            raise _size_error(place, shape, self._key, expected)
+        if config.channels is None and shape[2] != expected[2]:
+            raise self._bad(
+                example,
+                f"has {shape[2]} channels, not {expected[2]} (config.data.{self._key}.channels="
+                f"{expected[2]} converts)",
+            )
+
+    def _decode_one(self, example: int) -> np.ndarray:
+        """The pixels of one example; raises BadExample, or UserError for a wrong size."""
+        try:
+            image = decode(self._read(tf.constant([example], tf.int64))[0])
+        except (tf.errors.OpError, OSError) as error:
+            raise self._bad(example, _reason(error)) from None
+        self._check_shape(example, tuple(image.shape))
+        return to_shape(image, self._bound.shape, self._bound.config.resize).numpy()
+
+    def decode_all(self, images: np.ndarray | None) -> dict[int, str]:
+        """Decodes all examples, into `images` if given; returns the reasons of the bad ones."""
+        left = np.ones(len(self._view), bool)
+        for examples, found in self._decoded(keep=images is not None):
+            left[examples] = False
+            if images is not None:
+                images[examples] = found
+        reasons = {}
+        for example in np.flatnonzero(left).tolist():
+            try:
+                image = self._decode_one(example)
+                if images is not None:
+                    images[example] = image
+            except BadExample as error:
+                reasons[example] = str(error)
+        return reasons
+
+    def _decoded(self, keep: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields examples and their images in batches, without those that cannot be decoded."""
+        config, shape = self._bound.config, self._bound.shape
+
+        def decode_one(example: tf.Tensor, encoded: tf.Tensor):
+            size = shape[:2] if config.size is None else (None, None)
+            channels = shape[2] if config.channels is None else None
+            image = tf.ensure_shape(decode(encoded), (*size, channels))
+            if config.size is not None or config.channels is not None:
+                image = to_shape(image, shape, config.resize)
+            # Return one pixel at least, or TensorFlow would prune the decoding.
+            return example, image if keep else image[0, 0, 0]
+
+        dataset = tf.data.Dataset.range(len(self._view)).batch(_PIECE)
+        dataset = dataset.map(
+            lambda examples: (examples, self._read(examples)), num_parallel_calls=tf.data.AUTOTUNE
+        )
+        dataset = dataset.prefetch(2).unbatch()
+        dataset = dataset.map(decode_one, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+        return iter(dataset.batch(_PIECE).prefetch(2).as_numpy_iterator())
+
+    def check_headers(self) -> dict[int, str]:
+        """The reason of the first file that cannot be used by its first bytes."""
+        paths = self._view.rows.values(self._column, self._view.last)
+        with ThreadPoolExecutor(16) as pool:
+            for example, found in enumerate(pool.map(_header, paths)):
+                try:
+                    if isinstance(found, str):
+                        raise self._bad(example, found)
+                    self._check_shape(example, found)
+                except BadExample as error:
+                    return {example: str(error)}
+        return {}
+
+
+def _header(path: str) -> Shape | str:
+    """The shape of an image file, or the reason why its first bytes do not tell it."""
+    try:
+        with open(path, "rb", buffering=0) as opened:
+            data, reason = b"", ""
+            for size in _HEADER_BYTES:
+                data += opened.read(size)
+                try:
+                    return read_header(data)
+                except ValueError as error:
+                    reason = str(error)
+            return reason
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _open_arrays(view: View, key: str, bound: "BoundImage", whole: bool) -> Store:
+    config, column = bound.config, view.column(key)
     shape = _array_shape(view.rows, column)
-    if expected.same_size and shape[:2] != expected.shape[:2]:
-        raise _size_error(view.rows.where, shape, expected)
-    if expected.same_channels and shape[2] != expected.shape[2]:
+    if config.size is None and shape[:2] != bound.shape[:2]:
+        raise _size_error(view.rows.where, shape, key, bound.shape)
+    if config.channels is None and shape[2] != bound.shape[2]:
         raise UserError(
             f"{view.rows.where}: the images have {shape[2]} channels but the training images have "
-            f"{expected.shape[2]}; set config.data.{expected.key}.channels to convert all"
+            f"{bound.shape[2]}; set config.data.{key}.channels to convert all"
         )
-    fitted = shape if whole else expected.shape
+    fitted = shape if whole else bound.shape
+
+    def fit(images: tf.Tensor) -> tf.Tensor:
+        return fit_batch(images, fitted, config.resize)
+
     if column.values is None:
-        return _LazyArrays(column.name, fitted, expected.resize)
+        return _LazyArrays(fit, column.name)
     images = np.asarray(view.rows.values(column, view.last))
     if shape == fitted:
-        return _Pixels(images.reshape(-1, *shape))
+        return _Pixels(images.reshape(-1, *shape), {})
     pieces = [images[first : first + _PIECE] for first in range(0, len(images), _PIECE)]
-    fit = tf.function(
-        lambda piece: fit_batch(piece, fitted, expected.resize), reduce_retracing=True
-    )
-    return _Pixels(np.concatenate([fit(tf.constant(piece)).numpy() for piece in pieces]))
+    fit_piece = tf.function(fit, reduce_retracing=True)
+    found = [fit_piece(tf.constant(piece)).numpy() for piece in pieces]
+    return _Pixels(np.concatenate(found), {})
 
 
 def _array_shape(rows: Rows, column: Column) -> Shape:
-    """Height, width and channels of the arrays of a column.
-
-    Raises:
-        UserError: they are no images.
-    """
+    """Height, width and channels of the arrays of a column; UserError if they are no images."""
     first = np.asarray(rows.values(column, np.arange(1)))
     if first.dtype != np.uint8 or first.ndim not in (3, 4):
         raise UserError(
@@ -250,90 +264,10 @@ def _array_shape(rows: Rows, column: Column) -> Shape:
     return height, width, *(channels or [1])
 
 
-def _decode_all(
-    cells: _Cells, expected: Expected, images: np.ndarray | None
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Decodes all examples, into `images` if given.
-
-    Returns:
-        Which can be used, bool `[n]`, and the reasons of the others.
-    """
-    good, reasons = np.zeros(len(cells.view), bool), {}
-    for examples, found in _decoded(cells, expected, keep=images is not None):
-        good[examples] = True
-        if images is not None:
-            images[examples] = found
-    for example in np.flatnonzero(~good).tolist():
-        try:
-            image = cells.decode_one(example, expected)
-        except BadExample as error:
-            reasons[example] = str(error)
-        else:
-            good[example] = True
-            if images is not None:
-                images[example] = image
-    return good, reasons
-
-
-def _decoded(
-    cells: _Cells, expected: Expected, keep: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields examples and their images in batches; leaves out those that cannot be decoded."""
-
-    def decode_one(example: tf.Tensor, encoded: tf.Tensor):
-        size = expected.shape[:2] if expected.same_size else (None, None)
-        channels = expected.shape[2] if expected.same_channels else None
-        image = tf.ensure_shape(decode(encoded), (*size, channels))
-        if not (expected.same_size and expected.same_channels):
-            image = to_shape(image, expected.shape, expected.resize)
-        # Return one pixel at least, or TensorFlow would prune the decoding.
-        return example, image if keep else image[0, 0, 0]
-
-    dataset = tf.data.Dataset.range(len(cells.view)).batch(_PIECE)
-    dataset = dataset.map(
-        lambda examples: (examples, cells.read(examples)), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    dataset = dataset.prefetch(2).unbatch()
-    dataset = dataset.map(decode_one, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    return iter(dataset.batch(_PIECE).prefetch(2).as_numpy_iterator())
-
-
-def _check_headers(cells: _Cells, expected: Expected) -> tuple[np.ndarray, dict[int, str]]:
-    """The first file that cannot be used by its first bytes, as `_decode_all` returns it."""
-
-    def header(file: bytes) -> Shape | str:
-        try:
-            with open(file, "rb", buffering=0) as opened:
-                data = b""
-                for size in _HEADER_BYTES:
-                    data += opened.read(size)
-                    try:
-                        return read_header(data)
-                    except ValueError as error:
-                        reason = str(error)
-                return reason
-        except OSError as error:
-            return f"cannot be read ({error.strerror})"
-
-    assert cells.stored is not None  # Files are in memory, by their paths.
-    good = np.ones(len(cells.view), bool)
-    with ThreadPoolExecutor(16) as pool:
-        for example, found in enumerate(pool.map(header, cells.stored.numpy())):
-            try:
-                if isinstance(found, str):
-                    raise BadExample(cells.named(example, found))
-                cells.check_shape(example, found, expected)
-            except BadExample as error:
-                good[example] = False
-                return good, {example: str(error)}
-    return good, {}
-
-
-def _size_error(place: str, shape: Shape, expected: Expected) -> UserError:
-    height, width, _ = expected.shape
+def _size_error(place: str, shape: Shape, key: str, expected: Shape) -> UserError:
     return UserError(
         f"{place}: an image is {shape[0]}x{shape[1]} (height x width) but the training images are "
-        f"{height}x{width}; set config.data.{expected.key}.size to bring all to one size"
+        f"{expected[0]}x{expected[1]}; set config.data.{key}.size to bring all to one size"
     )
 
 

@@ -71,18 +71,13 @@ class Input(Field):
         """Whether training mixes pairs of examples, so that a batch must be even."""
         return False
 
-    @property
-    def wants_whole(self) -> bool:
-        """Whether training needs examples as stored, to take random parts of them."""
-        return False
-
     def parse(self, rows: Rows, key: str) -> PerRow | None:
         """One value per row, or a BadExample; None if cells are read later, such as images."""
         return None
 
     def view(self, rows: Rows, part: np.ndarray, key: str) -> View:
         """The examples in the rows `part` (int64 `[n]`, ascending for windows)."""
-        return View.of(rows, part)
+        return View(rows, part, part, part, part)
 
     @abc.abstractmethod
     def fit(self, train: View, key: str, target: "Target | None") -> "BoundInput":
@@ -110,15 +105,13 @@ class Store(abc.ABC):
     Attributes:
         lengths: tokens of each example before bucketing, int64 `[n]`; None if it has none.
         cut: whether each example is truncated, bool `[n]`; None if none can be.
-        good: whether each example is usable, bool `[n]`; None if none was found bad.
-        reasons: reasons of those that are not, by example.
+        reasons: by example, why it cannot be used.
         lazy: whether `read` needs what `Rows.read` gives.
         remarks: what a person should know about the examples.
     """
 
     lengths: np.ndarray | None = None
     cut: np.ndarray | None = None
-    good: np.ndarray | None = None
     reasons: Mapping[int, str] = {}
     lazy: bool = False
     remarks: tuple[str, ...] = ()
@@ -153,8 +146,11 @@ class BoundInput(abc.ABC):
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> Store:
         """Opens a view.
 
-        `whole` keeps what training changes at random, such as images to be cropped, as stored.
-        With `on_bad` "skip" it searches for unusable examples.
+        Args:
+            view: the examples.
+            key: the input's key behind `config.data.`.
+            on_bad: "skip" searches for unusable examples.
+            whole: whether examples that training takes random parts of stay as they are stored.
         """
 
     @abc.abstractmethod

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.columns import BadExample, PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
-from modelzoo.data.sources.tabular import Line, TableFormat, is_json, number_of, text_of
+from modelzoo.data.sources.tabular import Line, number_of, read_lines, text_of
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.errors import FieldError, UserError
@@ -55,7 +55,7 @@ class Series(Input):
     horizon: int = 0
     stride: int = 1
 
-    kind: ClassVar[str] = "series"
+    kind = "series"
     forms = ("number", "array")
     default_column = "value"
     noun = "series"
@@ -166,7 +166,6 @@ class BoundSeries(BoundInput):
     """A series with its size and its scale.
 
     Attributes:
-        config: the input.
         columns: names of the columns that a table must have.
         length: number of steps.
         feature_names: names of the features.
@@ -185,14 +184,13 @@ class BoundSeries(BoundInput):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    file_part: ClassVar[str] = "series"
+    file_part = "series"
 
     @property
     def _shape(self) -> tuple[int, int]:
         return self.length, len(self.feature_names)
 
     def model_specs(self) -> dict[str, InputSpec]:
-        """`series`, float32 `[batch, length, features]`."""
         return {"series": ArraySpec("series", self._shape)}
 
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> "SeriesStore":
@@ -201,7 +199,6 @@ class BoundSeries(BoundInput):
     def features(
         self, raw: Tensors, training: bool, seeds: tf.Tensor | None, weight: tf.Tensor | None
     ) -> tuple[Tensors, Change | None]:
-        """`series` float32 `[n, length, features]`, scaled."""
         series = tf.cast(raw["series"], tf.float32)
         mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))
         return {"series": (series - mean) / std}, None
@@ -230,8 +227,7 @@ class BoundSeries(BoundInput):
         """
         for path in map(str, paths):
             try:
-                with open(path):
-                    pass
+                open(path).close()
                 yield from self._from_file(path)
             except OSError as error:
                 yield path, BadExample(error.strerror)
@@ -240,10 +236,7 @@ class BoundSeries(BoundInput):
 
     def _from_file(self, path: str) -> Iterator[tuple[str, Any]]:
         needed = dict.fromkeys(self.columns, "the model")
-        rows = [
-            (line.number, self._numbers(line))
-            for line in TableFormat(is_json(path)).lines(path, needed)
-        ]
+        rows = [(line.number, self._numbers(line)) for line in read_lines(path, needed)]
         is_example = len(self.columns) == np.prod(self._shape)
         if self.config.layout != _ROWS and is_example:
             for number, found in rows:
@@ -273,7 +266,7 @@ class BoundSeries(BoundInput):
 
 
 class SeriesStore(Store):
-    """The numbers of the rows of a view, in memory."""
+    """The numbers of the rows of a view, in memory: the raw tensor `series`, not scaled."""
 
     def __init__(self, view: View, key: str, bound: BoundSeries):
         self._length = bound.config.length
@@ -296,7 +289,6 @@ class SeriesStore(Store):
             self._first = tf.constant(first.reshape(windows.shape)[:, 0], tf.int64)
 
     def read(self, examples: tf.Tensor, raw: Tensors, width: tf.Tensor | int | None) -> Tensors:
-        """`series`, float32 `[n, length, features]`, not scaled."""
         steps = tf.range(self._length, dtype=tf.int64)
         places = tf.gather(self._first, examples)[:, None] + steps
         return {"series": tf.reshape(tf.gather(self._steps, places), self._shape)}

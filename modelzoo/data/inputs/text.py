@@ -168,7 +168,6 @@ class BoundText(BoundInput):
     whole (string `[n]`). A text without tokens has one padding token.
 
     Attributes:
-        config: the config.
         tokenizer: splits the texts.
         end: whether each text ends with an end token.
     """
@@ -181,7 +180,6 @@ class BoundText(BoundInput):
 
     @functools.cached_property
     def ids(self) -> SpecialIds:
-        """The special ids of the tokens."""
         return self.tokenizer.special_ids(self.end)
 
     def model_specs(self) -> dict[str, InputSpec]:
@@ -243,7 +241,11 @@ class BoundText(BoundInput):
                     for number, line in enumerate(file, 1):
                         line = line.rstrip(b"\r\n")
                         line = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"")
-                        yield f"{path}, line {number}", _checked(line)
+                        try:
+                            line.decode()
+                        except UnicodeDecodeError:
+                            line = BadExample("is not UTF-8")
+                        yield f"{path}, line {number}", line
             except OSError as error:
                 yield path, BadExample(f"cannot be read ({error.strerror})")
 
@@ -277,11 +279,7 @@ def text_inputs(inputs: Mapping[str, Input]) -> dict[str, Text]:
 
 
 def cell_text(cell: Any, separator: str = " ") -> str:
-    """The text of a cell of a form that `Text` accepts; "" if it has none.
-
-    Raises:
-        BadExample: bytes are not UTF-8, or empty.
-    """
+    """The text of a cell of a form that `Text` accepts, "" if it has none; or raises BadExample."""
     if isinstance(cell, bytes):
         return decoded(cell)
     if isinstance(cell, BadExample):
@@ -294,11 +292,7 @@ def cell_text(cell: Any, separator: str = " ") -> str:
 
 
 def item_text(item: Any) -> str:
-    """The text of an item of a list, not stripped.
-
-    Raises:
-        BadExample: bytes are not UTF-8.
-    """
+    """The text of an item of a list, not stripped; BadExample if bytes are not UTF-8."""
     try:
         return item.decode() if isinstance(item, bytes) else str(item)
     except UnicodeDecodeError:
@@ -306,11 +300,7 @@ def item_text(item: Any) -> str:
 
 
 def decoded(stored: bytes) -> str:
-    """Bytes as a stripped text.
-
-    Raises:
-        BadExample: they are not UTF-8, or empty.
-    """
+    """Bytes as a stripped text; BadExample if they are not UTF-8, or empty."""
     try:
         text = stored.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
@@ -326,11 +316,3 @@ def _content(path: str) -> bytes | BadExample:
             return file.read()
     except OSError as error:
         return BadExample(f"cannot be read ({error.strerror})")
-
-
-def _checked(line: bytes) -> bytes | BadExample:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return BadExample("is not UTF-8")
-    return line

@@ -31,16 +31,11 @@ class TokenStore(Store):
         key: str,
         with_text: bool = False,
     ):
-        """Tokenizes the texts.
+        """Tokenizes one text per example.
 
-        Args:
-            tokenizer: splits the texts.
-            texts: one text per example.
-            end: whether each text ends with the end token, which truncation keeps.
-            longest: longest length, with the end token.
-            keep: which part survives truncation, see `Text`.
-            key: where the field is in the config, for remarks.
-            with_text: whether `read` returns the texts too.
+        With `end`, each ends with the end token, which truncation keeps and `longest` includes.
+        `keep` is that of `Text`, `key` the field's place in the config. With `with_text`, `read`
+        returns the texts too.
         """
         ids = tokenizer.special_ids(end)
         tokens, bounds = tokenizer.encode(texts)
@@ -49,9 +44,7 @@ class TokenStore(Store):
         self.kept = _kept(self.counts, room, keep)
         self.cut = self.counts > room
         self._left = np.minimum(self.counts, room)
-        self._longest = longest
-        self._end = end
-        self._pad = ids.pad
+        self._longest, self._end, self._pad = longest, end, ids.pad
         count = self._left + end
         self.lengths = np.maximum(count, 1)
         if len(tokens) and (unknown := np.mean(tokens == tokenizer.unknown_id)) >= _MANY_UNKNOWN:

@@ -6,11 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from modelzoo.data.columns import Column, Form, Rows, Wanted
+from modelzoo.data.columns import Column, Rows, Wanted
 from modelzoo.data.sources.source import OpenSource, Source
 from modelzoo.fields.errors import FieldError, UserError
-
-_FORMS: dict[str, Form] = {"file": "file", "class": "class"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +46,6 @@ class ClassFolders(Source):
             raise FieldError("classes", "must be None or the names of folders, got ()")
 
     def open(self) -> "OpenClassFolders":
-        """Opens the source: lists the folders of the splits."""
         return OpenClassFolders(self)
 
 
@@ -59,31 +56,14 @@ class OpenClassFolders(OpenSource):
         self._root = os.path.expanduser(config.path)
         self._classes = config.classes
         self._folders = _split_folders(self._root)
-
-    @property
-    def where(self) -> str:
-        """The folder in messages."""
-        return f"folder {self._root}"
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """Names of the folders that hold class folders, sorted; or "train"."""
-        return tuple(self._folders)
+        self.where = f"folder {self._root}"
+        self.split_names = tuple(self._folders)
 
     def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
-        """The file for a field that reads files, else the class."""
         return ("file" if "file" in wanted.forms else "class",)
 
     def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
-        """Lists splits, see `OpenSource.read`."""
-        for one in wanted:
-            for name in one.columns:
-                if name not in _FORMS:
-                    raise UserError(
-                        f"{self.where} has no column {name!r} for {one.field}; its columns are "
-                        f"{', '.join(_FORMS)}"
-                    )
-                self.form_of(one, name, [_FORMS[name]])
+        self.check_columns(wanted, {"file": "file", "class": "class"})
         files = [one for one in wanted if "file" in one.columns]
         suffixes = {one.suffixes for one in files}
         if len(suffixes) != 1:
@@ -98,13 +78,18 @@ class OpenClassFolders(OpenSource):
     def _rows(
         self, wanted: Sequence[Wanted], split: str, classes: Sequence[str], files: Wanted
     ) -> Rows:
-        paths, labels = self._list(split, classes, files)
+        paths: list[str] = []
+        labels: list[int] = []
+        for label, name in enumerate(classes):
+            found = self._files(split, name, files)
+            paths += found
+            labels += [label] * len(found)
         absolute = os.path.abspath(self._root)
         columns = {
             "file": Column(
                 "file", "file", [os.path.join(absolute, path) for path in paths], keys=paths
             ),
-            "class": Column("class", "class", labels, names=tuple(classes)),
+            "class": Column("class", "class", np.array(labels, np.int64), names=tuple(classes)),
         }
         return Rows(
             split=split,
@@ -114,36 +99,25 @@ class OpenClassFolders(OpenSource):
             columns={one.key: tuple(columns[name] for name in one.columns) for one in wanted},
         )
 
-    def _list(
-        self, split: str, classes: Sequence[str], wanted: Wanted
-    ) -> tuple[list[str], np.ndarray]:
-        """Files of a split, relative to the root, and their classes, int64 `[n]`.
-
-        Raises:
-            UserError: a class has no files.
-        """
-        folder = self._folders[split]
+    def _files(self, split: str, name: str, wanted: Wanted) -> list[str]:
+        """The files of a class, relative to the root; UserError if there are none."""
+        folder, found = self._folders[split], []
         prefix = "" if folder == self._root else os.path.basename(folder) + "/"
-        files, labels = [], []
-        for label, name in enumerate(classes):
-            path, found = os.path.join(folder, name), []
-            if os.path.isdir(path):
-                with os.scandir(path) as entries:
-                    found = [
-                        f"{prefix}{name}/{entry.name}"
-                        for entry in entries
-                        if entry.name[0] != "." and entry.name.lower().endswith(wanted.suffixes)
-                        if not entry.is_dir()
-                    ]
-            if not found:
-                raise UserError(
-                    f"the class folder {path} is missing or has no {wanted.noun} "
-                    f"({', '.join(wanted.suffixes)}); every split needs {wanted.noun} of every "
-                    "class"
-                )
-            files += found
-            labels += [label] * len(found)
-        return files, np.array(labels, np.int64)
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            with os.scandir(path) as entries:
+                found = [
+                    f"{prefix}{name}/{entry.name}"
+                    for entry in entries
+                    if entry.name[0] != "." and entry.name.lower().endswith(wanted.suffixes)
+                    if not entry.is_dir()
+                ]
+        if not found:
+            raise UserError(
+                f"the class folder {path} is missing or has no {wanted.noun} "
+                f"({', '.join(wanted.suffixes)}); every split needs {wanted.noun} of every class"
+            )
+        return found
 
 
 def _subfolders(folder: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from modelzoo.data.columns import Column
-from modelzoo.data.sources.embedded import EmbeddedSource, OpenEmbedded
+from modelzoo.data.sources.embedded import EmbeddedSource, split_of
 
 LANGUAGES = ("de", "el", "en", "es", "fr", "hu", "it", "ja", "nl", "pl", "pt", "ru", "sv", "tr")
 """The languages of the dates, as CLDR's locales."""
@@ -53,14 +53,13 @@ class CldrDates(EmbeddedSource):
         ('train', 'validation', 'test')
     """
 
-    def open(self) -> OpenEmbedded:
-        """Opens the source."""
-        return OpenEmbedded("CldrDates", tuple(_TENTHS), ("source", "target"), _read)
+    where = "CldrDates"
+    split_names = tuple(_TENTHS)
+    defaults = ("source", "target")
 
-
-def _read(split: str) -> tuple[tuple[str, ...], list[Column]]:
-    ids, sources, targets = zip(*_rows(split), strict=True)
-    return ids, [Column("source", "text", sources), Column("target", "text", targets)]
+    def load(self, split: str) -> tuple[Sequence[str], Sequence[Column]]:
+        ids, sources, targets = zip(*_rows(split), strict=True)
+        return ids, [Column("source", "text", sources), Column("target", "text", targets)]
 
 
 def language_token(language: str) -> str:
@@ -93,8 +92,7 @@ def _split_dates() -> Mapping[str, Dates]:
     """The dates of each split, in the order of their hashes."""
     dates: dict[str, list[datetime.date]] = {split: [] for split in _TENTHS}
     for digest, date in sorted((hashlib.sha256(str(d).encode()).digest(), d) for d in _DATES):
-        tenth = int.from_bytes(digest[:8], "big") % 10
-        dates[next(split for split, tenths in _TENTHS.items() if tenth in tenths)].append(date)
+        dates[split_of(digest, _TENTHS)].append(date)
     return dates
 
 

@@ -5,32 +5,18 @@ import functools
 import hashlib
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from modelzoo.data.columns import Column
-from modelzoo.data.sources.embedded import EmbeddedSource, OpenEmbedded
+from modelzoo.data.sources.embedded import EmbeddedSource, split_of
 
 # Three scripts with several languages each, so that letters alone identify no language.
-_LATIN: tuple[str, ...] = (
-    "cs",
-    "da",
-    "de",
-    "en",
-    "es",
-    "fi",
-    "fr",
-    "hu",
-    "it",
-    "nl",
-    "no",
-    "pl",
-    "pt",
-    "ro",
-)
-_LATIN += ("sk", "sv", "tr")
-_CYRILLIC = ("be", "bg", "ru", "sr", "uk")
-_ARABIC = ("ar", "fa")
+_LATIN = ["cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pl", "pt", "ro"]
+_LATIN += ["sk", "sv", "tr"]
+_CYRILLIC = ["be", "bg", "ru", "sr", "uk"]
+_ARABIC = ["ar", "fa"]
 LANGUAGES = tuple(sorted(_LATIN + _CYRILLIC + _ARABIC))
 """The languages of the names, as CLDR's locales."""
 
@@ -53,18 +39,17 @@ class CldrNames(EmbeddedSource):
         ('train', 'validation', 'test')
     """
 
-    def open(self) -> OpenEmbedded:
-        """Opens the source."""
-        return OpenEmbedded("CldrNames", tuple(_TENTHS), ("text", "label"), _read)
+    where = "CldrNames"
+    split_names = tuple(_TENTHS)
+    defaults = ("text", "label")
 
-
-def _read(split: str) -> tuple[list[str], list[Column]]:
-    texts, labels = zip(*_rows()[split], strict=True)
-    columns = [
-        Column("text", "text", texts),
-        Column("label", "class", np.array(labels, np.int64), names=LANGUAGES),
-    ]
-    return [f"{LANGUAGES[label]}/{text}" for text, label in _rows()[split]], columns
+    def load(self, split: str) -> tuple[Sequence[str], Sequence[Column]]:
+        texts, labels = zip(*_rows()[split], strict=True)
+        columns = [
+            Column("text", "text", texts),
+            Column("label", "class", np.array(labels, np.int64), names=LANGUAGES),
+        ]
+        return [f"{LANGUAGES[label]}/{text}" for text, label in _rows()[split]], columns
 
 
 @functools.cache
@@ -88,7 +73,5 @@ def _rows() -> dict[str, list[tuple[str, int]]]:
     )
     rows: dict[str, list[tuple[str, int]]] = {split: [] for split in _TENTHS}
     for digest, text, label in hashed:
-        tenth = int.from_bytes(digest[:8], "big") % 10
-        split = next(split for split, tenths in _TENTHS.items() if tenth in tenths)
-        rows[split].append((text, label))
+        rows[split_of(digest, _TENTHS)].append((text, label))
     return rows

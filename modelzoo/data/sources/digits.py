@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from modelzoo.data.columns import Column
-from modelzoo.data.sources.embedded import EmbeddedSource, OpenEmbedded
+from modelzoo.data.sources.embedded import EmbeddedSource
 
 SIZES = {"train": 1257, "validation": 180, "test": 360}
 """Examples of each split."""
@@ -26,19 +27,19 @@ class Digits(EmbeddedSource):
         ('train', 'validation', 'test')
     """
 
-    def open(self) -> OpenEmbedded:
-        """Opens the source."""
-        return OpenEmbedded("Digits", tuple(SIZES), ("image", "label"), _read)
+    where = "Digits"
+    split_names = tuple(SIZES)
+    defaults = ("image", "label")
 
-
-def _read(split: str) -> tuple[list[str], list[Column]]:
-    images, labels = load()
-    rows = stored_order(split)
-    columns = [
-        Column("image", "array", images[rows]),
-        Column("label", "class", labels[rows], names=tuple("0123456789")),
-    ]
-    return [f"{split}/{k}" for k in range(len(rows))], columns
+    def load(self, split: str) -> tuple[Sequence[str], Sequence[Column]]:
+        images, labels = load()
+        # The order in which TFDS stores examples: by a hash of their number.
+        rows = sorted(split_rows()[split].tolist(), key=lambda row: _digest(f"{split}{row}"))
+        columns = [
+            Column("image", "array", images[rows]),
+            Column("label", "class", labels[rows], names=tuple("0123456789")),
+        ]
+        return [f"{split}/{k}" for k in range(len(rows))], columns
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
@@ -67,10 +68,5 @@ def split_rows() -> dict[str, np.ndarray]:
     return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
 
 
-def stored_order(split: str) -> np.ndarray:
-    """The rows of a split in the order in which TFDS stores examples: by a hash of their number."""
-
-    def digest(row: int) -> bytes:
-        return hashlib.md5(f"{split}{row}".encode(), usedforsecurity=False).digest()
-
-    return np.array(sorted(split_rows()[split].tolist(), key=digest), np.int64)
+def _digest(key: str) -> bytes:
+    return hashlib.md5(key.encode(), usedforsecurity=False).digest()

@@ -6,15 +6,12 @@ import os
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
 
 import numpy as np
 
 from modelzoo.data.columns import Column, Form, Rows, Wanted
 from modelzoo.data.sources.source import OpenSource, Source
 from modelzoo.fields.errors import UserError
-
-_INPUT, _TARGET = "x", "y"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +39,9 @@ class Npz(Source):
 
     path: str
 
-    sliced: ClassVar[Literal["hash", "stored"]] = "stored"
-    ordered: ClassVar[Literal["hash", "stored"]] = "stored"
+    sliced = ordered = "stored"
 
     def open(self) -> "OpenNpz":
-        """Opens the file: reads the names of its arrays."""
         return OpenNpz(self)
 
 
@@ -54,46 +49,33 @@ class OpenNpz(OpenSource):
     """An opened `.npz` file; arrays are read by `read`."""
 
     def __init__(self, config: Npz):
-        self._path = os.path.expanduser(config.path)
+        self.where = os.path.expanduser(config.path)
         with self._file() as file:
             self._arrays = tuple(file.files)
-        prefix = f"{_INPUT}_"
-        self._split_names = tuple(
-            sorted(name.removeprefix(prefix) for name in self._arrays if name.startswith(prefix))
+        self.split_names = tuple(
+            sorted(name.removeprefix("x_") for name in self._arrays if name.startswith("x_"))
         )
 
-    @property
-    def where(self) -> str:
-        """The file in messages."""
-        return self._path
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """Names of the splits, sorted."""
-        return self._split_names
-
     def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
-        """ "x" for an input, "y" for the target."""
-        return (_TARGET if wanted.is_target else _INPUT,)
+        return ("y" if wanted.is_target else "x",)
 
     def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
-        """Reads splits, see `OpenSource.read`."""
         with self._file() as file:
             return {split: self._rows(file, wanted, split) for split in splits}
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[np.lib.npyio.NpzFile]:
         try:
-            file = np.load(self._path, allow_pickle=False)
+            file = np.load(self.where, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{self._path} is not a .npz file but a single array")
+                raise UserError(f"{self.where} is not a .npz file but a single array")
             with file:
                 yield file
         except OSError as error:
-            raise UserError(f"cannot read {self._path}: {error.strerror or error}") from None
+            raise UserError(f"cannot read {self.where}: {error.strerror or error}") from None
         except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{self._path} is not a .npz file of plain arrays: {reason}") from None
+            raise UserError(f"{self.where} is not a .npz file of plain arrays: {reason}") from None
 
     def _rows(self, file: np.lib.npyio.NpzFile, wanted: Sequence[Wanted], split: str) -> Rows:
         columns = {
@@ -113,13 +95,13 @@ class OpenNpz(OpenSource):
             weights = file[f"w_{split}"]
             self._check_length(first, count, f"w_{split}", len(weights))
             if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
-                raise UserError(f"{self._path}: w_{split} must be [n] finite weights of at least 0")
+                raise UserError(f"{self.where}: w_{split} must be [n] finite weights of at least 0")
             weights = weights.astype(np.float32)
         return Rows(
             split=split,
-            where=self._path,
+            where=self.where,
             ids=[f"{split}/{row}" for row in range(count)],
-            place=lambda row: f"{self._path}, {split}/{row}",
+            place=lambda row: f"{self.where}, {split}/{row}",
             columns=columns,
             weights=weights,
         )
@@ -128,14 +110,14 @@ class OpenNpz(OpenSource):
         key = f"{name}_{split}"
         if key not in self._arrays:
             raise UserError(
-                f"{self._path} has no array {key} for {wanted.field}; its arrays are "
+                f"{self.where} has no array {key} for {wanted.field}; its arrays are "
                 f"{', '.join(self._arrays)}"
             )
         array = file[key]
         stored = _forms(array)
         if not set(stored) & set(wanted.forms):
             raise UserError(
-                f"{self._path}: {key} is {array.dtype} {list(array.shape)}, which "
+                f"{self.where}: {key} is {array.dtype} {list(array.shape)}, which "
                 f"{wanted.field} cannot read as {' or '.join(wanted.forms)}"
             )
         form = self.form_of(wanted, key, stored)
@@ -146,7 +128,7 @@ class OpenNpz(OpenSource):
         if form == "class":
             labels = array.reshape(len(array)).astype(np.int64)
             if len(labels) and labels.min() < 0:
-                raise UserError(f"{self._path}: {key} has the negative label {labels.min()}")
+                raise UserError(f"{self.where}: {key} has the negative label {labels.min()}")
             return Column(name, form, labels, names=self._class_names(file, name))
         array = array.reshape(len(array)) if form == "number" else array
         names = self._number_names(file, name) if wanted.is_target else None
@@ -159,7 +141,7 @@ class OpenNpz(OpenSource):
         given = self._given_names(file)
         if given is not None and len(given) < count:
             raise UserError(
-                f"{self._path}: class_names has {len(given)} names and the labels go up to "
+                f"{self.where}: class_names has {len(given)} names and the labels go up to "
                 f"{count - 1}"
             )
         return given or tuple(map(str, range(count)))
@@ -176,13 +158,13 @@ class OpenNpz(OpenSource):
         other = next((key for key in counts if counts[key] != count), None)
         if other is not None:
             raise UserError(
-                f"{self._path}: {first} has {count} numbers per row and {other} has {counts[other]}"
+                f"{self.where}: {first} has {count} numbers per row and {other} has {counts[other]}"
             )
         return given or tuple(map(str, range(count)))
 
     def _all(self, file: np.lib.npyio.NpzFile, name: str) -> dict[str, np.ndarray]:
         """The arrays of a column in all splits, by their names."""
-        keys = (f"{name}_{split}" for split in self._split_names)
+        keys = (f"{name}_{split}" for split in self.split_names)
         return {key: file[key] for key in keys if key in self._arrays}
 
     def _given_names(self, file: np.lib.npyio.NpzFile) -> tuple[str, ...] | None:
@@ -192,7 +174,7 @@ class OpenNpz(OpenSource):
 
     def _check_length(self, name: str, count: int, other: str, size: int) -> None:
         if size != count:
-            raise UserError(f"{self._path}: {name} has {count} rows and {other} has {size}")
+            raise UserError(f"{self.where}: {name} has {count} rows and {other} has {size}")
 
 
 def _forms(array: np.ndarray) -> tuple[Form, ...]:

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class ParallelText(Source):
     source_path: str
     target_path: str
 
-    ordered: ClassVar[Literal["hash", "stored"]] = "stored"
+    ordered = "stored"
 
     def __post_init__(self):
         if (SPLIT in self.source_path) != (SPLIT in self.target_path):
@@ -56,7 +55,6 @@ class ParallelText(Source):
             )
 
     def open(self) -> "OpenParallelText":
-        """Opens the source: lists its files."""
         return OpenParallelText(self)
 
 
@@ -64,43 +62,25 @@ class OpenParallelText(OpenSource):
     """Opened parallel files; they are read by `read`."""
 
     def __init__(self, config: ParallelText):
-        self._paths = (config.source_path, config.target_path)
-        self._files = [split_files(path) for path in self._paths]
-        self._split_names = tuple(sorted(set(self._files[0]) & set(self._files[1])))
-        if not self._split_names:
+        paths = (config.source_path, config.target_path)
+        self._files = [split_files(path) for path in paths]
+        self.where = f"parallel text {config.source_path}"
+        self.split_names = tuple(sorted(set(self._files[0]) & set(self._files[1])))
+        if not self.split_names:
             found = [
                 f"{path} has {', '.join(sorted(files)) or 'none'}"
-                for path, files in zip(self._paths, self._files, strict=True)
+                for path, files in zip(paths, self._files, strict=True)
             ]
             raise UserError(
                 f"no split has a file of both sides: {' and '.join(found)}; check "
                 "config.data.source.source_path and target_path"
             )
 
-    @property
-    def where(self) -> str:
-        """The files in messages."""
-        return f"parallel text {self._paths[0]}"
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """Names of the splits that have both files, sorted."""
-        return self._split_names
-
     def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
-        """The source for an input, the target for the target."""
         return (_SIDES[wanted.is_target],)
 
     def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
-        """Reads splits, see `OpenSource.read`."""
-        for one in wanted:
-            for name in one.columns:
-                if name not in _SIDES:
-                    raise UserError(
-                        f"{self.where} has no column {name!r} for {one.field}; its columns are "
-                        f"{', '.join(_SIDES)}"
-                    )
-                self.form_of(one, name, ("text",))
+        self.check_columns(wanted, dict.fromkeys(_SIDES, "text"))
         return {split: self._rows(wanted, split) for split in splits}
 
     def _rows(self, wanted: Sequence[Wanted], split: str) -> Rows:

@@ -22,33 +22,28 @@ class MissingSplitError(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source(abc.ABC):
-    """Where examples come from: rows and columns by name.
-
-    A subclass is a config. `open` reads nothing that `OpenSource` does not need.
-    """
+    """Where examples come from, rows and columns by name; a subclass is a config."""
 
     sliced: ClassVar[Literal["hash", "stored"]] = "hash"
     """Whether a slice is a range of hashes or of stored positions."""
-
     ordered: ClassVar[Literal["hash", "stored"]] = "hash"
     """Whether the examples of a split come in the order of their hashes or in stored order."""
 
     @abc.abstractmethod
     def open(self) -> "OpenSource":
-        """Opens the source.
-
-        Raises:
-            UserError: the source cannot be read.
-        """
+        """Opens the source; UserError if it cannot be read."""
 
 
 class OpenSource(abc.ABC):
-    """An opened source; immutable."""
+    """An opened source; immutable.
 
-    @property
-    @abc.abstractmethod
-    def split_names(self) -> tuple[str, ...]:
-        """Names of the base splits."""
+    Attributes:
+        where: the source in messages, such as "table train.csv".
+        split_names: names of the base splits.
+    """
+
+    where: str
+    split_names: tuple[str, ...]
 
     def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
         """The columns of an input or target whose config names none."""
@@ -66,12 +61,19 @@ class OpenSource(abc.ABC):
             UserError: a column is missing, or has no form that is accepted.
         """
 
-    def form_of(self, wanted: Wanted, column: str, stored: Sequence[Form]) -> Form:
-        """The accepted form that a column is read as, of those that the source can supply.
+    def check_columns(self, wanted: Sequence[Wanted], stored: Mapping[str, Form]) -> None:
+        """Raises UserError if a wanted column is not stored, or in a form that is not accepted."""
+        for one in wanted:
+            for name in one.columns:
+                if name not in stored:
+                    raise UserError(
+                        f"{self.where} has no column {name!r} for {one.field}; its columns are "
+                        f"{', '.join(stored)}"
+                    )
+                self.form_of(one, name, [stored[name]])
 
-        Raises:
-            UserError: none of them is accepted.
-        """
+    def form_of(self, wanted: Wanted, column: str, stored: Sequence[Form]) -> Form:
+        """The first accepted form of those that the source can supply; UserError if none is."""
         for form in wanted.forms:
             if form in stored:
                 return form
@@ -86,8 +88,3 @@ class OpenSource(abc.ABC):
             f"{self.where} has no split {split!r}; it has "
             f"{', '.join(self.split_names) or 'none'}, and slices of them such as 'train[:80%]'"
         )
-
-    @property
-    @abc.abstractmethod
-    def where(self) -> str:
-        """The source in messages, such as "table train.csv"."""

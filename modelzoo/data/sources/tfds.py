@@ -5,18 +5,16 @@ import difflib
 import os
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import Column, Rows, Tensors, Wanted
+from modelzoo.data.columns import Column, Rows, Tensors, Wanted, in_pieces
 from modelzoo.data.sources.source import OpenSource, Source
 from modelzoo.data.sources.tfds_features import Feature, default_feature, find_feature
 from modelzoo.data.sources.tfrecords import TFRecords
 from modelzoo.fields.errors import UserError
-
-_PIECE = 1024
 
 Read = Callable[[tf.Tensor], Tensors]
 
@@ -46,11 +44,9 @@ class Tfds(Source):
     name: str
     data_dir: str | None = None
 
-    sliced: ClassVar[Literal["hash", "stored"]] = "stored"
-    ordered: ClassVar[Literal["hash", "stored"]] = "stored"
+    sliced = ordered = "stored"
 
     def open(self) -> "OpenTfds":
-        """Opens the data set: reads what TFDS stored about it."""
         return OpenTfds(self.name, _builder(self.name, self.data_dir))
 
 
@@ -58,26 +54,15 @@ class OpenTfds(OpenSource):
     """An opened data set. Its records are read by row if there are images, else all at once."""
 
     def __init__(self, name: str, builder: Any):
-        self._name = name
         self._builder = builder
         self._info = builder.info
-
-    @property
-    def where(self) -> str:
-        """The data set in messages."""
-        return f"data set {self._name}"
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """Names of the splits."""
-        return tuple(self._info.splits)
+        self.where = f"data set {name}"
+        self.split_names = tuple(builder.info.splits)
 
     def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
-        """The supervised feature, or the only one, that the input or target can read."""
         return (default_feature(self._info, wanted, self.where),)
 
     def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
-        """Opens splits, see `OpenSource.read`."""
         features = {
             one.key: [find_feature(self._info, name, one, self.where) for name in one.columns]
             for one in wanted
@@ -126,10 +111,7 @@ class OpenTfds(OpenSource):
 
 def _read_all(read: Read, count: int) -> dict[str, Sequence[Any] | np.ndarray]:
     """The cells of all rows: arrays of numbers, else lists."""
-    pieces = [
-        read(tf.range(first, min(first + _PIECE, count), dtype=tf.int64))
-        for first in range(0, count, _PIECE)
-    ]
+    pieces = list(in_pieces(read, np.arange(count)))
     found: dict[str, Sequence[Any] | np.ndarray] = {}
     for key, first in pieces[0].items():
         parts = [piece[key] for piece in pieces]

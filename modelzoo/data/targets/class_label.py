@@ -2,23 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.augment import mixing
-from modelzoo.data.columns import BadExample, Form, Rows, Tensors, View
-from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
-from modelzoo.data.targets.label_store import LabelStore
-from modelzoo.data.targets.names import checked, places
-from modelzoo.data.targets.target import BoundTarget, Target
+from modelzoo.data.columns import BadExample, Rows, Tensors, View
+from modelzoo.data.inputs.input import Change, Input, Store
+from modelzoo.data.targets.labels import LabelStore, found_names, places
+from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
 from modelzoo.fields.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassLabel(Target):
+class ClassLabel(NamedTarget):
     """One class for each example.
 
     Classes are those that the source names, such as class folders or the feature of a TFDS data
@@ -33,11 +31,11 @@ class ClassLabel(Target):
         ('kind',)
     """
 
-    kind: ClassVar[str] = "a class"
-    forms: ClassVar[tuple[Form, ...]] = ("class", "text")
-    default_column: ClassVar[str] = "label"
-    can_mix: ClassVar[bool] = True
-    noun: ClassVar[str] = "classes"
+    kind = "a class"
+    forms = ("class", "text")
+    default_column = "label"
+    can_mix = True
+    noun = "classes"
 
     def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
         """Names of classes; None if the source numbers them."""
@@ -50,32 +48,15 @@ class ClassLabel(Target):
     def stratify(
         self, view: View, used: Sequence[Rows], key: str
     ) -> tuple[np.ndarray, tuple[str, ...]]:
-        known = self._names(view.rows, used, key)
+        known = tuple(self.find_names(view.rows, used, key))
         return _numbers(view, key, known), known
 
-    def fit(
-        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
-    ) -> "BoundClassLabel":
-        return BoundClassLabel(self, self._names(train.rows, used, key))
-
-    def load(
-        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
-    ) -> "BoundClassLabel":
-        return BoundClassLabel(self, tuple(learned["names"]))
-
-    def _names(self, train: Rows, used: Sequence[Rows], key: str) -> tuple[str, ...]:
+    def find_names(self, train: Rows, used: Sequence[Rows], key: str) -> Sequence[str]:
         (column,) = train.columns[key]
-        if column.names is not None:
-            return checked(column.names, train.where)
-        return tuple(
-            sorted(
-                {
-                    rows.parsed_by(key)[k]
-                    for rows in used
-                    for k in np.flatnonzero(rows.usable).tolist()
-                }
-            )
-        )
+        return found_names(used, key) if column.names is None else column.names
+
+    def bind(self, names: tuple[str, ...], inputs: BoundInputs) -> "BoundClassLabel":
+        return BoundClassLabel(self, names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +68,6 @@ class BoundClassLabel(BoundTarget):
 
     config: ClassLabel
     names: tuple[str, ...]
-
-    noun = "classes"
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
         column = view.column(key)
@@ -114,11 +93,7 @@ class BoundClassLabel(BoundTarget):
 
 
 def _numbers(view: View, key: str, known: Sequence[str]) -> np.ndarray:
-    """The class of each example, int64 `[n]`.
-
-    Raises:
-        UserError: an example has no class, or one that is not known.
-    """
+    """The class of each example, int64 `[n]`; UserError without one that is known."""
     column, parsed = view.column(key), view.rows.parsed.get(key)
     if parsed is not None:
         found = [parsed[row] for row in view.target]

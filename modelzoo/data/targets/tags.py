@@ -2,22 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import BadExample, Column, Form, PerRow, Rows, Tensors, View, Wanted
-from modelzoo.data.inputs.input import BoundInput, Input
-from modelzoo.data.targets.names import checked, places
-from modelzoo.data.targets.target import Target
+from modelzoo.data.columns import BadExample, Column, PerRow, Rows, Tensors, View, Wanted
+from modelzoo.data.inputs.input import Input
+from modelzoo.data.targets.labels import found_names, places
+from modelzoo.data.targets.target import BoundInputs, NamedTarget
 from modelzoo.data.targets.vectors import BoundVector, number_names, parse_numbers
-from modelzoo.fields.errors import FieldError, UserError
+from modelzoo.fields.errors import FieldError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tags(Target):
+class Tags(NamedTarget):
     """Any number of tags for each example.
 
     Attributes:
@@ -34,12 +33,10 @@ class Tags(Target):
 
     separator: str | None = None
 
-    kind: ClassVar[str] = "tags"
-    forms: ClassVar[tuple[Form, ...]] = ("list", "array", "text", "number")
-    default_column: ClassVar[str] = "label"
-    can_mix: ClassVar[bool] = True
-    noun: ClassVar[str] = "tags"
-    many: ClassVar[bool] = True
+    kind = noun = "tags"
+    forms = ("list", "array", "text", "number")
+    default_column = "label"
+    can_mix = many = True
 
     def __post_init__(self):
         if self.separator is None:
@@ -82,29 +79,14 @@ class Tags(Target):
         tags = cell.split(self.separator) if isinstance(cell, str) else cell
         return tuple(tag for one in tags if (tag := str(one).strip()))
 
-    def fit(
-        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
-    ) -> "BoundTags":
-        rows, columns = train.rows, train.rows.columns[key]
-        if columns[0].names is not None:
-            names = columns[0].names
-        elif self._in_one(columns):
-            tags = (
-                one.parsed_by(key)[row]
-                for one in used
-                for row in np.flatnonzero(one.usable).tolist()
-            )
-            names = tuple(sorted(set().union(*tags)))
-        else:
-            names = number_names(rows, columns)
-        if not names:
-            raise UserError(f"{rows.where} has no tag in the column {columns[0].name}")
-        return BoundTags(self, checked(names, rows.where))
+    def find_names(self, train: Rows, used: Sequence[Rows], key: str) -> Sequence[str]:
+        columns = train.columns[key]
+        if columns[0].names is None and self._in_one(columns):
+            return found_names(used, key)
+        return columns[0].names or number_names(train, columns)
 
-    def load(
-        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
-    ) -> "BoundTags":
-        return BoundTags(self, tuple(learned["names"]))
+    def bind(self, names: tuple[str, ...], inputs: BoundInputs) -> "BoundTags":
+        return BoundTags(self, names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +95,6 @@ class BoundTags(BoundVector):
 
     config: Tags
     names: tuple[str, ...]
-
-    noun = "tags"
 
     def _labels(self, view: View, columns: Sequence[Column], parsed: list[Any]) -> np.ndarray:
         if not isinstance(parsed[0], tuple):

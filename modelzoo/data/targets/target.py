@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,9 @@ from modelzoo.data.columns import PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Field, Input, Store
 from modelzoo.fields.errors import UserError
 from modelzoo.fields.input_specs import InputSpec
+
+BoundInputs = Mapping[str, BoundInput]
+"""By key, what the inputs learned."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,15 +53,42 @@ class Target(Field):
 
     @abc.abstractmethod
     def fit(
-        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
+        self, train: View, used: Sequence[Rows], key: str, inputs: BoundInputs
     ) -> "BoundTarget":
         """Learns names from all base splits in use, and the rest from the training examples."""
 
     @abc.abstractmethod
-    def load(
-        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
-    ) -> "BoundTarget":
+    def load(self, learned: Mapping[str, Any], folder: Path, inputs: BoundInputs) -> "BoundTarget":
         """Rebuilds what `BoundTarget.save` wrote to the folder and returned."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedTarget(Target):
+    """A target of which only the names of its labels are learned."""
+
+    @abc.abstractmethod
+    def find_names(self, train: Rows, used: Sequence[Rows], key: str) -> Sequence[str]:
+        """The names, in the order of the labels."""
+
+    @abc.abstractmethod
+    def bind(self, names: tuple[str, ...], inputs: BoundInputs) -> "BoundTarget":
+        """The bound target with these names."""
+
+    def fit(
+        self, train: View, used: Sequence[Rows], key: str, inputs: BoundInputs
+    ) -> "BoundTarget":
+        rows, names = train.rows, tuple(self.find_names(train.rows, used, key))
+        if not names:
+            columns = ", ".join(column.name for column in rows.columns[key])
+            raise UserError(f"{rows.where} has no {self.noun} in the column {columns}")
+        # Metrics and files of classes go by the names.
+        name, times = Counter(names).most_common(1)[0]
+        if times > 1:
+            raise UserError(f"{rows.where}: names must differ from each other, got {name!r} twice")
+        return self.bind(names, inputs)
+
+    def load(self, learned: Mapping[str, Any], folder: Path, inputs: BoundInputs) -> "BoundTarget":
+        return self.bind(tuple(learned["names"]), inputs)
 
 
 class BoundTarget(abc.ABC):
@@ -66,12 +97,15 @@ class BoundTarget(abc.ABC):
     Attributes:
         config: the target's config.
         names: names of the classes, tags or values; () if it has none.
-        noun: what the names are, in the plural.
     """
 
     config: Target
     names: tuple[str, ...] = ()
-    noun: str
+
+    @property
+    def noun(self) -> str:
+        """What the names are, in the plural."""
+        return self.config.noun
 
     @abc.abstractmethod
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:

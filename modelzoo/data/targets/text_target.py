@@ -13,7 +13,7 @@ import tensorflow as tf
 from modelzoo.data import tokenizers
 from modelzoo.data.bound import TARGET, input_key
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
-from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.inputs.input import Change, Input, Store
 from modelzoo.data.inputs.text import (
     BoundText,
     VocabularyField,
@@ -23,7 +23,7 @@ from modelzoo.data.inputs.text import (
     vocabulary_name,
 )
 from modelzoo.data.inputs.token_store import TokenStore
-from modelzoo.data.targets.target import BoundTarget, Target
+from modelzoo.data.targets.target import BoundInputs, BoundTarget, Target
 from modelzoo.data.tokenizers import Tokenizer
 from modelzoo.data.tokenizers.tokenizer import SpecialIds
 from modelzoo.fields.errors import FieldError
@@ -108,19 +108,17 @@ class TextTarget(VocabularyField, Target):
         return self.vocabulary_texts(train, TARGET, self) if self.shares_vocabulary else {}
 
     def fit(
-        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
+        self, train: View, used: Sequence[Rows], key: str, inputs: BoundInputs
     ) -> "BoundTextTarget":
         tokenizer = None if self.shares_vocabulary else self.make_tokenizer(train, key, self)
         return self._bound(tokenizer, inputs)
 
     def load(
-        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
+        self, learned: Mapping[str, Any], folder: Path, inputs: BoundInputs
     ) -> "BoundTextTarget":
         return self._bound(None if learned["shared"] else tokenizers.load(folder), inputs)
 
-    def _bound(
-        self, tokenizer: Tokenizer | None, inputs: Mapping[str, BoundInput]
-    ) -> "BoundTextTarget":
+    def _bound(self, tokenizer: Tokenizer | None, inputs: BoundInputs) -> "BoundTextTarget":
         """The bound target; None shares the tokenizer of the only input of texts."""
         source = next((one for one in inputs.values() if isinstance(one, BoundText)), None)
         if source is None:
@@ -137,8 +135,6 @@ class BoundTextTarget(BoundTarget):
     Raw tensors: `tokens` (int32 `[n, width]`, with the end token) and `padding_mask` (bool).
 
     Attributes:
-        config: the config.
-        tokenizer: splits the texts.
         lengths: the lengths that texts are padded to.
         shared: whether the tokenizer is that of the input.
     """
@@ -147,8 +143,6 @@ class BoundTextTarget(BoundTarget):
     tokenizer: Tokenizer
     lengths: tuple[int, ...]
     shared: bool
-
-    noun = "texts"
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -160,28 +154,9 @@ class BoundTextTarget(BoundTarget):
         return self.tokenizer.special_ids(end=True)
 
     @property
-    def pad_id(self) -> int:
-        """The id that fills what the mask hides."""
-        return self.ids.pad
-
-    @property
-    def start_id(self) -> int:
-        """The id that a decoder reads first."""
-        start = self.ids.start
-        assert start is not None  # Every text has an end token.
-        return start
-
-    @property
-    def end_id(self) -> int:
-        """The id that ends a text."""
-        end = self.ids.end
-        assert end is not None  # Every text has an end token.
-        return end
-
-    @property
     def forbidden_ids(self) -> tuple[int, ...]:
         """The ids that no text contains: padding and start."""
-        ids = {self.tokenizer.pad_id, self.start_id} - {self.end_id}
+        ids = {self.tokenizer.pad_id, self.ids.start} - {self.ids.end}
         return tuple(sorted(token for token in ids if token is not None))
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> TokenStore:
@@ -210,9 +185,9 @@ class BoundTextTarget(BoundTarget):
         The decoder reads the start token, then the label without its last token.
         """
         label, mask = raw["tokens"], raw["padding_mask"]
-        shifted = tf.pad(label, [[0, 0], [1, 0]], constant_values=self.start_id)[:, :-1]
+        shifted = tf.pad(label, [[0, 0], [1, 0]], constant_values=self.ids.start)[:, :-1]
         return {
-            "decoder/tokens": tf.where(mask, shifted, self.pad_id),
+            "decoder/tokens": tf.where(mask, shifted, self.ids.pad),
             "decoder/padding_mask": mask,
             "label": label,
             "label_mask": mask,
@@ -237,8 +212,8 @@ class BoundTextTarget(BoundTarget):
         return [parsed[row] for row in view.target]
 
     def describe(self) -> str:
-        words = "the same vocabulary" if self.shared else self.tokenizer.describe()
-        return f"texts of up to {self.widths[-1]} tokens, {words}"
+        words = "the vocabulary of the input" if self.shared else self.tokenizer.describe()
+        return f"target texts of up to {self.widths[-1]} tokens, {words}"
 
     def save(self, folder: Path) -> dict[str, Any]:
         if not self.shared:

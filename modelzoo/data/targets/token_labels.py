@@ -2,24 +2,23 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.bound import INPUT, input_key
+from modelzoo.data.bound import input_key, tensor_prefix
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
-from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.inputs.input import Change, Input, Store
 from modelzoo.data.inputs.text import cell_text, item_text, text_inputs
 from modelzoo.data.inputs.token_store import TokenStore
-from modelzoo.data.targets.names import places
-from modelzoo.data.targets.target import BoundTarget, Target
-from modelzoo.fields.errors import FieldError, UserError
+from modelzoo.data.targets.labels import found_names, places
+from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
+from modelzoo.fields.errors import FieldError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenLabels(Target):
+class TokenLabels(NamedTarget):
     """One class for each token of a text, such as the part of speech of each word.
 
     A cell holds the names of the classes, separated by spaces or as a list. The text must have as
@@ -77,23 +76,10 @@ class TokenLabels(Target):
             for cell, text in zip(rows.values(column), texts, strict=True)
         ]
 
-    def fit(
-        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
-    ) -> "BoundTokenLabels":
-        column = train.column(key)
-        names = column.names or tuple(sorted({n for rows in used for n in _names(rows, key)}))
-        if not names:
-            raise UserError(f"{train.rows.where} has no label in the column {column.name}")
-        return self._bound(names, inputs)
+    def find_names(self, train: Rows, used: Sequence[Rows], key: str) -> Sequence[str]:
+        return train.columns[key][0].names or found_names(used, key)
 
-    def load(
-        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
-    ) -> "BoundTokenLabels":
-        return self._bound(tuple(learned["names"]), inputs)
-
-    def _bound(
-        self, names: tuple[str, ...], inputs: Mapping[str, BoundInput]
-    ) -> "BoundTokenLabels":
+    def bind(self, names: tuple[str, ...], inputs: BoundInputs) -> "BoundTokenLabels":
         source = self._key({key: one.config for key, one in inputs.items()})
         lengths = inputs[source].widths
         assert lengths is not None  # The source is a text.
@@ -108,8 +94,6 @@ class BoundTokenLabels(BoundTarget):
     (bool).
 
     Attributes:
-        config: the config.
-        names: names of the classes.
         source: key of the input whose tokens have labels.
         lengths: the lengths of that input.
     """
@@ -128,8 +112,7 @@ class BoundTokenLabels(BoundTarget):
     @property
     def mask_name(self) -> str:
         """The name of the input's padding mask in a batch."""
-        name = self.source.removeprefix(INPUT).removeprefix(".")
-        return f"{name}/padding_mask" if name else "padding_mask"
+        return f"{tensor_prefix(self.source)}padding_mask"
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
         parsed, numbers = view.rows.parsed_by(key), {name: k for k, name in enumerate(self.names)}
@@ -163,16 +146,15 @@ class _LabelStore(Store):
     def __init__(self, labels: Sequence[Sequence[int]], tokens: TokenStore):
         given, counts = np.array([len(row) for row in labels], np.int64), tokens.counts
         self.lengths = tokens.lengths
-        self.good = given == counts
+        good = given == counts
         self.reasons = {
             int(k): f"has {counts[k]} tokens and {given[k]} labels; its tokenizer must make one "
             "token per label"
-            for k in np.flatnonzero(~self.good)
+            for k in np.flatnonzero(~good)
         }
         self._tokens = tokens
         rows = [
-            row if fits else [-1] * n
-            for row, fits, n in zip(labels, self.good, counts, strict=True)
+            row if fits else [-1] * n for row, fits, n in zip(labels, good, counts, strict=True)
         ]
         flat = np.concatenate([np.zeros(0, np.int64), *(np.array(r, np.int64) for r in rows)])
         self._labels = tokens.truncated(flat, -1, -1)
@@ -203,9 +185,3 @@ def _labels(
     if not isinstance(text, BadExample) and (count := count_tokens(text)) != len(found):
         return BadExample(f"has {count} tokens and {len(found)} labels")
     return found
-
-
-def _names(rows: Rows, key: str) -> set[str]:
-    """The names of the labels of the rows that are used."""
-    parsed = rows.parsed_by(key)
-    return {name for row in np.flatnonzero(rows.usable).tolist() for name in parsed[row]} - {None}

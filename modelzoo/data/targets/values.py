@@ -2,16 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import Form, PerRow, Rows, View
-from modelzoo.data.inputs.input import BoundInput, Input
-from modelzoo.data.targets.names import checked
-from modelzoo.data.targets.target import Target
+from modelzoo.data.columns import PerRow, Rows
+from modelzoo.data.inputs.input import Input
+from modelzoo.data.targets.target import BoundInputs, NamedTarget
 from modelzoo.data.targets.vectors import BoundVector, number_names, parse_numbers
 from modelzoo.fields.errors import UserError
 
@@ -19,7 +17,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Values(Target):
+class Values(NamedTarget):
     """One or several numbers for each example.
 
     Attributes:
@@ -32,12 +30,10 @@ class Values(Target):
         ('height', 'width')
     """
 
-    kind: ClassVar[str] = "values"
-    forms: ClassVar[tuple[Form, ...]] = ("array", "number")
-    default_column: ClassVar[str] = "label"
-    can_mix: ClassVar[bool] = True
-    noun: ClassVar[str] = "values"
-    many: ClassVar[bool] = True
+    kind = noun = "values"
+    forms = ("array", "number")
+    default_column = "label"
+    can_mix = many = True
 
     def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """The numbers of each row, float32 `[values]`; None if they are read with a batch."""
@@ -45,16 +41,11 @@ class Values(Target):
             rows, key, lambda numbers: abs(numbers) <= _LARGEST, "a finite number of float32"
         )
 
-    def fit(
-        self, train: View, used: Sequence[Rows], key: str, inputs: Mapping[str, BoundInput]
-    ) -> "BoundValues":
-        names = number_names(train.rows, train.rows.columns[key])
-        return BoundValues(self, checked(names, train.rows.where))
+    def find_names(self, train: Rows, used: Sequence[Rows], key: str) -> Sequence[str]:
+        return number_names(train, train.columns[key])
 
-    def load(
-        self, learned: Mapping[str, Any], folder: Path, inputs: Mapping[str, BoundInput]
-    ) -> "BoundValues":
-        return BoundValues(self, tuple(learned["names"]))
+    def bind(self, names: tuple[str, ...], inputs: BoundInputs) -> "BoundValues":
+        return BoundValues(self, names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +54,6 @@ class BoundValues(BoundVector):
 
     config: Values
     names: tuple[str, ...]
-
-    noun = "values"
 
     def _reordered(self, labels: tf.Tensor, given: Sequence[str]) -> tf.Tensor:
         missing = [name for name in self.names if name not in given]

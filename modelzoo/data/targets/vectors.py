@@ -9,8 +9,7 @@ import tensorflow as tf
 from modelzoo.data.augment import mixing
 from modelzoo.data.columns import BadExample, Column, PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Store
-from modelzoo.data.targets.label_store import LabelStore, read_all
-from modelzoo.data.targets.names import reordered
+from modelzoo.data.targets.labels import LabelStore, places, read_all
 from modelzoo.data.targets.target import BoundTarget
 
 
@@ -40,10 +39,12 @@ class BoundVector(BoundTarget):
         return read
 
     def _reordered(self, labels: tf.Tensor, given: Sequence[str]) -> tf.Tensor:
-        """Labels `[n, given]` in the order of the names."""
+        """Labels `[n, given]` in the order of the names, 0 for a missing one; or UserError."""
         if tuple(given) == self.names:
             return tf.convert_to_tensor(labels)
-        return reordered(labels, given, self.names, self.noun)
+        places(given, self.names, self.noun)
+        order = [given.index(name) if name in given else len(given) for name in self.names]
+        return tf.gather(tf.pad(labels, [[0, 0], [0, 1]]), order, axis=1)
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         label = raw["label"]
@@ -71,11 +72,7 @@ def parse_numbers(
 ) -> PerRow | None:
     """The numbers of each row, float32 `[numbers]`, or a BadExample; None if they are lazy.
 
-    Args:
-        rows: the rows.
-        key: of the target.
-        usable: which numbers, float64 `[n, numbers]`, can be used.
-        wanted: what they must be, for a message.
+    `usable` selects the numbers that can be used, of float64 `[n, numbers]`; `wanted` names them.
     """
     columns = rows.columns[key]
     if any(column.values is None for column in columns):

@@ -35,7 +35,7 @@ class Characters(TokenizerConfig):
         return len(text)
 
     def codes(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Code points int32 `[n, None]` of texts `[n]`."""
+        """Code points of texts `[n]`, int32 `[n, None]`."""
         return tf.strings.unicode_decode(self.normalised(texts), "UTF-8")
 
     def train(self, texts: Iterable[str | bytes]) -> "CharacterTokenizer":

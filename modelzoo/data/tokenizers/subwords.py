@@ -67,11 +67,8 @@ class Subwords(TokenizerConfig):
         read = extra("sentencepiece").SentencePieceProcessor(model_proto=model)
         learned = [read.id_to_piece(k) for k in range(len(self.first), read.vocab_size())]
         if self.kind == "wordpiece":
-            learned = _word_pieces(self, learned)
-        vocabulary = (*self.first, *learned)
-        if self.kind == "wordpiece":
-            return WordPiece(self, vocabulary)
-        return SentencePiece(self, vocabulary, model)
+            return WordPiece(self, (*self.first, *_word_pieces(self, learned)))
+        return SentencePiece(self, (*self.first, *learned), model)
 
     def load(self, vocabulary: tuple[str, ...], folder: Path) -> "Tokenizer":
         if self.kind == "wordpiece":
@@ -160,17 +157,14 @@ class WordPiece(_Pieces):
 
     def __init__(self, config: Subwords, vocabulary: tuple[str, ...]):
         super().__init__(config, vocabulary)
-        self._split = (
-            extra("tensorflow_text")
-            .FastWordpieceTokenizer(
-                list(self.split_tokens),
-                suffix_indicator=_INNER,
-                token_out_type=tf.int32,
-                unknown_token=config.unknown,
-                no_pretokenization=True,
-            )
-            .tokenize
+        tokenizer = extra("tensorflow_text").FastWordpieceTokenizer(
+            list(self.split_tokens),
+            suffix_indicator=_INNER,
+            token_out_type=tf.int32,
+            unknown_token=config.unknown,
+            no_pretokenization=True,
         )
+        self._split = tokenizer.tokenize
 
     def _text(self, ids: list[int]) -> str:
         return super()._text(ids).replace(f" {_INNER}", "")

@@ -118,27 +118,20 @@ class TokenizerConfig(abc.ABC):
 
     @abc.abstractmethod
     def train(self, texts: Iterable[str | bytes]) -> "Tokenizer":
-        """Trains a tokenizer; equal texts give equal tokenizers.
-
-        Raises:
-            UserError: the texts hold no token.
-        """
+        """Trains a tokenizer; equal texts give equal ones. UserError if they hold no token."""
 
     @abc.abstractmethod
     def load(self, vocabulary: tuple[str, ...], folder: Path) -> "Tokenizer":
         """The tokenizer of a vocabulary, and of whatever else it saved in the folder.
 
-        Raises:
-            ValueError: the vocabulary lacks a special token or has a token twice.
+        Raises ValueError if the vocabulary lacks a special token or has a token twice.
         """
 
     def read(self, path: str | Path) -> "Tokenizer":
-        """The tokenizer of a vocabulary from elsewhere: a text file with one token per line.
+        """The tokenizer of a vocabulary from elsewhere, a text file with one token per line.
 
-        The id of a token is the number of its line, from 0.
-
-        Raises:
-            UserError: the file cannot be read, or does not hold such a vocabulary.
+        The id of a token is the number of its line, from 0. Raises UserError if the file does not
+        hold such a vocabulary.
         """
         try:
             lines = Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
@@ -182,12 +175,8 @@ class Tokenizer(abc.ABC):
     _space = " "  # What precedes a token in a joined text.
 
     def __init__(self, config: TokenizerConfig, vocabulary: tuple[str, ...]):
-        self.config = config
-        self.vocabulary = vocabulary
-        self.pad_id = None if config.pad is None else self._find("pad")
-        self.unknown_id = self._find("unknown")
-        self.start_id = None if config.start is None else self._find("start")
-        self.end_id = None if config.end is None else self._find("end")
+        self.config, self.vocabulary = config, vocabulary
+        self.pad_id, self.unknown_id, self.start_id, self.end_id = map(self._find, _NAMED)
         absent = next((text for text in config.special if text not in vocabulary), None)
         if absent is not None:
             raise ValueError(f"has no token {absent!r}, which special names")
@@ -306,7 +295,7 @@ class Tokenizer(abc.ABC):
         return " ".join(self.vocabulary[k] for k in ids)
 
     def describe(self) -> str:
-        """One line for people, such as `30000 words`."""
+        """Such as `30000 words`."""
         return f"{self.vocab_size} {type(self.config).__name__.lower()}"
 
     def save(self, folder: str | Path) -> None:
@@ -315,11 +304,8 @@ class Tokenizer(abc.ABC):
         for field in dataclasses.fields(TokenizerConfig):
             if field.name in ("special", *_NAMED) and config[field.name] == field.default:
                 del config[field.name]
-        saved = {
-            "type": type(self.config).__name__,
-            "config": config,
-            "vocabulary": self.vocabulary,
-        }
+        kind = type(self.config).__name__
+        saved = {"type": kind, "config": config, "vocabulary": self.vocabulary}
         Path(folder).mkdir(parents=True, exist_ok=True)
         text = json.dumps(saved, ensure_ascii=False, indent=0)
         Path(folder, FILE).write_text(text + "\n", encoding="utf-8")
@@ -347,15 +333,7 @@ class Trainable(Protocol):
 
 
 def frequent(counts: Mapping[Any, int], config: Trainable) -> list[Any]:
-    """The keys that fit into a vocabulary, the most frequent first, ties in the order of the keys.
-
-    Args:
-        counts: how often each key occurs.
-        config: has `size`, of the vocabulary with the special tokens, and `min_count`.
-
-    Raises:
-        UserError: no key is left.
-    """
+    """The most frequent keys that fit a vocabulary, ties in the order of the keys; or UserError."""
     size, min_count = config.size, config.min_count
     found = sorted((-count, key) for key, count in counts.items() if count >= min_count)
     if not found:
@@ -372,9 +350,7 @@ class Lookup:
     def __init__(self, keys: np.ndarray, ids: np.ndarray, unknown_id: int):
         """keys: `[n]`, all different. ids: int32 `[n]`. unknown_id: the id of all other numbers."""
         order = np.argsort(keys, kind="stable")
-        self._keys = keys[order]
-        self._ids = ids[order]
-        self._unknown_id = unknown_id
+        self._keys, self._ids, self._unknown_id = keys[order], ids[order], unknown_id
         if not len(keys):
             raise ValueError("has no token beside the special ones")
         if (self._keys[1:] == self._keys[:-1]).any():

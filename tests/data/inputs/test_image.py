@@ -376,7 +376,6 @@ def test_encoded_images_have_the_features_of_their_pixels():
     np.testing.assert_array_equal(got["image"], expected["image"])
 
 
-@pytest.mark.field("Image.augment")
 def test_training_images_are_augmented_and_erased_by_the_mean():
     augment = Augment(erasing=1.0, erasing_area=(1.0, 1.0), erasing_aspect=(1.5, 1.5))
     one = bound(mean=(0.2, 0.4, 0.6), augment=augment)

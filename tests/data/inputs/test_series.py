@@ -177,7 +177,7 @@ def test_the_scale_of_a_fold_is_that_of_the_rows_it_trains_on():
         data_of(Series(columns=("a",)), numbers(a=values), **fold)
 
 
-@pytest.mark.field("Series.layout", "Series.columns")
+@pytest.mark.field("Series.layout", "Field.columns")
 @pytest.mark.parametrize("form", ["number", "array"])
 def test_a_row_is_an_example_of_steps_or_of_features(form):
     rows = np.stack([np.arange(30), np.arange(30) + 0.5, 2 * np.arange(30)], axis=1)
@@ -300,7 +300,7 @@ def test_fields_that_do_not_fit_are_refused():
     columns = numbers(a=np.arange(9), b=np.arange(9))
     with pytest.raises(ValueError, match="^inputs may have one .* inputs.a and inputs.b"):
         data_of({"a": Series(columns=("a",)), "b": Series(columns=("b",))}, columns)
-    with pytest.raises(ValueError, match=r"^split_by must be \(\) with inputs, whose splits are"):
+    with pytest.raises(ValueError, match=r"^split_by must be \(\) with inputs, whose slices are"):
         data_of(Series(columns=("a",)), columns, split_by=("b",))
     mixed = {"a": columns["a"], "x": Column("x", "array", np.zeros((9, 2)))}
     with pytest.raises(UserError, match=r"inputs.columns must name .* a \(number\), x \(array\)"):

@@ -134,6 +134,7 @@ def test_slices_are_ranges_of_hashes_of_the_text(tmp_path, first, last):
     assert ids(Table(path), "train[5:-20]") == whole[5:-20]
 
 
+@pytest.mark.field("Dataset.split_by")
 def test_columns_of_split_by_are_hashed_in_place_of_the_input(tmp_path):
     rows = [(f"text {k}", f"{k // 3}") for k in range(60)]
     path = write(tmp_path, ["text,who", *map(",".join, rows)])

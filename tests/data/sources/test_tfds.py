@@ -9,10 +9,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from plain_fields import Plain, cells, ids, read, wants
 
+from modelzoo.data import columns
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs import image_store
 from modelzoo.data.inputs.image import Image
-from modelzoo.data.sources import tfds as tfds_module
 from modelzoo.data.sources.tfds import Tfds
 from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.fields.errors import UserError
@@ -105,7 +105,7 @@ def test_images_are_read_by_record_in_the_order_of_tfds(data_dir, split):
 
 @pytest.mark.parametrize("piece", [4, 1024])
 def test_texts_and_labels_are_read_at_once(data_dir, piece, monkeypatch):
-    monkeypatch.setattr(tfds_module, "_PIECE", piece)
+    monkeypatch.setattr(columns, "_PIECE", piece)
     rows = read(pictures(data_dir), "train", TEXT, LABEL)
     theirs = stored(data_dir, "train")
     assert cells(rows, "inputs") == [[example["name"] for example in theirs]]

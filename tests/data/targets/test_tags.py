@@ -109,7 +109,7 @@ def test_other_values_are_named_or_skipped(columns, message):
 
 
 def test_a_column_without_any_tag_is_refused():
-    with pytest.raises(UserError, match="memory has no tag in the column t"):
+    with pytest.raises(UserError, match="memory has no tags in the column t"):
         opened([Column("t", "list", [(), ()])]).split("train")
 
 

@@ -66,12 +66,12 @@ def test_both_sides_end_and_are_padded_to_the_widths_of_a_bucket(sides, bucket):
     split, left, right = data.split("train"), data.bound.inputs[""], data.bound.target
     # The end token is the id after the vocabulary, which a decoder also starts from.
     assert left.ids.end == left.tokenizer.vocab_size
-    assert right.start_id == right.end_id == right.tokenizer.vocab_size
-    assert (right.pad_id, right.forbidden_ids) == (0, (0,))
+    assert right.ids.start == right.ids.end == right.tokenizer.vocab_size
+    assert (right.ids.pad, right.forbidden_ids) == (0, (0,))
     raw = split.gather([0, -1], bucket)
     at = 2 if bucket is None else bucket
     tokens = padded([*ids_of(left, "a b"), left.ids.end], LENGTHS[at])
-    target = padded([*ids_of(right, "p"), right.end_id], TARGET_LENGTHS[at])
+    target = padded([*ids_of(right, "p"), right.ids.end], TARGET_LENGTHS[at])
     assert raw["tokens"].numpy().tolist() == [tokens] * 2
     assert raw["target/tokens"].numpy().tolist() == [target] * 2
     assert raw["target/tokens"].dtype == tf.int32
@@ -88,7 +88,7 @@ def test_both_sides_end_and_are_padded_to_the_widths_of_a_bucket(sides, bucket):
 def test_a_decoder_reads_the_start_and_then_all_tokens_but_the_last(sides):
     data = dataset(source_of(), *sides).open()
     batch = data.bound.features(data.split("train").gather([0, 1], 2), training=True)
-    end = data.bound.target.end_id
+    end = data.bound.target.ids.end
     p, q, r, s, t = range(2, 7)
     assert batch["label"].numpy().tolist() == [padded([p, end], 8), padded([q, r, s, t, end], 8)]
     assert batch["decoder/tokens"].numpy().tolist() == [
@@ -116,7 +116,7 @@ def test_padding_may_have_any_id(tmp_path):
     data = dataset(source_of(["a b", "zebra"], ["p q", "q p q p q"]), text).open()
     target, split = data.bound.target, data.split("train")
     assert target.shared
-    assert (target.pad_id, target.start_id, target.end_id) == (pad, start, end)
+    assert (target.ids.pad, target.ids.start, target.ids.end) == (pad, start, end)
     assert target.forbidden_ids == (pad, start)
     batch = data.bound.features(split.gather([0, 1], 1), training=True)
     assert batch["tokens"].numpy().tolist() == [
@@ -146,7 +146,7 @@ def test_long_texts_are_truncated_before_their_end(sides):
     raw = split.gather([2, 3])
     left, right = data.bound.inputs[""], data.bound.target
     assert raw["tokens"][0].numpy().tolist() == [*ids_of(left, "a b c d e f g h"), left.ids.end]
-    long = [*ids_of(right, "t t t t t t t"), right.end_id]
+    long = [*ids_of(right, "t t t t t t t"), right.ids.end]
     assert raw["target/tokens"][1].numpy().tolist() == long
     # Whole texts stay.
     assert raw["text"][0].numpy().decode() == SOURCES[2]
@@ -161,6 +161,7 @@ def test_an_example_is_in_the_least_bucket_that_holds_both_sides(sides):
     assert split.references == [(text,) for text in TARGETS]
 
 
+@pytest.mark.field("Dataset.on_long")
 def test_long_examples_may_be_skipped_in_training_alone(sides):
     source = source_of(test=(SOURCES, TARGETS))
     data = dataset(source, *sides, on_long="skip").open()
@@ -170,7 +171,7 @@ def test_long_examples_may_be_skipped_in_training_alone(sides):
     assert [bad.reason for bad in train.skipped] == ["has more than 9+8 tokens"] * 2
     assert train.gather([1])["text"].numpy().tolist() == [b"c"]
     assert test.num_examples == 4 and test.skipped == ()
-    assert (test.gather([3])["target/tokens"] == data.bound.target.end_id)[0, 7]
+    assert (test.gather([3])["target/tokens"] == data.bound.target.ids.end)[0, 7]
 
 
 @pytest.mark.field("TextTarget.lengths")
@@ -255,7 +256,7 @@ def test_an_example_without_tokens_has_its_ends(sides):
     raw = data.split("train").gather([0], 0)
     left, right = data.bound.inputs[""], data.bound.target
     assert raw["tokens"].numpy().tolist() == [[left.ids.end, 0, 0]]
-    assert raw["target/tokens"].numpy().tolist() == [[right.end_id, 0]]
+    assert raw["target/tokens"].numpy().tolist() == [[right.ids.end, 0]]
 
 
 BAD = [
@@ -297,9 +298,10 @@ def test_labels_are_texts_for_people_and_need_no_alignment(sides):
     batch = data.bound.features(data.split("train").gather([1]), training=False)
     assert bound.label_to_json(batch["label"][0].numpy()) == "q r s t"
     assert bound.align(dataset(source_of()).open().bound.target)(batch) is batch
-    assert bound.describe() == "texts of up to 8 tokens, 7 words"
+    assert bound.describe() == "target texts of up to 8 tokens, 7 words"
     assert dataset(source_of()).open().bound.describe() == (
-        "texts of up to 9 tokens, the same vocabulary, texts of up to 9 tokens, 18 words"
+        "target texts of up to 9 tokens, the vocabulary of the input, "
+        "texts of up to 9 tokens, 18 words"
     )
     tagged = Dataset(
         source=source_of(["a b"], ["x y"]),
@@ -366,7 +368,7 @@ def test_each_example_comes_once_per_epoch_in_its_bucket(sides):
         raw = split.gather(rows, k)
         assert raw["tokens"].shape == (sizes[k], LENGTHS[k])
         assert raw["target/tokens"].shape == (sizes[k], TARGET_LENGTHS[k])
-        for side, end in (("tokens", left.ids.end), ("target/tokens", right.end_id)):
+        for side, end in (("tokens", left.ids.end), ("target/tokens", right.ids.end)):
             # None is truncated: each has its end.
             assert ((raw[side] == end).numpy().sum(1) == 1).all()
         if k:

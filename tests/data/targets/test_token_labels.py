@@ -136,7 +136,7 @@ def test_labels_are_aligned_by_name():
 
 
 def test_data_without_any_label_is_an_error():
-    with pytest.raises(UserError, match="memory has no label in the column label"):
+    with pytest.raises(UserError, match="memory has no labels in the column label"):
         dataset(["a"], [[-1]], "list", names=()).open().split("train")
 
 
