@@ -127,7 +127,7 @@ class Predictor:
         """
         experiment, bound = artifacts.read_run(workdir, overrides)
         if checkpoint is None:
-            paths = averaging.served(workdir, experiment.eval)
+            paths = averaging.find_final(workdir, experiment.eval)
         else:
             paths = averaging.find(workdir, checkpoint)
         chosen = weights or experiment.eval.weights
@@ -140,7 +140,7 @@ class Predictor:
                     "config.train.ema_decay, or use --weights=raw"
                 )
             chosen, arrays = "raw", averaging.read(paths, "model/")
-        origin = f"{averaging.words(paths)} of {workdir}, {chosen} weights"
+        origin = f"{averaging.describe(paths)} of {workdir}, {chosen} weights"
         return cls._from_arrays(experiment, experiment.task.bind(bound), arrays, chosen, origin)
 
     @classmethod
