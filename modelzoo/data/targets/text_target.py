@@ -20,14 +20,14 @@ from modelzoo.data.inputs.text import (
     cell_text,
     item_text,
     text_names,
-    vocabulary_name,
+    token_specs,
 )
 from modelzoo.data.inputs.token_store import TokenStore
 from modelzoo.data.targets.target import BoundInputs, BoundTarget, Target
 from modelzoo.data.tokenizers import Tokenizer
 from modelzoo.data.tokenizers.tokenizer import SpecialIds
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import InputSpec, MaskSpec, TokenSpec
+from modelzoo.fields.input_specs import InputSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,8 +102,7 @@ class TextTarget(VocabularyField, Target):
     def vocabulary_texts(
         self, train: View, key: str, target: Target | None
     ) -> dict[str, Sequence[str]]:
-        parsed = train.rows.parsed[key]
-        return {key: [parsed[row][0] for row in train.target]}
+        return {key: [train.rows.parsed[key][row][0] for row in train.target]}
 
     def shared_texts(self, train: View) -> dict[str, Sequence[str]]:
         return self.vocabulary_texts(train, TARGET, self) if self.shares_vocabulary else {}
@@ -148,7 +147,6 @@ class BoundTextTarget(BoundTarget):
 
     @functools.cached_property
     def ids(self) -> SpecialIds:
-        """The special ids of the tokens."""
         return self.tokenizer.special_ids(end=True)
 
     @property
@@ -157,24 +155,11 @@ class BoundTextTarget(BoundTarget):
         return tuple(sorted({self.tokenizer.pad_id, self.ids.start} - {None, self.ids.end}))
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> TokenStore:
-        parsed = view.rows.parsed[key]
-        return TokenStore(
-            self.tokenizer,
-            [parsed[row][0] for row in view.target],
-            end=True,
-            longest=self.widths[-1],
-            key=key,
-        )
+        texts = [view.rows.parsed[key][row][0] for row in view.target]
+        return TokenStore(self.tokenizer, texts, end=True, longest=self.widths[-1], key=key)
 
     def model_specs(self) -> dict[str, InputSpec]:
-        tokens = TokenSpec(
-            vocab_size=self.ids.size,
-            mask="decoder/padding_mask",
-            length=self.widths[-1],
-            vocabulary=vocabulary_name(self.tokenizer, self.ids),
-            decoder=True,
-        )
-        return {"decoder/tokens": tokens, "decoder/padding_mask": MaskSpec()}
+        return token_specs(self.tokenizer, self.ids, self.widths[-1], "decoder/")
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         """`label` (int32 `[n, width]`), what the decoder reads, and the mask of both.
@@ -191,10 +176,7 @@ class BoundTextTarget(BoundTarget):
         }
 
     def join(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Texts, strings `[n]`, of tokens int32 `[n, length]`, in a graph as well.
-
-        Special ids are left out.
-        """
+        """Texts, strings `[n]`, of tokens int32 `[n, length]` without the special ids."""
         return self.tokenizer.join(tf.RaggedTensor.from_tensor(tokens))
 
     def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
@@ -205,8 +187,7 @@ class BoundTextTarget(BoundTarget):
         return self.join(tf.constant(label, tf.int32)[None]).numpy()[0].decode()
 
     def references(self, view: View, key: str) -> Sequence[tuple[str, ...]]:
-        parsed = view.rows.parsed[key]
-        return [parsed[row] for row in view.target]
+        return [view.rows.parsed[key][row] for row in view.target]
 
     def describe(self) -> str:
         words = "the same vocabulary" if self.shared else self.tokenizer.describe()
