@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,10 +178,6 @@ class BoundTextTarget(BoundTarget):
     def join(self, tokens: tf.Tensor) -> tf.Tensor:
         """Texts, strings `[n]`, of tokens int32 `[n, length]` without the special ids."""
         return self.tokenizer.join(tf.RaggedTensor.from_tensor(tokens))
-
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        return lambda batch: batch
 
     def label_to_json(self, label: np.ndarray) -> str:
         return self.join(tf.constant(label, tf.int32)[None]).numpy()[0].decode()
