@@ -16,12 +16,9 @@ Pairs = Sequence[tuple[str, Any]]
 
 
 def find_model(workdir: str | None, model: str | None) -> Path:
-    """The folder that a command's flags of these names mean.
+    """The folder that a command's flags of these names mean; UserError if there is none.
 
     `model` is an exported folder or the name of a shipped model.
-
-    Raises:
-        UserError: none or both are given, or there is no such model.
     """
     if (workdir is None) == (model is None):
         raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
@@ -52,8 +49,7 @@ def exported(folder: str | Path) -> Path | None:
 def read_run(workdir: str | Path, pairs: Pairs = ()) -> tuple[config.Experiment, BoundData]:
     """The experiment of a run's or shipped model's folder, with overrides, and its data.
 
-    Raises:
-        UserError: it is neither, or an override changes what the model was trained with.
+    Raises UserError if it is neither, or an override changes what the model was trained with.
     """
     workdir = Path(workdir)
     run_folder.check_no_folds(workdir)

@@ -16,12 +16,7 @@ def check_overrides(
 
     What was learned from the data, such as a vocabulary, a scale, an image size or classes, is the
     run's. A field of an input or a task may change if its class lists it as `adjustable`, in an
-    exported graph only if it lists it as `outside_graph`.
-
-    Args:
-        pairs: dotted keys and values.
-        experiment: the trained experiment.
-        exported: whether the model is an exported graph.
+    exported graph only if it lists it as `outside_graph`. `pairs` are dotted keys and values.
     """
     for key, _ in pairs:
         root, _, rest = key.partition(".")

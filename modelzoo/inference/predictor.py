@@ -17,7 +17,7 @@ from modelzoo.data.sources.table import Table
 from modelzoo.fields.errors import UserError
 from modelzoo.inference import artifacts
 from modelzoo.inference.artifacts import Pairs
-from modelzoo.inference.signature_runner import SignatureRunner
+from modelzoo.inference.signature_runner import SignatureRunner, signature_for
 from modelzoo.serving import saved_model
 from modelzoo.tasks.task import Task
 from modelzoo.training import averaging
@@ -124,9 +124,8 @@ class Predictor:
             weights: "ema" or "raw"; None is what the run evaluates.
             overrides: dotted keys and values, such as `("task.decoding.beams", "5")`.
 
-        Raises:
-            UserError: there is no such checkpoint or set of weights, or an override is not
-                possible after training.
+        Raises UserError if there is no such checkpoint, or an override is not possible after
+        training.
         """
         experiment, bound = artifacts.read_run(workdir, overrides)
         if checkpoint is None:
@@ -148,12 +147,7 @@ class Predictor:
 
     @classmethod
     def from_zoo(cls, name_or_folder: str | Path, overrides: Pairs = ()) -> "Predictor":
-        """A shipped model, in float32 (float64 if trained in it).
-
-        Raises:
-            UserError: there is no model of that name and no folder, or an override is not possible
-                after training.
-        """
+        """A shipped model, in float32 (float64 if trained in it); UserError if there is none."""
         folder = zoo.find(name_or_folder)
         experiment, bound = artifacts.read_run(folder, overrides)
         task, origin = experiment.task.bind(bound), f"shipped model {folder.name}"
@@ -177,8 +171,7 @@ class Predictor:
     def from_export(cls, folder: str | Path, overrides: Pairs = ()) -> "Predictor":
         """The model of an exported folder: one version, or the newest of a folder of versions.
 
-        Raises:
-            UserError: there is none, or an override would change the graph.
+        Raises UserError if there is none, or an override would change the graph.
         """
         experiment, bound = artifacts.read_export(folder, overrides)
         version = artifacts.exported(folder)
@@ -226,37 +219,32 @@ class Predictor:
         """Predicts the examples in files, in order, `batch_size` in memory at a time.
 
         The input decides what a file holds: an image, lines of text, rows of a table. An example
-        that cannot be read gives a `Prediction` with `error`; the others go on.
-
-        Raises:
-            UserError: the model has several inputs: use `predict_table`.
+        that cannot be read gives a `Prediction` with `error`; the others go on. A model with
+        several inputs raises UserError: use `predict_table`.
         """
-        name, bound = self._only_input()
-        return self._predict({name: bound.file_part}, bound.from_files(paths), batch_size)
+        key, bound = self._only_input()
+        return self._predict(key, bound.from_files(paths), batch_size)
 
     def predict_texts(
         self, texts: Iterable[str | bytes], batch_size: int = BATCH_SIZE
     ) -> Iterator[Prediction]:
         """Predicts texts in order, `batch_size` of them at a time, also those that are not UTF-8.
 
-        Raises:
-            UserError: the model's input is no text.
+        Raises UserError if the model's input is no text.
         """
-        name, bound = self._only_input()
+        key, bound = self._only_input()
         if bound.file_part != "text":
             raise UserError(f"{self.origin} takes no texts, but {bound.describe()}")
         # Half a surrogate pair, which str may hold, becomes bytes that are not UTF-8.
         encoded = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
         named = ((str(number), text) for number, text in enumerate(encoded))
-        return self._predict({name: "text"}, named, batch_size)
+        return self._predict(key, named, batch_size)
 
     def predict_table(self, path: str | Path, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """Predicts the rows of a table, in order; its columns are those of the training data.
 
-        A row that cannot be read gives a `Prediction` with `error`, after the good ones.
-
-        Raises:
-            UserError: the table cannot be read or lacks a column.
+        A row that cannot be read gives a `Prediction` with `error`, after the good ones. Raises
+        UserError if the table cannot be read or lacks a column.
         """
         data = dataclasses.replace(
             self.experiment.data,
@@ -282,20 +270,20 @@ class Predictor:
             yield Prediction(bad.place, error=bad.reason)
 
     def _only_input(self) -> tuple[str, Any]:
+        """What the only input takes from files, as a raw tensor's name, and the input."""
         inputs = self.task.data.inputs
         if len(inputs) > 1:
             raise UserError(
                 f"{self.origin} has several inputs, {', '.join(inputs)}: predict rows of a table"
             )
         ((name, bound),) = inputs.items()
-        return name, bound
+        return f"{name}/{bound.file_part}" if name else bound.file_part, bound
 
     def _predict(
-        self, parts: Mapping[str, str], named: Iterable[tuple[str, Any]], batch_size: int
+        self, key: str, named: Iterable[tuple[str, Any]], batch_size: int
     ) -> Iterator[Prediction]:
         """Predictions for named raw values; a BadExample becomes an error."""
-        ((name, part),) = parts.items()
-        key, named = f"{name}/{part}" if name else part, iter(named)
+        named = iter(named)
         while batch := list(islice(named, batch_size)):
             good = [value for _, value in batch if not isinstance(value, BadExample)]
             results = iter(self._predict_batch(key, good))
@@ -324,10 +312,7 @@ class Predictor:
 def load(name_or_folder: str | Path) -> Predictor:
     """The predictor for a run's folder, an exported folder, or a shipped model, by name.
 
-    A local folder of that name takes precedence.
-
-    Raises:
-        UserError: there is neither.
+    A local folder of that name takes precedence. Raises UserError if there is neither.
     """
     folder = zoo.find(name_or_folder)
     if zoo.is_trained(folder):
@@ -344,12 +329,9 @@ def open_model(
     weights: str | None = None,
     overrides: Pairs = (),
 ) -> Predictor:
-    """The predictor that a command's flags of these names ask for.
+    """The predictor that a command's flags of these names ask for; or UserError.
 
     `workdir` may be an exported folder as well.
-
-    Raises:
-        UserError: the flags contradict each other, or there is no such model.
     """
     folder = artifacts.find_model(workdir, model)
     if not artifacts.is_export(folder) and not zoo.is_trained(folder):
@@ -362,16 +344,6 @@ def open_model(
     if artifacts.is_export(folder):
         return Predictor.from_export(folder, overrides)
     return Predictor.from_zoo(folder, overrides)
-
-
-def signature_for(
-    task: Task, raw: Mapping[str, Any]
-) -> tuple[str, dict[str, tuple[str, tf.TensorSpec]]]:
-    """Name and arguments of the first signature whose raw tensors are all given."""
-    for name, arguments in task.data.serving().items():
-        if all(part in raw for part, _ in arguments.values()):
-            return name, arguments
-    raise ValueError(f"no signature takes {', '.join(raw)}")
 
 
 class _Signature:

@@ -90,7 +90,8 @@ def evaluate_model(
     strategy = make_strategy(devices)
     with strategy.scope():
         predictor = open_model(workdir, model, checkpoint, weights, overrides)
-    opened = _open_split(predictor, split)
+    # With labels in the order that the model knows.
+    opened = predictor.experiment.data.open(predictor.task.data).split(split)
     metrics = _evaluate(predictor, strategy, opened, predictions)
     return {
         "model": predictor.origin,
@@ -99,11 +100,6 @@ def evaluate_model(
         "skipped": len(opened.skipped),
         **metrics,
     }
-
-
-def _open_split(predictor: Predictor, split: str) -> Split:
-    """A split of the experiment's data, with labels in the order that the model knows."""
-    return predictor.experiment.data.open(predictor.task.data).split(split)
 
 
 def _evaluate(
@@ -132,19 +128,18 @@ def _evaluate(
         served = {name: as_text(values) for name, values in served.items()}
         for k, example in enumerate(index.tolist()):
             one = {name: values[k] for name, values in served.items()}
-            rows[example] = {**labels[example], **task.serving.to_json(one), **_scores(one)}
+            rows[example] = {**labels[example], **task.serving.to_json(one)}
+            # Probabilities of a single example; those of each token would not fit a line.
+            if "scores" in one and one["scores"].ndim == 1:
+                rows[example]["scores"] = one["scores"].tolist()
 
     evaluator = Evaluator(task, runner, strategy)
     with contextlib.closing(batches):
         (found,) = evaluator(batches, on_batch=on_batch if labels is not None else None)
     if labels is not None:
-        write_lines(Path(predictions), (rows[example] for example in sorted(rows)))
+        lines = (json.dumps(rows[example], ensure_ascii=False) for example in sorted(rows))
+        _write_lines(Path(predictions), lines)
     return task.objective.metrics(found.metric_sums, found.with_references(split))
-
-
-def _scores(served: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Probabilities of a single example; those of each token would not fit a line."""
-    return {k: v.tolist() for k, v in served.items() if k == "scores" and v.ndim == 1}
 
 
 def _labels(split: Split) -> list[dict[str, Any]]:
@@ -164,13 +159,12 @@ def _labels(split: Split) -> list[dict[str, Any]]:
     return found
 
 
-def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Writes JSON lines, the whole file or none."""
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes the whole file or none."""
     partial = path.with_name(path.name + ".partial")
     try:
         with open(partial, "w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.writelines(f"{line}\n" for line in lines)
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"cannot write --predictions={path}: {error.strerror}") from None

@@ -16,8 +16,8 @@ from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.cross_entropy import cross_entropy
-from modelzoo.tasks.ranking import class_roc_auc, ratio
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.ranking import class_roc_auc, f1_scores
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.views import mean_softmax
 
 TOP = 5
@@ -68,7 +68,7 @@ def metric_sums(
     five best, ties in favour of the lower class; `confusion` is `[classes, classes]`, a row per
     label and a column per prediction.
     """
-    logits = _wide(logits)
+    logits = logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
     labels = tf.cast(labels, tf.int32)
     weights = tf.cast(weights, logits.dtype)
     predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
@@ -111,27 +111,15 @@ def metrics(
     others; 0 if only one occurs.
 
     The fewer counts of training give fewer metrics.
-
-    Raises:
-        UserError: no example has a positive weight.
     """
-    weight = float(sums["weight"])
-    if not weight > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
+    weight = check_weight(sums["weight"])
     means = {"loss": "loss", "accuracy": "correct", "top5_accuracy": "top5"}
     result = {name: float(sums[key]) / weight for name, key in means.items() if key in sums}
     if "confusion" not in sums:
         return result
     confusion = np.asarray(sums["confusion"], np.float64)
-    hits = np.diag(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    values = {
-        "precision": ratio(hits, predicted),
-        "recall": ratio(hits, support),
-        "f1": ratio(2 * hits, support + predicted),
-    }
+    values = f1_scores(np.diag(confusion), predicted, support)
     occurring = support + predicted > 0
     for name, of_classes in values.items():
         result[f"macro_{name}"] = float(of_classes[occurring].mean())
@@ -152,10 +140,6 @@ def metrics(
     whole = bool((confusion == np.round(confusion)).all())
     result["confusion"] = (confusion.astype(np.int64) if whole else confusion).tolist()
     return result
-
-
-def _wide(logits):
-    return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
 
 def to_probabilities(logits: tf.Tensor) -> tf.Tensor:
@@ -205,8 +189,7 @@ class ClassificationObjective(Objective):
 
     def __init__(self, config: Classification, data: BoundData):
         super().__init__(data)
-        self.config = config
-        self.names = data.target.names
+        self.config, self.names = config, data.target.names
         config.check_count(data, "class_weights")
         if config.loss == "binary" and len(self.names) != 2:
             raise UserError(
@@ -226,7 +209,6 @@ class ClassificationObjective(Objective):
         return logits
 
     def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
-        """Logits of the mean of the views' probabilities."""
         return mean_softmax(shares, logits)
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:

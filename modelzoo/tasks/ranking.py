@@ -47,6 +47,17 @@ def class_roc_auc(
     return each, float(each[told].mean()) if told.any() else 0.0
 
 
+def f1_scores(
+    hits: np.ndarray, predicted: np.ndarray, support: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`precision`, `recall` and `f1` from counts of any shape."""
+    return {
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + predicted),
+    }
+
+
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """The parts by the wholes, 0 where these are 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)

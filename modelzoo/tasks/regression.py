@@ -14,7 +14,7 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.values import Values
 from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 
 ERRORS = ("mse", "rmse", "mae")
 _IN_TRAINING = {"mse": "squared", "mae": "absolute"}
@@ -48,17 +48,10 @@ def metrics(
 
     These are the values of scikit-learn with `sample_weight`: `rmse` is the mean of that of each
     output, and an output whose targets are all equal has an `r2` of 1 if they are met, else 0.
-
-    Raises:
-        UserError: no example has a positive weight.
     """
     predictions, targets = (np.asarray(a, np.float64) for a in (predictions, targets))
     weights = np.asarray(weights, np.float64)
-    if not weights.sum() > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
-    share = (weights / weights.sum())[:, None]
+    share = (weights / check_weight(weights.sum()))[:, None]
     error = predictions - targets
     mse = (share * error**2).sum(axis=0)
     # Shifted, so that a large mean loses no digits, and equal targets give 0.
@@ -144,8 +137,7 @@ class RegressionObjective(Objective):
 
     def __init__(self, config: Regression, data: BoundData):
         super().__init__(data)
-        self.config = config
-        self.names = data.target.names
+        self.config, self.names = config, data.target.names
         self.num_outputs = len(self.names)
         config.check_count(data, "target_mean", "target_std")
         self._scale = _Scale(config, self.num_outputs)
@@ -193,8 +185,7 @@ class RegressionServing(Serving):
     """Serves `values` in the data's units."""
 
     def __init__(self, names: tuple[str, ...], scale: _Scale):
-        self.names = names
-        self._scale = scale
+        self.names, self._scale = names, scale
 
     def to_serving(self, outputs: Tensors) -> Tensors:
         """`values` (float32 `[n, outputs]`), in the data's units."""

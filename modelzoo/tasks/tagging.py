@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.tags import Tags
-from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.tasks.ranking import average_precision, class_roc_auc, ratio
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.fields.errors import FieldError
+from modelzoo.tasks.ranking import average_precision, class_roc_auc, f1_scores
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.views import mean_sigmoid
 
 _MOST_RANKED = 100
@@ -95,22 +95,15 @@ def metrics(
     not, and is left out with many tags.
 
     The counts of training give the micro metrics and `exact_match`.
-
-    Raises:
-        UserError: no example has a positive weight.
     """
-    weight = float(sums["weight"])
-    if not weight > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
+    weight = check_weight(sums["weight"])
     counts = [np.atleast_1d(sums[name]) for name in ("hits", "predicted", "support")]
-    micro = {f"micro_{k}": float(v) for k, v in _f1(*(n.sum() for n in counts)).items()}
+    micro = {f"micro_{k}": float(v) for k, v in f1_scores(*(n.sum() for n in counts)).items()}
     exact = {"exact_match": float(sums["exact"]) / weight}
     if "loss" not in sums:
         return {**micro, **exact}
     _, predicted, support = counts
-    each = _f1(*counts)
+    each = f1_scores(*counts)
     shown = support + predicted > 0
     macro = {f"macro_{k}": float(v[shown].mean()) if shown.any() else 0.0 for k, v in each.items()}
     ranked, labels, weights = (
@@ -136,14 +129,6 @@ def metrics(
             name: {key: float(values[i]) for key, values in each.items()}
             for i, name in enumerate(class_names)
         },
-    }
-
-
-def _f1(hits, predicted, support):
-    return {
-        "precision": ratio(hits, predicted),
-        "recall": ratio(hits, support),
-        "f1": ratio(2 * hits, support + predicted),
     }
 
 
@@ -189,23 +174,16 @@ class TaggingObjective(Objective):
 
     def __init__(self, config: Tagging, data: BoundData):
         super().__init__(data)
-        self.config = config
-        self.names = data.target.names
+        self.config, self.names = config, data.target.names
         self.num_outputs = len(self.names)
         config.check_count(data, "positive_weights")
 
     def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
-        """Logits of the mean of the views' probabilities."""
         return mean_sigmoid(shares, logits)
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        return loss(
-            outputs["logits"],
-            batch["label"],
-            batch["weight"],
-            self.config.label_smoothing,
-            self.config.positive_weights,
-        )
+        options = (self.config.label_smoothing, self.config.positive_weights)
+        return loss(outputs["logits"], batch["label"], batch["weight"], *options)
 
     def metric_sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
         logits, label, weight = outputs["logits"], batch["label"], batch["weight"]
@@ -226,8 +204,7 @@ class TaggingServing(Serving):
     """Serves `classes`, `scores` and `predicted`."""
 
     def __init__(self, names: tuple[str, ...], threshold: float):
-        self.names = names
-        self.threshold = threshold
+        self.names, self.threshold = names, threshold
 
     def to_serving(self, outputs: Tensors) -> Tensors:
         """`classes` (string: the tags' names), `scores` (float32), `predicted` (bool).

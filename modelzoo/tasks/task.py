@@ -88,23 +88,19 @@ class Objective(abc.ABC):
     ) -> dict[str, Any]:
         """Named metrics from summed counts and per-example arrays; in training from the sums alone.
 
-        If the data has reference texts, `per_example` holds them as `reference`.
-
-        Raises:
-            UserError: no example has a positive weight.
+        If the data has reference texts, `per_example` holds them as `reference`. Raises UserError
+        if no example has a positive weight.
         """
 
     def predictions(self, outputs: Tensors) -> Tensors:
         """The outputs that determine what is served, of equal shapes on all replicas."""
         return outputs
 
-    def check_metrics(self) -> None:
+    def check_metrics(self) -> None:  # noqa: B027 (most need nothing)
         """Raises UserError if a metric needs a package that is not installed."""
-        return None
 
-    def check_model(self, model: keras.Model) -> None:
+    def check_model(self, model: keras.Model) -> None:  # noqa: B027 (most can)
         """Raises UserError if a built model cannot do what the task asks."""
-        return None
 
 
 class Serving(abc.ABC):
@@ -120,18 +116,13 @@ class Serving(abc.ABC):
 
     @abc.abstractmethod
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
-        """Served outputs of one example as JSON values, with the `top` best if asked for.
+        """Served outputs of one example as JSON values, with the `top` best if asked for."""
 
-        Raises:
-            UserError: see `check_top`.
-        """
-
-    def check_top(self, top: int, exported: bool = False) -> None:
+    def check_top(self, top: int, exported: bool = False) -> None:  # noqa: B027 (most give any)
         """Raises UserError if `to_json` cannot give that many of the best.
 
         An exported model cannot be changed to give more.
         """
-        return None
 
     def texts(self, per_example: Mapping[str, Any]) -> list[str]:
         """The texts that were generated, from per-example arrays; empty if the task makes none."""
@@ -161,11 +152,7 @@ class TaskConfig(abc.ABC):
         """What a model for the data serves."""
 
     def bind(self, data: BoundData) -> "Task":
-        """The task on the data.
-
-        Raises:
-            UserError: the data has another target, or a field does not fit the data.
-        """
+        """The task on the data; UserError if the target is another, or a field does not fit."""
         target = data.target
         if target is None or not isinstance(target.config, self.targets):
             wanted = " or ".join(cls.__name__ for cls in self.targets)
@@ -191,8 +178,7 @@ class Task:
     """A task on given data: an objective and what a served model takes and gives."""
 
     def __init__(self, config: TaskConfig, data: BoundData):
-        self.config = config
-        self.data = data
+        self.config, self.data = config, data
         self.objective = config.objective(data)
         self.serving = config.serving(data)
 
@@ -204,10 +190,7 @@ class Task:
         """Builds a model for the data, under the current dtype policy and strategy.
 
         Every build of one config gives the same variable paths: checkpoints are keyed by them.
-
-        Raises:
-            UserError: the model takes other inputs, has no outputs per token, or has a field that
-                does not fit the data.
+        Raises UserError if the model does not fit the data or the task.
         """
         name, task = type(model_config).__name__, type(self.config).__name__
         specs = self.data.model_specs()
@@ -260,6 +243,15 @@ class Task:
             )
 
         return {name: signature(arguments) for name, arguments in self.data.serving().items()}
+
+
+def check_weight(weight: Any, unit: str = "example") -> float:
+    """The sum of weights; UserError if none is positive."""
+    if not weight > 0:
+        raise UserError(
+            f"no {unit} with a positive weight was evaluated: there is nothing to measure"
+        )
+    return float(weight)
 
 
 def _not_empty(tensor: tf.Tensor) -> tf.Tensor:

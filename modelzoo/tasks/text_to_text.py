@@ -15,7 +15,7 @@ from modelzoo.decoding.search import search
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.text_metrics import Metric
 
 
@@ -77,7 +77,7 @@ class TextToTextObjective(Objective):
         self.headline = ("loss", "token_accuracy", *names)
 
     def check_model(self, model: keras.Model) -> None:
-        """Raises UserError if the model has no room for `max_length` tokens."""
+        # Whether it has room for `max_length` tokens.
         if self.capacity <= self.target.widths[-1]:
             return
         specs = self.data.model_specs()
@@ -181,11 +181,7 @@ class TextToTextObjective(Objective):
         """
         found: dict[str, Any] = {}
         if metric_sums:
-            weight = float(metric_sums["weight"])
-            if not weight > 0:
-                raise UserError(
-                    "no token with a positive weight was evaluated: there is nothing to measure"
-                )
+            weight = check_weight(metric_sums["weight"], "token")
             if "loss" in metric_sums:
                 found["loss"] = float(metric_sums["loss"]) / weight
                 # Larger exponents overflow.
@@ -205,8 +201,7 @@ class TextToTextServing(Serving):
     """Serves `texts` and `scores`."""
 
     def __init__(self, decoding: Decoding, target: BoundTextTarget):
-        self.decoding = decoding
-        self.target = target
+        self.decoding, self.target = decoding, target
 
     def to_serving(self, outputs: Tensors) -> Tensors:
         """`texts` (string `[n, n_best]`, the best first) and their `scores` (float32)."""
