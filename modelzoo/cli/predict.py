@@ -68,10 +68,7 @@ def main(argv: Sequence[str]) -> int:
         print(message, file=sys.stderr)
 
     if part == "text":
-        # A generated text is called `text`.
-        target = predictor.task.data.target
-        given = "source" if target is not None and target.widths is not None else "text"
-        texts = _lines(paths, fail) if paths else _given_texts(given)
+        texts = _lines(paths, fail) if paths else _given_texts()
         named = _predict_texts(predictor, texts)
     elif FLAGS.text:
         raise UserError(
@@ -93,6 +90,8 @@ def main(argv: Sequence[str]) -> int:
             continue
         good += 1
         answer = serving.to_json(prediction.outputs, FLAGS.top)
+        if name.keys() & answer.keys():  # The text of an answer is another.
+            name = {"source": name["text"]}
         print(json.dumps({**name, **answer}, ensure_ascii=False), flush=True)
     if bad and good + bad > 1:
         unit = "lines" if part == "text" else "examples"
@@ -135,11 +134,11 @@ def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     return files
 
 
-def _given_texts(name: str) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """The texts of --text, each with this key."""
+def _given_texts() -> Iterator[tuple[dict[str, Any], bytes]]:
+    """The texts of --text."""
     for text in FLAGS.text:
         try:
-            yield {name: text}, text.encode()
+            yield {"text": text}, text.encode()
         except UnicodeEncodeError:
             raise UserError(f"--text={text!r} is not UTF-8") from None
 

@@ -163,7 +163,8 @@ class Evaluator:
                 per_example = objective.per_example(outputs, batch)
                 predictions = runner.predictions(batch, outputs) if predict else {}
             context = tf.distribute.get_replica_context()
-            metric_sums = context.all_reduce(SUM, metric_sums)
+            if metric_sums:  # An exported graph may determine none.
+                metric_sums = context.all_reduce(SUM, metric_sums)
             if not per_example and not predictions:
                 return metric_sums, {}, {}, None
             rows = (per_example, predictions, batch["index"])

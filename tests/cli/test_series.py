@@ -14,7 +14,7 @@ from modelzoo import Experiment, TrainConfig
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.data import ClassLabel, Dataset, Series, Table, Values
-from modelzoo.fields.input_specs import only
+from modelzoo.fields.input_specs import only_array
 from modelzoo.optimizers import Adam
 from modelzoo.tasks import Classification, Regression
 
@@ -27,7 +27,7 @@ class Flat:
     input_kinds = ("series",)
 
     def build(self, inputs, num_outputs):
-        name, spec = only(inputs, "series")
+        name, spec = only_array(inputs, "series")
         series = keras.Input(spec.shape, name=name)
         x = keras.layers.Flatten(name="flat")(series)
         return keras.Model({name: series}, keras.layers.Dense(num_outputs, name="logits")(x))

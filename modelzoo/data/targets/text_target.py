@@ -186,8 +186,8 @@ class BoundTextTarget(BoundTarget):
         return [view.rows.parsed[key][row] for row in view.target]
 
     def describe(self) -> str:
-        words = "the same vocabulary" if self.shared else self.tokenizer.describe()
-        return f"texts of up to {self.widths[-1]} tokens, {words}"
+        words = "the vocabulary of the input" if self.shared else self.tokenizer.describe()
+        return f"target texts of up to {self.widths[-1]} tokens, {words}"
 
     def save(self, folder: Path) -> dict[str, Any]:
         if not self.shared:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from modelzoo.models.layers.precision import at_least_float32
 
 if TYPE_CHECKING:
-    from keras.layers import RNN as _KerasLayer
+    from keras.layers import RNN as _KerasLayer  # noqa: N811
 else:  # A mixin: the class beside it is the Keras layer.
     _KerasLayer = object
 

@@ -296,9 +296,10 @@ def test_labels_are_texts_for_people(sides):
     bound = data.bound.target
     batch = data.bound.features(data.split("train").gather([1]), training=False)
     assert bound.label_to_json(batch["label"][0].numpy()) == "q r s t"
-    assert bound.describe() == "texts of up to 8 tokens, 7 words"
+    assert bound.describe() == "target texts of up to 8 tokens, 7 words"
     assert dataset(source_of()).open().bound.describe() == (
-        "texts of up to 9 tokens, the same vocabulary, texts of up to 9 tokens, 18 words"
+        "target texts of up to 9 tokens, the vocabulary of the input, "
+        "texts of up to 9 tokens, 18 words"
     )
 
 
