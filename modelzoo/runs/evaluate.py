@@ -90,7 +90,8 @@ def evaluate_model(
     strategy = make_strategy(devices)
     with strategy.scope():
         predictor = open_model(workdir, model, checkpoint, weights, overrides)
-    opened = _open_split(predictor, split)
+    # With labels in the order that the model knows.
+    opened = predictor.experiment.data.open(predictor.task.data).split(split)
     metrics = _evaluate(predictor, strategy, opened, predictions)
     return {
         "model": predictor.origin,
@@ -99,11 +100,6 @@ def evaluate_model(
         "skipped": len(opened.skipped),
         **metrics,
     }
-
-
-def _open_split(predictor: Predictor, split: str) -> Split:
-    """Opens a split of the experiment's data, with labels in the order of the model."""
-    return predictor.experiment.data.open(predictor.task.data).split(split)
 
 
 def _evaluate(
@@ -139,7 +135,8 @@ def _evaluate(
     with contextlib.closing(batches):
         (accumulator,) = evaluator(batches, on_batch=None if predictions is None else on_batch)
     if predictions is not None:
-        write_lines(Path(predictions), (rows[example] for example in sorted(rows)))
+        lines = (json.dumps(rows[example], ensure_ascii=False) for example in sorted(rows))
+        _write_lines(Path(predictions), lines)
     return task.objective.metrics(accumulator.metric_sums, accumulator.with_references(split))
 
 
@@ -167,13 +164,12 @@ def _labels(split: Split) -> list[dict[str, Any]]:
     return rows
 
 
-def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Writes JSON lines, completely or not at all."""
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes the whole file or none."""
     partial = path.with_name(path.name + ".partial")
     try:
         with open(partial, "w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.writelines(f"{line}\n" for line in lines)
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"cannot write --predictions={path}: {error.strerror}") from None
