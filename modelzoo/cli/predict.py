@@ -68,10 +68,7 @@ def main(argv: Sequence[str]) -> int:
         print(message, file=sys.stderr)
 
     if part == "text":
-        # `text` is the key of generated texts.
-        target = predictor.task.data.target
-        key = "source" if target is not None and target.widths is not None else "text"
-        texts = _lines(paths, fail) if paths else _flag_texts(key)
+        texts = _lines(paths, fail) if paths else _flag_texts()
         named = _predict_texts(predictor, texts)
     elif FLAGS.text:
         raise UserError(
@@ -92,8 +89,10 @@ def main(argv: Sequence[str]) -> int:
             fail(f"{prediction.name}: {prediction.error}")
             continue
         good += 1
-        result = {**name, **serving.to_json(prediction.outputs, FLAGS.top)}
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+        result = serving.to_json(prediction.outputs, FLAGS.top)
+        if name.keys() & result.keys():  # `text` is the generated text.
+            name = {"source": name["text"]}
+        print(json.dumps({**name, **result}, ensure_ascii=False), flush=True)
     if bad and good + bad > 1:
         unit = "lines" if part == "text" else "examples"
         print(f"{bad} of {good + bad} {unit} could not be predicted", file=sys.stderr)
@@ -139,11 +138,11 @@ def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     return files
 
 
-def _flag_texts(key: str) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Yields the texts of --text, each with a name of this key."""
+def _flag_texts() -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yields the texts of --text with their names."""
     for text in FLAGS.text:
         try:
-            yield {key: text}, text.encode()
+            yield {"text": text}, text.encode()
         except UnicodeEncodeError:
             raise UserError(f"--text={text!r} is not UTF-8") from None
 

@@ -25,14 +25,14 @@ def find_model(workdir: str | None, model: str | None) -> Path:
     Raises:
         UserError: neither or both are given, or the model does not exist.
     """
-    if (workdir is None) == (model is None):
-        raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
-    if model is None:
+    if model is None and workdir is not None:
         if workdir in zoo.names() and not Path(workdir).exists():
             raise UserError(
                 f"there is no folder {workdir}: use --model={workdir} for the shipped model"
             )
         return Path(workdir)
+    if model is None or workdir is not None:
+        raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
     folder = zoo.find(model)
     if not zoo.is_trained(folder):
         read_export(folder)  # Raises if it is not an export.

@@ -28,7 +28,7 @@ def check_overrides(
     """
     for key, _ in pairs:
         root, _, rest = key.partition(".")
-        field = (rest, experiment.task)
+        field: tuple[str, Any] | None = (rest, experiment.task)
         if root == "data" and rest:
             field = _data_field(rest, experiment.data)
         elif key.startswith(_ANYWHERE):

@@ -88,7 +88,7 @@ def _train(
     path = run_folder.fold_folder(workdir, number)
     with run_folder.ensure_workdir(path) as folder, run_folder.locked(folder):
         if checkpoint.steps(folder):
-            before = read_run(folder)[0].data.fold[1]
+            _, before, _ = read_run(folder)[0].data.fold or fold
             if before != folds:
                 raise UserError(
                     f"--folds must be {before} in {workdir}, got {folds}: use another --workdir"
@@ -109,7 +109,7 @@ def _train(
         run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
         run(trainer)
         accumulator, held_out = trainer.evaluate.accumulators["test"], trainer.splits["test"]
-        arrays = {
+        arrays: dict[str, Any] = {
             "rows": rows,
             "examples": [trainer.splits["train"].num_examples, held_out.num_examples],
             "grouped": held_out.groups is not None,
@@ -159,7 +159,7 @@ def _combine_results(workdir: Path, folds: int) -> dict[str, Any]:
     runs = [run_folder.read_json(folder / "result.json") for folder in folders]
     counts = [_load(folder / _HELD_OUT) for folder in folders]
     experiment, bound = read_run(folders[0])
-    added: dict[str, dict[str, np.ndarray]] = {"sums": {}, "per_example": {}}
+    added: dict[str, dict[str, Any]] = {"sums": {}, "per_example": {}}
     for key in counts[0]:
         kind, _, name = key.partition("/")
         values = [arrays[key] for arrays in counts]

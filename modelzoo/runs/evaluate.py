@@ -90,7 +90,8 @@ def evaluate_model(
     strategy = make_strategy(devices)
     with strategy.scope():
         predictor = open_model(workdir, model, checkpoint, weights, overrides)
-    opened = _open_split(predictor, split)
+    # With labels in the order that the model knows.
+    opened = predictor.experiment.data.open(predictor.task.data).split(split)
     metrics = _evaluate(predictor, strategy, opened, predictions)
     return {
         "model": predictor.origin,
@@ -99,11 +100,6 @@ def evaluate_model(
         "skipped": len(opened.skipped),
         **metrics,
     }
-
-
-def _open_split(predictor: Predictor, split: str) -> Split:
-    """Opens a split of the experiment's data, with labels in the order of the model."""
-    return predictor.experiment.data.open(predictor.task.data).split(split)
 
 
 def _evaluate(
@@ -126,7 +122,7 @@ def _evaluate(
         distribute_batches(strategy, dataset), split, lambda k: planned[k].rows
     )
     rows: dict[int, dict[str, Any]] = {}
-    labels = _labels(split) if predictions is not None else None
+    labels = _labels(split) if predictions is not None else []
 
     def on_batch(index: np.ndarray, served: dict[str, np.ndarray]) -> None:
         served = {name: as_text(values) for name, values in served.items()}
@@ -137,41 +133,43 @@ def _evaluate(
 
     evaluator = Evaluator(task, runner, strategy)
     with contextlib.closing(batches):
-        (accumulator,) = evaluator(batches, on_batch=on_batch if labels is not None else None)
-    if labels is not None:
-        write_lines(Path(predictions), (rows[example] for example in sorted(rows)))
+        (accumulator,) = evaluator(batches, on_batch=None if predictions is None else on_batch)
+    if predictions is not None:
+        lines = (json.dumps(rows[example], ensure_ascii=False) for example in sorted(rows))
+        _write_lines(Path(predictions), lines)
     return task.objective.metrics(accumulator.metric_sums, accumulator.with_references(split))
 
 
 def _scores(served: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns the scores of one example; those of each token are too many for a line."""
-    return {k: v.tolist() for k, v in served.items() if k == "scores" and v.ndim == 1}
+    """Returns the probabilities of an example's classes or tags, which a line has room for."""
+    one = served.get("scores")
+    named = one is not None and one.ndim == 1 and "classes" in served
+    return {"scores": one.tolist()} if named else {}
 
 
 def _labels(split: Split) -> list[dict[str, Any]]:
     """Returns the ids of the examples, with their labels or references, for their lines."""
     rows = []
-    target, count = split.bound.target, split.num_examples
+    target, count = split.bound.get_target(), split.num_examples
     for first in range(0, count, 1024):
         index = np.arange(first, min(first + 1024, count))
         if split.references is not None:
-            for k, source in zip(index, source_texts(split, index), strict=True):
+            for k, source in zip(index.tolist(), source_texts(split, index), strict=True):
                 references = list(split.references[k])
                 rows.append({"id": str(split.ids[k]), "source": source, "references": references})
             continue
         labels = split.bound.labels(split.gather(index))["label"].numpy()
-        for k, label in zip(index, labels, strict=True):
+        for k, label in zip(index.tolist(), labels, strict=True):
             rows.append({"id": str(split.ids[k]), "label": target.label_to_json(label)})
     return rows
 
 
-def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Writes JSON lines, completely or not at all."""
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes the whole file or none."""
     partial = path.with_name(path.name + ".partial")
     try:
         with open(partial, "w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.writelines(f"{line}\n" for line in lines)
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"cannot write --predictions={path}: {error.strerror}") from None

@@ -34,6 +34,7 @@ def prepare(
 def run(trainer: Trainer) -> dict[str, Any]:
     """Trains, evaluates and exports a prepared run; returns its `result.json`."""
     experiment, workdir, progress = trainer.experiment, trainer.workdir, trainer.progress
+    assert isinstance(experiment, config.Experiment)  # See `prepare`.
     run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
     trainer.bound.save(workdir / "assets")
     trainer.summarize()

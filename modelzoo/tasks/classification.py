@@ -6,7 +6,7 @@ such as padding, do not count.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -14,10 +14,11 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.class_label import ClassLabel
+from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.cross_entropy import cross_entropy
-from modelzoo.tasks.ranking import class_roc_auc, ratio
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.ranking import class_roc_auc, f1_scores
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.views import mean_softmax
 
 TOP = 5
@@ -68,7 +69,7 @@ def compute_metric_sums(
     classes; ties favor the lower class. `confusion` is `[classes, classes]`, with a row per label
     and a column per prediction.
     """
-    logits = _wide(logits)
+    logits = logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
     labels = tf.cast(labels, tf.int32)
     weights = tf.cast(weights, logits.dtype)
     predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
@@ -118,23 +119,16 @@ def compute_metrics(
     Raises:
         UserError: no example has a positive weight.
     """
-    weight = float(sums["weight"])
-    if not weight > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
+    weight = check_weight(sums["weight"])
     means = {"loss": "loss", "accuracy": "correct", "top5_accuracy": "top5"}
-    result = {name: float(sums[key]) / weight for name, key in means.items() if key in sums}
+    result: dict[str, Any] = {
+        name: float(sums[key]) / weight for name, key in means.items() if key in sums
+    }
     if "confusion" not in sums:
         return result
     confusion = np.asarray(sums["confusion"], np.float64)
-    hits = np.diag(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    values = {
-        "precision": ratio(hits, predicted),
-        "recall": ratio(hits, support),
-        "f1": ratio(2 * hits, support + predicted),
-    }
+    values = f1_scores(np.diag(confusion), predicted, support)
     occurring = support + predicted > 0
     for name, per_class in values.items():
         result[f"macro_{name}"] = float(per_class[occurring].mean())
@@ -157,10 +151,6 @@ def compute_metrics(
     return result
 
 
-def _wide(logits):
-    return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
-
-
 def to_probabilities(logits: tf.Tensor) -> tf.Tensor:
     """Returns the served probabilities: the softmax in float32."""
     return tf.cast(tf.nn.softmax(logits), tf.float32)
@@ -178,7 +168,7 @@ class Classification(TaskConfig):
             whose sigmoid is the probability of the second class.
     """
 
-    targets = (ClassLabel,)
+    targets: ClassVar[tuple[type[Target], ...]] = (ClassLabel,)
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
@@ -197,7 +187,7 @@ class Classification(TaskConfig):
         return ClassificationObjective(self, data)
 
     def serving(self, data: BoundData) -> "ClassificationServing":
-        return ClassificationServing(data.target.names)
+        return ClassificationServing(data.get_target().names)
 
 
 class ClassificationObjective(Objective):
@@ -208,7 +198,7 @@ class ClassificationObjective(Objective):
     def __init__(self, config: Classification, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.names = data.target.names
+        self.names = data.get_target().names
         config.check_count(data, "class_weights")
         if config.loss == "binary" and len(self.names) != 2:
             raise UserError(

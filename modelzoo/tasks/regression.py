@@ -14,7 +14,7 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.values import Values
 from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 
 ERRORS = ("mse", "rmse", "mae")
 _IN_TRAINING = {"mse": "squared", "mae": "absolute"}
@@ -55,11 +55,8 @@ def compute_metrics(
     """
     predictions, targets = (np.asarray(a, np.float64) for a in (predictions, targets))
     weights = np.asarray(weights, np.float64)
-    if not weights.sum() > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
-    share = (weights / weights.sum())[:, None]
+    total = check_weight(weights.sum())
+    share = (weights / total)[:, None]
     error = predictions - targets
     mse = (share * error**2).sum(axis=0)
     # Shifting keeps all digits under a large mean, and equal targets become exactly 0.
@@ -115,7 +112,8 @@ class Regression(TaskConfig):
         return RegressionObjective(self, data)
 
     def serving(self, data: BoundData) -> "RegressionServing":
-        return RegressionServing(data.target.names, _Scale(self, len(data.target.names)))
+        names = data.get_target().names
+        return RegressionServing(names, _Scale(self, len(names)))
 
 
 class _Scale:
@@ -146,7 +144,7 @@ class RegressionObjective(Objective):
     def __init__(self, config: Regression, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.names = data.target.names
+        self.names = data.get_target().names
         self.num_outputs = len(self.names)
         config.check_count(data, "target_mean", "target_std")
         self._scale = _Scale(config, self.num_outputs)
@@ -185,9 +183,10 @@ class RegressionObjective(Objective):
         if "loss" not in metric_sums:
             weight = float(metric_sums["weight"])
             return {name: float(metric_sums[key]) / weight for name, key in _IN_TRAINING.items()}
-        arrays = (per_example[name] for name in ("values", "label", "weight"))
+        assert per_example is not None  # As in every evaluation.
+        values, label, weight = (per_example[name] for name in ("values", "label", "weight"))
         mean = float(metric_sums["loss"]) / float(metric_sums["weight"])
-        return {"loss": mean, **compute_metrics(*arrays, self.names)}
+        return {"loss": mean, **compute_metrics(values, label, weight, self.names)}
 
 
 class RegressionServing(Serving):

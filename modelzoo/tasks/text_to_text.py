@@ -15,7 +15,7 @@ from modelzoo.decoding.search import search
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.text_metrics import Metric
 
 
@@ -47,7 +47,9 @@ class TextToText(TaskConfig):
         return TextToTextObjective(self, data)
 
     def serving(self, data: BoundData) -> "TextToTextServing":
-        return TextToTextServing(self.decoding, data.target)
+        target = data.target
+        assert isinstance(target, BoundTextTarget)
+        return TextToTextServing(self.decoding, target)
 
 
 class TextToTextObjective(Objective):
@@ -58,7 +60,8 @@ class TextToTextObjective(Objective):
     def __init__(self, config: TextToText, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.target: BoundTextTarget = data.target
+        assert isinstance(data.target, BoundTextTarget)
+        self.target = data.target
         self.num_outputs = self.target.ids.size
         # An encoder reads all inputs but those of the decoder.
         own = self.target.model_specs()
@@ -112,14 +115,16 @@ class TextToTextObjective(Objective):
 
     def _decode(self, model: keras.Model, given: Tensors) -> Tensors:
         decoding, target = self.config.decoding, self.target
+        start, end = target.ids.start, target.ids.end
+        assert start is not None and end is not None  # As of every target.
         covers = decoding.coverage_penalty > 0
         state = model.start(given, beams=decoding.beams, capacity=self.capacity, coverage=covers)
         result = search(
             model,
             state,
             decoding,
-            start=target.ids.start,
-            end=target.ids.end,
+            start=start,
+            end=end,
             pad=target.ids.pad,
             forbidden=target.forbidden_ids,
             capacity=self.capacity,
@@ -180,11 +185,7 @@ class TextToTextObjective(Objective):
         """
         metrics: dict[str, Any] = {}
         if metric_sums:
-            weight = float(metric_sums["weight"])
-            if not weight > 0:
-                raise UserError(
-                    "no token with a positive weight was evaluated: there is nothing to measure"
-                )
+            weight = check_weight(metric_sums["weight"], "token")
             if "loss" in metric_sums:
                 metrics["loss"] = float(metric_sums["loss"]) / weight
                 # Larger exponents overflow.

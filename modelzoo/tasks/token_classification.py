@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
-from modelzoo.data.targets.token_labels import TokenLabels
+from modelzoo.data.targets.token_labels import BoundTokenLabels, TokenLabels
 from modelzoo.fields.errors import UserError
 from modelzoo.tasks.classification import (
     Classification,
@@ -33,7 +33,7 @@ class TokenClassification(Classification):
         return TokenClassificationObjective(self, data)
 
     def serving(self, data: BoundData) -> "TokenClassificationServing":
-        return TokenClassificationServing(data.target.names)
+        return TokenClassificationServing(data.get_target().names)
 
 
 class TokenClassificationObjective(ClassificationObjective):
@@ -43,7 +43,9 @@ class TokenClassificationObjective(ClassificationObjective):
 
     def __init__(self, config: TokenClassification, data: BoundData):
         super().__init__(config, data)
-        self.mask_name = data.target.mask_name
+        target = data.target
+        assert isinstance(target, BoundTokenLabels)
+        self.mask_name = target.mask_name
 
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
         """Returns `logits` `[n, length, classes]` and `padding_mask` (bool `[n, length]`)."""

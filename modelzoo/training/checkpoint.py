@@ -11,6 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,7 +67,9 @@ class Meta:
         """
         value, loss = metrics[metric], metrics.get("loss", 0.0)
         sign = -1 if metric in lower_is_better else 1
-        best = (sign * self.best_value, -self.best_loss) if self.best_step is not None else None
+        best = None
+        if self.best_value is not None and self.best_loss is not None:
+            best = (sign * self.best_value, -self.best_loss)
         if best is None or (sign * value, -loss) > best:
             return dataclasses.replace(
                 self,
@@ -106,7 +109,8 @@ def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> 
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with open(partial / "state.npz", "wb") as file:
-            np.savez(file, **arrays)
+            named: Mapping[str, Any] = arrays  # For stubs, a name could be that of an option.
+            np.savez(file, **named)
             file.flush()
             os.fsync(file.fileno())
         with open(partial / "meta.json", "w") as file:
@@ -164,12 +168,13 @@ def find(workdir: str | Path, which: str | int = "last") -> Path:
     if which == "last":
         step = existing[-1]
     elif which == "best":
-        step = read_meta(folder(workdir) / f"{existing[-1]:08d}").best_step
-        if step is None:
+        best = read_meta(folder(workdir) / f"{existing[-1]:08d}").best_step
+        if best is None:
             raise UserError(
                 f"{workdir} has no best checkpoint: train with config.eval.best_metric, or use "
                 "'last'"
             )
+        step = best
     elif str(which).isdigit():
         step = int(which)
     else:

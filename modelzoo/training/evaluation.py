@@ -34,6 +34,7 @@ class MetricAccumulator:
             # float64 makes the sums independent of the order of batches.
             self.metric_sums[name] = self.metric_sums.get(name, 0.0) + _numpy(value, np.float64)
         if per_example:
+            assert index is not None
             parts = {name: value.numpy() for name, value in per_example.items()}
             self._parts.append({**parts, "index": index.numpy()})
 
@@ -137,7 +138,7 @@ class Evaluator:
             for function, accumulator in zip(functions, accumulators, strict=True):
                 metric_sums, per_example, predictions, index = function(batch)
                 accumulator.add(metric_sums, per_example, index)
-                if predictions:
+                if predictions and on_batch is not None:
                     served = self.runner.to_serving(predictions)
                     rows = np.flatnonzero(index.numpy() >= 0)  # Without padding.
                     each = {name: value.numpy()[rows] for name, value in served.items()}
@@ -163,7 +164,8 @@ class Evaluator:
                 per_example = objective.per_example(outputs, batch)
                 predictions = runner.predictions(batch, outputs) if predict else {}
             context = tf.distribute.get_replica_context()
-            metric_sums = context.all_reduce(SUM, metric_sums)
+            if metric_sums:  # An exported graph may determine none.
+                metric_sums = context.all_reduce(SUM, metric_sums)
             if not per_example and not predictions:
                 return metric_sums, {}, {}, None
             rows = (per_example, predictions, batch["index"])

@@ -95,10 +95,10 @@ class Records:
         self.traced: set[int] = set()
         self._signatures_printed = False
         self._reset()
-        self.totals = dict(pending)
+        self.totals: dict[str, float] = dict(pending)
 
     def _reset(self) -> None:
-        self.totals: dict[str, float] = {}
+        self.totals = {}
         self.waited = self.worked = 0.0
         self.timed = dict.fromkeys(("steps", "examples", "tokens"), 0)
 
@@ -140,7 +140,8 @@ class Records:
         values = {}
         loss_sum, loss_weight = totals.pop("loss_sum"), totals.pop("loss_weight")
         if loss_weight:
-            values = {"loss": loss_sum / loss_weight, **self.task.objective.metrics(totals)}
+            sums = {name: np.asarray(value) for name, value in totals.items()}
+            values = {"loss": loss_sum / loss_weight, **self.task.objective.metrics(sums)}
         values |= last
         elapsed = self.waited + self.worked
         if self.timed["steps"]:

@@ -269,7 +269,7 @@ class TrainStep:
             checked.append(global_norm([v for v in new_statistics if v.dtype.is_floating]))
         ok = tf.reduce_all(tf.stack([alive, *(tf.math.is_finite(x) for x in checked)]))
         new_ema = []
-        if ema:
+        if ema and settings.ema_decay is not None:
             rate = ema_rate(step, settings.ema_decay)
             for old, value in zip(ema, [*new, *new_statistics], strict=True):
                 keep = tf.cast(rate, old.dtype)
@@ -278,13 +278,15 @@ class TrainStep:
         values = [*new, *new_statistics, *new_optimizer_state, *new_ema]
         chosen = [tf.where(ok, a, b) for a, b in zip(values, old, strict=True)]
         report = {**sums, "grad_norm": norm, "ok": ok}
-        if not scaling:
+        if state.loss_scale is None:
             return [*chosen, tf.where(ok, step + 1, step)], report
-        scale, _ = scaling
+        scale, good_steps = scaling
         # The scale is not the cause of an overflow at the minimum scale.
         alive &= ok | (scale > LEAST)
         counts = zip(
-            [step + 1, *state.loss_scale.next_values(*scaling, ok)], [step, *scaling], strict=True
+            [step + 1, *state.loss_scale.next_values(scale, good_steps, ok)],
+            [step, *scaling],
+            strict=True,
         )
         chosen += [tf.where(alive, a, b) for a, b in counts]
         return chosen, {**report, "alive": alive, "loss_scale": scale}

@@ -27,18 +27,18 @@ def summarize(trainer: "Trainer") -> dict[str, str]:
         words += f" tokens, on {replicas} replica(s)"
     if settings.accumulate > 1:
         words += f", in {settings.accumulate} micro-batches"
-    sizes = ", ".join(f"{name} {split.num_examples:,}" for name, split in splits.items())
+    examples = ", ".join(f"{name} {split.num_examples:,}" for name, split in splits.items())
     if "validation" not in splits:
-        sizes += ", no validation"
-    frozen = trainer.parameters - trainer.trainable_parameters
-    frozen = f"{frozen:,} of them frozen, " if frozen else ""
+        examples += ", no validation"
+    number = trainer.parameters - trainer.trainable_parameters
+    frozen = f"{number:,} of them frozen, " if number else ""
     epochs = trainer.plan.total * trainer.batches.mean_size / trainer.batches.num_examples
     optimizer = experiment.optimizer
     schedule = optimizer.schedule.describe(trainer.plan.total, trainer.steps)
     flops = format_count(count_forward_flops(trainer.model))
     return {
         "devices": describe(trainer.strategy),
-        "data": f"{sizes}; {trainer.task.describe()}",
+        "data": f"{examples}; {trainer.task.describe()}",
         "model": f"{type(experiment.model).__name__}, {trainer.parameters:,} parameters, {frozen}"
         f"{flops}FLOP forward an example, {settings.precision}{', XLA' if settings.xla else ''}",
         "batch": words,

@@ -106,11 +106,12 @@ class Trainer:
                 "config.train.steps_per_loop must be 1 with batches of several lengths, "
                 f"got {settings.steps_per_loop}: set it, or use a single length"
             )
+        every = evaluation.every if "validation" in self.splits else None
         self.plan = Plan(
             total=self.steps(settings.steps),
             log_every=self.steps(settings.log_every),
             checkpoint_every=self.steps(settings.checkpoint_every),
-            eval_every=self.steps(evaluation.every) if "validation" in self.splits else None,
+            eval_every=None if every is None else self.steps(every),
             steps_per_loop=settings.steps_per_loop,
         )
         averaging.check(self.workdir, evaluation, settings.keep_checkpoints, self.plan)

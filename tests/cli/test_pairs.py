@@ -11,21 +11,19 @@ import pairs
 import pytest
 import sacrebleu
 from alone import served_alone
+from runs import train
 from texts import ODD, WORDS
 
 import modelzoo
+from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
-from modelzoo.config import Experiment
-from modelzoo.decoding.config import Decoding
-from modelzoo.fields.errors import UserError
+from modelzoo.decoding import Decoding
 from modelzoo.optimizers import Adam
-from modelzoo.runs import train as runs
-from modelzoo.tasks.text_to_text import TextToText
+from modelzoo.tasks import TextToText
 from modelzoo.training import run_folder
-from modelzoo.training.config import EvalConfig, TrainConfig
-from modelzoo.training.progress import Progress
 
+DECODING = "--config.task.decoding"
 METRICS = ("bleu", "chrf", "exact_match", "f1")
 
 
@@ -36,17 +34,16 @@ def trained(tmp_path_factory):
     experiment = Experiment(
         model=pairs.TINY,
         task=TextToText(decoding=Decoding(beams=2, n_best=2), metrics=METRICS),
-        data=pairs.data(most=4, number=60, lengths=(8,)),
+        data=pairs.phrases(most=4, number=60, lengths=(8,)),
         optimizer=Adam(0.02),
         train=TrainConfig(steps=80, log_every=40),
         eval=EvalConfig(every=40, best_metric="exact_match"),
     )
-    stream = io.StringIO()
-    result = runs.train(experiment, workdir, progress=Progress(stream))
+    result, out = train(experiment, workdir)
     served = workdir / "served"
     assert run(export, [f"--workdir={workdir}", f"--export_dir={served}"]) == 0
     return types.SimpleNamespace(
-        workdir=workdir, served=served, result=result, out=stream.getvalue(), data=experiment.data
+        workdir=workdir, served=served, result=result, out=out, data=experiment.data
     )
 
 
@@ -60,7 +57,7 @@ def predicted(capsys, *words):
     return code, lines(out), err
 
 
-def test_training_shows_scores_their_signatures_and_samples(trained):
+def test_training_shows_metrics_their_signatures_and_samples(trained):
     shown = trained.out.split("step 40  validation: ")[1].splitlines()
     scores, *rest = shown[: shown.index(next(k for k in shown if k.startswith("step ")))]
     for name in ("loss", "token_accuracy", "bleu", "chrf", "exact_match", "f1"):
@@ -70,7 +67,7 @@ def test_training_shows_scores_their_signatures_and_samples(trained):
     assert rest[1].startswith("  chrf: nrefs:var")
     names, texts = zip(*(line.split(maxsplit=1) for line in rest[2:]), strict=True)
     assert names == ("source", "reference", "output") * 3
-    source = trained.data.open("validation")
+    source = trained.data.open().split("validation")
     assert texts[1] == source.references[0][0] and texts[-2] == source.references[-1][0]
     # Signatures are shown once and at the end; samples each time.
     assert trained.out.count("tok:13a") == 2
@@ -82,7 +79,7 @@ def test_training_shows_scores_their_signatures_and_samples(trained):
     assert saved["eval"]["test"]["exact_match"] > 0.2
 
 
-def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
+def test_metrics_agree_from_training_to_the_export(trained, tmp_path, capsys):
     capsys.readouterr()
     expected = trained.result["eval"]["test"]
     files = []
@@ -93,7 +90,7 @@ def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
         files.append(tmp_path / f"{len(files)}.jsonl")
         assert run(evaluate, [*words, f"--predictions={files[-1]}", "--format=json"]) == 0
         scores = json.loads(capsys.readouterr().out)
-        # An exported model tells nothing of tokens that it has not chosen.
+        # An exported model gives no probabilities of tokens that it did not choose.
         names = {"bleu", "chrf", "exact_match", "f1", "squad_exact_match"}
         if words[0].startswith("--workdir"):
             names |= {"loss", "perplexity", "token_accuracy"}
@@ -103,7 +100,7 @@ def test_scores_agree_from_training_to_the_export(trained, tmp_path, capsys):
         assert scores["signatures"] == expected["signatures"]
         rows = lines(files[-1].read_text())
         assert [row["id"] for row in rows] == [f"test/{k}" for k in range(60)]
-        source = trained.data.open("test")
+        source = trained.data.open().split("test")
         assert [tuple(row["references"]) for row in rows] == source.references
         streams = [[r[0] for r in source.references]]
         streams.append([r[1] if r[1:] else None for r in source.references])
@@ -123,7 +120,7 @@ def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path
     served, none = served_alone(trained.served / "1", texts, tmp_path)
     answers, scores = served["texts"], served["scores"]
     assert none == {"texts": [], "scores": []}
-    # One that is not UTF-8 the command refuses, the model does not.
+    # The command refuses a text that is not UTF-8, the model does not.
     *_, last = modelzoo.load(trained.workdir).predict_texts(texts)
     words = [f"--workdir={trained.workdir}", "--top=2", *(f"--text={text}" for text in given[:-1])]
     code, rows, _ = predicted(capsys, *words)
@@ -137,9 +134,7 @@ def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path
         assert [found["text"] for found in row["top"]] == texts_found[: len(row["top"])]
 
 
-def test_each_line_is_made_a_text_from_files_and_standard_input(
-    trained, tmp_path, capsys, monkeypatch
-):
+def test_each_line_of_files_and_standard_input_is_predicted(trained, tmp_path, capsys, monkeypatch):
     file = tmp_path / "texts.txt"
     file.write_text("ant\n\nbee ant\n")
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"gnu\nhen\n")))
@@ -160,20 +155,20 @@ def test_each_line_is_made_a_text_from_files_and_standard_input(
 def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, capsys):
     place = f"--workdir={trained.workdir}"
     _, (plain,), _ = predicted(capsys, place, "--text=ant bee gnu")
-    wide = "--decoding=beams=4,n_best=4,length_penalty=2"
-    _, (row,), _ = predicted(capsys, place, wide, "--top=4", "--text=ant bee gnu")
+    wide = [f"{DECODING}.beams=4", f"{DECODING}.n_best=4", f"{DECODING}.length_penalty=2"]
+    _, (row,), _ = predicted(capsys, place, *wide, "--top=4", "--text=ant bee gnu")
     assert len(row["top"]) == 4
     assert row["score"] != plain["score"]
     assert [r["score"] for r in row["top"]] == sorted(r["score"] for r in row["top"])[::-1]
-    assert run(export, [place, wide, f"--export_dir={tmp_path / 'wide'}"]) == 0
+    assert run(export, [place, *wide, f"--export_dir={tmp_path / 'wide'}"]) == 0
     assert "texts: string [n, 4], scores: float32 [n, 4]" in capsys.readouterr().out
     _, (again,), _ = predicted(capsys, f"--model={tmp_path / 'wide'}", "--text=ant bee gnu")
     assert again["text"] == row["text"]
     assert again["score"] == pytest.approx(row["score"], abs=1e-5)
-    _, (short,), _ = predicted(capsys, place, "--decoding=max_length=1", "--text=ant bee gnu")
+    _, (short,), _ = predicted(capsys, place, f"{DECODING}.max_length=1", "--text=ant bee gnu")
     assert len(short["text"].split()) == 1
     file = tmp_path / "short.jsonl"
-    words = ["--config.task.decoding.max_length=1", f"--predictions={file}"]
+    words = [f"{DECODING}.max_length=1", f"--predictions={file}"]
     assert run(evaluate, [place, *words]) == 0
     out = capsys.readouterr().out
     assert "  bleu: nrefs:var|" in out
@@ -189,13 +184,25 @@ def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, ca
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
-        (predict, ["--decoding=beams", "--text=a"], "--decoding must be like beams=5,length_penal"),
-        (predict, ["--decoding=beems=2", "--text=a"], r"task\.decoding\.beems.*nearest.*beams"),
-        (predict, ["--decoding=n_best=9", "--text=a"], "task.decoding.n_best must be at most beam"),
-        (predict, ["--top=3", "--text=a"], "--top=3 is more .* --decoding=beams=3,n_best=3"),
+        (predict, [f"{DECODING}.beems=2", "--text=a"], r"task\.decoding\.beems.*nearest.*beams"),
+        (
+            predict,
+            [f"{DECODING}.n_best=9", "--text=a"],
+            "task.decoding.n_best must be at most beam",
+        ),
+        (predict, ["--top=3", "--text=a"], f"--top must be .* {DECODING}.n_best=3$"),
         (predict, ["absent.txt"], "the file or folder absent.txt does not exist"),
-        (evaluate, ["--decoding=beams"], "--decoding must be like beams=5,length_penalty=1"),
-        (evaluate, ["--config.task.label_smoothing=0.1"], "config.task.decoding.* do"),
+        (evaluate, [f"{DECODING}=5"], "config.task.decoding is Decoding and cannot be '5'"),
+        (
+            evaluate,
+            ["--config.task.label_smoothing=0.1"],
+            "task.label_smoothing cannot change .* of TextToText only decoding, metrics can$",
+        ),
+        (
+            evaluate,
+            ["--config.data.target.lengths=9"],
+            "--config.data.target.lengths cannot change after training",
+        ),
     ],
 )
 def test_mistakes_are_one_line(trained, capsys, command, words, message):
@@ -210,26 +217,33 @@ def test_mistakes_are_one_line(trained, capsys, command, words, message):
 def test_an_export_keeps_its_decoding(trained, capsys, command):
     capsys.readouterr()
     words = ["--text=a"] if command is predict else []
-    assert run(command, [f"--model={trained.served}", "--decoding=beams=3,n_best=1", *words]) == 1
+    assert run(command, [f"--model={trained.served}", f"{DECODING}.beams=3", *words]) == 1
     err = capsys.readouterr().err
-    assert "has its decoding in its graph: export with --decoding" in err and err.count("\n") == 1
+    assert f"{DECODING}.beams is part of an exported graph: export the run again with it" in err
+    assert err.count("\n") == 1
+
+
+def test_the_metrics_of_an_export_are_chosen(trained, capsys):
+    capsys.readouterr()
+    words = [f"--model={trained.served}", "--config.task.metrics=chrf", "--format=json"]
+    assert run(evaluate, words) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["chrf"] == pytest.approx(trained.result["eval"]["test"]["chrf"], rel=1e-5)
+    assert "bleu" not in metrics
 
 
 def test_an_export_has_as_many_texts_as_it_was_exported_with(trained, capsys):
     capsys.readouterr()
     assert run(predict, [f"--model={trained.served}", "--top=3", "--text=a"]) == 1
     out, err = capsys.readouterr()
-    told = "--top must be at most .*n_best, 2, got 3: export again with --decoding=beams=3,n_best=3\n$"
-    assert out == "" and re.search(told, err)
+    message = (
+        f"--top must be at most .*, 2, got 3: export again with {DECODING}.beams=3 .*n_best=3\n$"
+    )
+    assert out == "" and re.search(message, err)
 
 
-def test_a_model_of_images_searches_for_no_texts(image_run, capsys):
+def test_a_model_of_images_has_no_decoding(image_run, capsys):
     file = next((image_run.data_dir / "test").rglob("*.png"))
-    assert run(predict, [f"--workdir={image_run.workdir}", "--decoding=beams=2", str(file)]) == 1
+    assert run(predict, [f"--workdir={image_run.workdir}", f"{DECODING}.beams=2", str(file)]) == 1
     err = capsys.readouterr().err
-    assert "--decoding is of pairs of texts" in err and err.count("\n") == 1
-
-
-def test_files_are_for_other_models(trained):
-    with pytest.raises(UserError, match="takes texts, which are no files"):
-        modelzoo.load(trained.workdir).predict_files(["x.png"])
+    assert "unknown key config.task.decoding.beams" in err and err.count("\n") == 1

@@ -98,7 +98,7 @@ def test_metrics_agree_from_training_to_the_export(trained, tmp_path, capsys):
         found.append((json.loads(capsys.readouterr().out), lines(file.read_text())))
     (metrics, rows), (others, _) = found
     expected = {k: v for k, v in result["eval"]["test"].items() if isinstance(v, float)}
-    assert len(expected) == {"tags": 10, "values": 5}[kind]
+    assert len(expected) == {"tags": 11, "values": 5}[kind]
     for name, value in expected.items():
         assert metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
         assert others[name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
@@ -160,7 +160,7 @@ def test_predictions_of_files(trained, folder, capsys):
     if kind == "tags":
         assert code == 0 and all(len(row["top"]) == 2 for row in lines(out))
     else:
-        assert code == 1 and "--top is of classes and tags" in err and err.count("\n") == 1
+        assert code == 1 and "--top is for classes and tags" in err and err.count("\n") == 1
 
 
 # Imports of Keras and of this package raise, so what runs here knows TensorFlow alone.

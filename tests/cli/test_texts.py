@@ -17,11 +17,13 @@ import modelzoo
 from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
+from modelzoo.data import Words
 from modelzoo.fields.errors import UserError
 from modelzoo.models import LSTM
 from modelzoo.optimizers import Adam
 from modelzoo.tasks import Classification, TokenClassification
 
+SPACED = Words(split="whitespace")
 TASKS = {"class": Classification(), "labels": TokenClassification()}
 
 
@@ -35,7 +37,9 @@ def both(tmp_path_factory):
         experiment = Experiment(
             model=LSTM(embedding_dim=6, units=(6,), bidirectional=True, pooling="mean"),
             task=task,
-            data=sentences(targets, lengths=(4, 16), keep="end"),
+            data=sentences(
+                targets, lengths=(4, 16), keep="end", tokenizer=Words(split="whitespace")
+            ),
             optimizer=Adam(0.05),
             train=TrainConfig(steps=20, ema_decay=0.5, tokens_per_batch=128),
             eval=EvalConfig(batch_size=6, **best),
@@ -170,8 +174,22 @@ def test_python_predicts_texts_also_those_that_are_not_unicode(classifier):
     found = list(predictor.predict_texts(["ant", "half \ud83d of a pair"], batch_size=1))
     assert [p.name for p in found] == ["0", "1"]
     assert all(p.error is None and p.class_name in ("few", "many") for p in found)
-    with pytest.raises(UserError, match="takes texts, which are no files"):
-        predictor.predict_files(["x.png"])
+
+
+def test_python_predicts_the_lines_of_files(classifier, tmp_path):
+    file = tmp_path / "texts.txt"
+    file.write_bytes(b"ant\nbee \xff\nhen\n")
+    predictor = modelzoo.load(classifier.workdir)
+    *found, absent = predictor.predict_files([file, tmp_path / "absent"], batch_size=2)
+    assert [p.name for p in found] == [f"{file}, line {k}" for k in (1, 2, 3)]
+    assert found[1].error == "is not UTF-8" and "No such file" in absent.error
+    expected = predictor.predict_texts(["ant", "hen"])
+    assert [p.class_name for p in found[::2]] == [p.class_name for p in expected]
+
+
+def test_a_model_of_images_predicts_no_texts(image_run):
+    with pytest.raises(UserError, match="takes no texts, but images 12x16x3"):
+        modelzoo.load(image_run.workdir).predict_texts(["ant"])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from modelzoo.data import ClassLabel, Dataset, Digits, Image, Table, Text, Words
 from modelzoo.data.inputs.input import Input
 from modelzoo.data.sources.source import Source
 from modelzoo.fields.duration import Duration
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.optimizers import SGD, Adam
 from modelzoo.schedules import Cosine
 from modelzoo.tasks.task import TaskConfig
@@ -44,7 +44,7 @@ class Net:
 
     def __post_init__(self):
         if not isinstance(self.rate, Block) and not self.rate < 1:
-            raise ValueError(f"rate must be below 1, got {self.rate!r}")
+            raise FieldError("rate", f"must be below 1, got {self.rate!r}")
         if len(self.filters) > 4:
             raise ValueError("too many filters\nfor the test")
 
@@ -143,7 +143,7 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
     [
         ("train.stepz", "1", "unknown key config.train.stepz, nearest is config.train.steps"),
         ("stepz", "1", "unknown key config.stepz, nearest is config.train.steps"),
-        ("data.dir", "1", "nearest is config.data.data_dir; config.data has source, inputs,"),
+        ("data.dir", "1", "nearest is config.data.data_dir; config.data has source, inputs, tar"),
         ("model.block.w", "1", "is config.model.block.width; config.model.block has width, act"),
         ("task.x", "1", "; config.task has no fields"),
         (
@@ -193,7 +193,7 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
         ("model.rate", "2", "config.model.rate must be below 1, got 2.0"),
         ("model.filters", "1,2,3,4,5", "config.model: too many filters for the test"),
         ("optimizer.schedule", "cosine", "config.optimizer.schedule is Cosine and cannot be"),
-        ("model.block", "3", "edit the config file, or set its fields"),
+        ("model.block", "3", "choose another in the config file, or set its fields"),
         ("train", "3", "config.train is TrainConfig and cannot be '3'"),
         ("model.head.width", "3", "unknown key config.model.head.width: config.model.head has no"),
         ("train.steps.x", "3", "config.train.steps has no fields, it holds '10 epochs'"),
@@ -296,8 +296,8 @@ def test_overrides_reach_into_a_dict_of_named_inputs():
         (
             "data.inputs",
             "text",
-            "config.data.inputs is title, photo and cannot be 'text': edit the config file, or "
-            "set its fields (config.data.inputs.title, config.data.inputs.photo)",
+            "config.data.inputs is title, photo and cannot be 'text': choose another in the config "
+            "file, or set its fields (config.data.inputs.title, config.data.inputs.photo)",
         ),
         ("data.inputs.title", "none", "config.data.inputs.title is Text and cannot be 'none'"),
         ("data.inputs.title", Words(), "config.data.inputs.title must be Input, got Words"),
@@ -308,7 +308,7 @@ def test_overrides_reach_into_a_dict_of_named_inputs():
             {"photo": Image(augment=3)},
             "config.data.inputs.photo.augment must be Aug",
         ),
-        ("data.target", "tags", "config.data.target is ClassLabel and cannot be 'tags': edit"),
+        ("data.target", "tags", "config.data.target is ClassLabel and cannot be 'tags': choose"),
     ],
 )
 def test_a_wrong_override_of_named_inputs_names_the_key(key, value, message):
@@ -332,7 +332,7 @@ def test_overrides_are_validated_together():
 
 
 def test_a_key_and_a_field_of_it_are_refused_together():
-    with pytest.raises(UserError, match="cannot be combined"):
+    with pytest.raises(UserError, match="both given"):
         config.override(experiment(), [("model.block", "none"), ("model.block.width", "2")])
 
 
@@ -609,9 +609,9 @@ def test_shipped_configs_by_name(shipped):
 
 
 def test_wrong_names_and_broken_shipped_configs(shipped):
-    with pytest.raises(UserError, match=r"no config is named 'toy_cn', nearest is toy_cnn"):
+    with pytest.raises(UserError, match=r"there is no config 'toy_cn', nearest is toy_cnn"):
         configs.get("toy_cn")
-    with pytest.raises(UserError, match=r"no config is named '\./other'.* must end in \.py"):
+    with pytest.raises(UserError, match=r"there is no config '\./other'.* must end in \.py"):
         configs.get("./other")
     with pytest.raises(UserError, match=r"^config toy_lstm, line 2: NameError: name 'undefined'"):
         configs.get("toy_lstm")

@@ -8,20 +8,19 @@ import pytest
 
 import modelzoo
 from modelzoo import Experiment, TrainConfig, config
+from modelzoo.data import digits
 from modelzoo.fields import registry
 from modelzoo.fields.lazy import TABLES
 from modelzoo.models.cnn import CNN
 from modelzoo.optimizers import SGD, Adam
 from modelzoo.optimizers.adam import Moments
 from modelzoo.schedules import Cosine
+from modelzoo.tasks import Classification
 
 
 @dataclasses.dataclass(frozen=True)
 class Own:
     """A class of a user's."""
-
-    def bind(self): ...
-    def open(self): ...
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_a_class_of_the_same_name_elsewhere_is_not_public():
 
 
 def test_a_saved_config_still_loads_after_a_class_has_moved(monkeypatch):
-    experiment = Experiment(model=CNN(), task=Own(), data=Own(), optimizer=SGD(0.3, Cosine()))
+    experiment = Experiment(CNN(), Classification(), digits(), SGD(0.3, Cosine()))
     saved = json.loads(json.dumps(config.to_dict(experiment)))
 
     moved = types.ModuleType("modelzoo.optimizers.moved")

@@ -67,7 +67,7 @@ def test_weights_are_raw_where_the_run_keeps_no_average(image_run, tmp_path):
     checkpoint.write(workdir, raw, checkpoint.Meta(step=30, examples=0))
     predictor = Predictor.from_workdir(workdir, 30)
     assert "raw weights" in predictor.origin
-    with pytest.raises(UserError, match=r"00000030 has no moving average .*, or use --weights=raw$"):
+    with pytest.raises(UserError, match=r"00000030 has no moving average .*--weights=raw$"):
         Predictor.from_workdir(workdir, 30, "ema")
     images = {"image": _images()}
     expected = Predictor.from_workdir(workdir, 10, "raw").outputs(images)["scores"]

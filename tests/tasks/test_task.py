@@ -35,7 +35,8 @@ WORDS = {
     "tags": "3 tags, texts of up to 8 tokens, 10 words",
     "values": "2 values, texts of up to 8 tokens, 10 words",
     "labels": "2 classes, texts of up to 8 tokens, 10 words",
-    "text": "texts of up to 8 tokens, the same vocabulary, texts of up to 8 tokens, 10 words",
+    "text": "target texts of up to 8 tokens, the vocabulary of the input, "
+    "texts of up to 8 tokens, 10 words",
 }
 
 

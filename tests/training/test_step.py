@@ -31,7 +31,7 @@ from modelzoo.data import Augment
 from modelzoo.fields.errors import UserError
 from modelzoo.models import CNN
 from modelzoo.optimizers import SGD, AdamW, Optimizer
-from modelzoo.tasks import Classification
+from modelzoo.tasks import Classification, Regression, Tagging
 
 
 def test_same_update_of_mixed_examples_over_replicas_and_micro_batches():
@@ -85,6 +85,31 @@ def test_same_update_over_replicas(model, replicas, precision, tolerance):
     one, _ = run(model, optimizer, **settings)
     for number in replicas:
         assert_close(one, run(model, optimizer, replicas=number, **settings)[0], tolerance)
+
+
+TAGGING = Tagging(label_smoothing=0.1, positive_weights=(1.0, 3.0, 0.5))
+HUBER = Regression(loss="huber", delta=0.3, target_mean=(5, 4, 6), target_std=(2, 1, 3))
+
+
+@pytest.mark.parametrize("task, kind", [(TAGGING, "tags"), (HUBER, "values")])
+def test_same_update_of_other_tasks_over_replicas_and_micro_batches(task, kind):
+    rng = np.random.default_rng(3)
+    batches, shape = batches_of(4), (4, BATCH, 3)
+    tags, values = rng.random(shape) < 0.4, rng.normal(5, 2, shape)
+    batches["label"] = (tags if kind == "tags" else values).astype(np.float32)
+    settings = {
+        "task": task,
+        "data": image_data(SHAPE, ("a", "b", "c"), kind),
+        "precision": "float64",
+        "clip_global_norm": 0.5,
+    }
+    optimizer = SGD(0.1, momentum=0.9)
+    whole, report = run(TINY_CNN, optimizer, 4, batches, **settings)
+    for split in ({"accumulate": 4}, {"replicas": 2, "accumulate": 2}):
+        arrays, same = run(TINY_CNN, optimizer, 4, batches, **settings, **split)
+        assert_close(whole, arrays, 1e-9)
+        for name in report:
+            np.testing.assert_allclose(same[name], report[name], rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("precision, tolerance", [("float64", 1e-9), ("float32", 1e-5)])
