@@ -160,7 +160,7 @@ def checkout(revision: str, folder: Path) -> Path:
 
 
 def compare(trees: Sequence[Tree], configs: Sequence[str], models: Sequence[str], steps: int):
-    """Yields the name of each comparison, how many arrays it is of, and the difference."""
+    """Yields the name of each comparison, its number of arrays and the difference."""
     for config in configs:
         before, after = (tree.train(config, steps) for tree in trees)
         yield f"{config}, {steps} steps", len(before), difference(before, after)

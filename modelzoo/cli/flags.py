@@ -74,7 +74,7 @@ class Flags(flags.FlagValues):
             hint = f"; set a config field by --config.{key}=VALUE"
         elif unset:
             hint = f", did you mean --{unset[0]}={word}?"
-        return f"unexpected word {word!r}: this command takes flags only{hint}"
+        return f"unexpected word {word!r}: this command accepts only flags{hint}"
 
     def _unknown(self, name: str) -> str:
         if self.takes_overrides and "." in name:

@@ -30,8 +30,8 @@ _MACHINE = {
 
 def commands() -> dict[str, pathlib.Path]:
     """Returns the commands: the name of each and the file of its module."""
-    found = introspection.module_files(cli.__path__)
-    return {name: path for name, path in found.items() if name not in ("main", "flags")}
+    files = introspection.module_files(cli.__path__)
+    return {name: path for name, path in files.items() if name not in ("main", "flags")}
 
 
 def console() -> None:
@@ -105,7 +105,7 @@ def run(module: types.ModuleType, words: Sequence[str] | None = None) -> int:
 
 def _guarded(program: str, work) -> int:
     """Calls `work`; turns errors of the user and the machine into one line and an exit code."""
-    # There is no stdout after `>&-`; a file opened now takes its descriptor, so no other file does.
+    # There is no stdout after `>&-`; open a file, so that no other file gets its descriptor.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     try:
         code = work()

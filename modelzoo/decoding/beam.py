@@ -17,7 +17,7 @@ def choose(
     may_end: tf.Tensor,
     may_continue: tf.Tensor,
 ) -> Choice:
-    """The best continuations of each example's beams.
+    """Chooses the best continuations of each example's beams.
 
     Args:
         logits: `[n, k, vocab_size]`.
@@ -57,7 +57,7 @@ def choose(
 
 
 def top_k(x: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The `k` largest numbers along the last axis and their places.
+    """Returns the `k` largest numbers along the last axis and their places.
 
     It is several times faster than `tf.math.top_k` if the axis is long: the largest numbers are in
     the `k` blocks with the largest maxima.

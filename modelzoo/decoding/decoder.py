@@ -45,7 +45,7 @@ class EncoderDecoder(Decoder, Protocol):
         capacity: int,
         coverage: bool = False,
     ) -> State:
-        """The state before the first token.
+        """Returns the state before the first token.
 
         Args:
             inputs: the encoder's inputs by name, `[n, memory_length]` each.

@@ -200,24 +200,24 @@ def search(
 
 
 def _penalty(length, decoding: Decoding):
-    """The divisor of the log-probability of a sequence of this length."""
+    """Returns the divisor of the log-probability of a sequence of this length."""
     return ((5.0 + length) / 6.0) ** decoding.length_penalty
 
 
 def _coverage_term(coverage: tf.Tensor, memory_mask: tf.Tensor) -> tf.Tensor:
-    """The sum of logs `[n, k]` of the coverage `[n, k, memory_length]`."""
+    """Returns the sum of logs `[n, k]` of the coverage `[n, k, memory_length]`."""
     coverage = tf.where(memory_mask[:, None], coverage, 1.0)
     # Without the lower bound, attention that underflows would make all sequences equally bad.
     return tf.reduce_sum(tf.math.log(tf.clip_by_value(coverage, 1e-30, 1.0)), -1)
 
 
 def _dynamic_batch(tensor: tf.Tensor) -> tf.TensorShape:
-    """The tensor's shape with a dynamic first axis; scalars have no batch axis."""
+    """Returns the tensor's shape with a dynamic first axis; scalars have no batch axis."""
     return tf.TensorShape([None, *tensor.shape[1:]]) if tensor.shape.rank else tensor.shape
 
 
 def _remove_finished(loop: _Loop) -> _Loop:
-    """The loop without the examples that are done, if there are enough of them."""
+    """Removes the examples that are done, if they are enough."""
     done = loop.batch.done
 
     def remove() -> _Loop:
@@ -240,7 +240,7 @@ def _remove_finished(loop: _Loop) -> _Loop:
 def _trace_back(
     choices: tf.Tensor, ends: tf.Tensor, steps: tf.Tensor | int, end: int, pad: int
 ) -> tf.Tensor:
-    """The tokens `[all, n_best, steps]` of the sequences with these ends, read backwards."""
+    """Returns the tokens `[all, n_best, steps]` of the sequences with these ends."""
     beams = choices.shape[2]
 
     def step(position, beam_ids, tokens):

@@ -75,7 +75,7 @@ def compute_attention_map(predictor: "Predictor", text: str) -> AttentionMap:
     task, model, data = predictor.task, predictor.model, predictor.task.data
     if not hasattr(model, "attention") and model is not None:
         raise UserError(
-            f"attention needs a text-to-text model, {predictor.origin} takes "
+            f"attention needs a text-to-text model, {predictor.origin} reads "
             f"{data.describe_inputs()}"
         )
     if model is None:

@@ -118,7 +118,7 @@ class LSTM:
         return NamedInputsModel(tensors, outputs, name=self.cell)
 
     def _read(self, inputs: Inputs, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """The steps `[batch, length, features]`, and the padding mask of tokens."""
+        """Returns the steps `[batch, length, features]`, and the padding mask of tokens."""
         if any(isinstance(spec, TokenSpec) for spec in inputs.values()):
             name, tokens = only_tokens(inputs)
             if self.embedding_dim is None:
@@ -144,7 +144,7 @@ class LSTM:
     def _layer(
         self, x: Tensor, mask: Tensor | None, units: int, all_steps: bool, name: str
     ) -> Tensor:
-        """The outputs of all steps or the last one, with both directions concatenated."""
+        """Returns the outputs of all steps or the last one, with both directions concatenated."""
 
         def run(name, **kwargs):
             kinds = {"lstm": recurrent.LSTM, "gru": recurrent.GRU, "rnn": recurrent.SimpleRNN}

@@ -184,7 +184,7 @@ class LSTMSeq2SeqModel(NamedInputsModel):
         self.attention_weights = NamedInputsModel(tensors, weights, name="attention_weights")
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of `__init__` as JSON values."""
+        """Returns the arguments of `__init__` as JSON values."""
         config, inputs, num_outputs = self._arguments
         return {
             "config": dataclasses.asdict(config),
@@ -194,7 +194,7 @@ class LSTMSeq2SeqModel(NamedInputsModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LSTMSeq2SeqModel":
-        """The model of `get_config`'s values."""
+        """Creates the model from the values of `get_config`."""
         inputs = {
             name: TokenSpec(**fields) if fields else MaskSpec()
             for name, fields in config["inputs"].items()
@@ -204,7 +204,7 @@ class LSTMSeq2SeqModel(NamedInputsModel):
     def start(
         self, inputs: Mapping[str, Tensor], beams: int, capacity: int, coverage: bool = False
     ) -> State:
-        """The state before the first token; see `modelzoo.decoding.decoder.EncoderDecoder`.
+        """Returns the state before the first token; see `modelzoo.decoding.decoder.EncoderDecoder`.
 
         Its size does not depend on `capacity`. Raises ValueError if the names of the inputs are
         others than `encoder_inputs`.
@@ -223,7 +223,7 @@ class LSTMSeq2SeqModel(NamedInputsModel):
         }
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits and state after one more token; see `modelzoo.decoding.decoder.Decoder`."""
+        """Returns logits and state after a token; see `modelzoo.decoding.decoder.Decoder`."""
         beams = dict(state["beams"])
         memory = [state["shared"][name] for name in ("keys", "values", "memory_mask")]
         x, weights = self.target_embedding(tokens), None
@@ -249,7 +249,7 @@ class LSTMSeq2SeqModel(NamedInputsModel):
         return ops.cast(logits, wide), {**state, "beams": beams, "position": state["position"] + 1}
 
     def attention(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The attention weights of the decoder.
+        """Returns the attention weights of the decoder.
 
         Args:
             inputs: all inputs of a call, by name.
@@ -263,7 +263,7 @@ class LSTMSeq2SeqModel(NamedInputsModel):
 def _encode(
     config: LSTMSeq2Seq, x: Tensor, padding_mask: Tensor, drop: Callable[[Tensor, str], Tensor]
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """Outputs of the encoder's last layer, `[batch, length, dim]`, and each layer's last states."""
+    """Returns the last layer's outputs `[batch, length, dim]` and the last states of each layer."""
     states = []
     for number in range(1, config.num_encoder_layers + 1):
         name = f"encoder{number}"

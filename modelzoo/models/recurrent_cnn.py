@@ -118,7 +118,7 @@ class RecurrentCNN:
         )
 
     def _state(self, x: Tensor, name: str) -> Tensor:
-        """The state: rectifier and normalization."""
+        """Applies the rectifier and the normalization of a state."""
         if self.norm == "batch":
             x = BatchNorm(synchronized=self.synchronized, name=f"{name}_norm")(x)
         x = layers.ReLU(name=f"{name}_relu")(x)

@@ -182,7 +182,7 @@ class ResNet:
         return NamedInputsModel(tensors, outputs, name=f"resnet{self.depth}")
 
     def _block(self, x: Tensor, width: int, strides: int, skipped: float, name: str) -> Tensor:
-        """A block `x + f(x)`; examples skip `f` with probability `skipped`.
+        """Applies a block `x + f(x)`; examples skip `f` with probability `skipped`.
 
         Maps `[batch, h, w, c]` to `[batch, ceil(h / strides), ceil(w / strides), outer]`; `outer`
         is `widen * width`, or `4 * width` for a bottleneck.
@@ -216,7 +216,7 @@ class ResNet:
         return x if self.preactivation else layers.ReLU(name=f"{name}_relu")(x)
 
     def _shortcut(self, x: Tensor, outer: int, strides: int, name: str) -> Tensor:
-        """The shortcut: `x` with `outer` channels and every `strides`-th row and column."""
+        """Returns the shortcut: `x` with `outer` channels and every `strides`-th row and column."""
         plain = self.family == "cifar" and not self.preactivation
         kind = self.shortcut or ("pad" if plain else "projection")
         if x.shape[-1] != outer and kind == "projection":
@@ -237,7 +237,7 @@ class ResNet:
 def convolution(
     x: Tensor, filters: int, size: int, strides: int, name: str, use_bias: bool = False
 ) -> Tensor:
-    """A convolution that pads the image equally on all sides.
+    """Applies a convolution that pads the image equally on all sides.
 
     With strides, "same" would pad an even image at the bottom and right only, and the outputs would
     be off the pixels that a subsampling shortcut selects.

@@ -149,7 +149,7 @@ class TransformerModel(NamedInputsModel):
     def start(
         self, inputs: Mapping[str, Tensor], beams: int, capacity: int, coverage: bool = False
     ) -> State:
-        """The state before the first token; see `modelzoo.decoding.decoder.EncoderDecoder`.
+        """Returns the state before the first token; see `modelzoo.decoding.decoder.EncoderDecoder`.
 
         Raises:
             ValueError: if the names of the inputs are others than `encoder_inputs`, or if
@@ -169,7 +169,7 @@ class TransformerModel(NamedInputsModel):
         }
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits and state after one more token; see `modelzoo.decoding.decoder.Decoder`.
+        """Returns logits and state after one more token; see `modelzoo.decoding.decoder.Decoder`.
 
         The coverage adds up the attention of the last layer, averaged over its heads.
         """
@@ -192,7 +192,7 @@ class TransformerModel(NamedInputsModel):
         }
 
     def attention(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The attention weights of all layers and heads.
+        """Returns the attention weights of all layers and heads.
 
         Args:
             inputs: all inputs of a call, by name.
@@ -212,7 +212,7 @@ class TransformerModel(NamedInputsModel):
         return {"encoder": encoder, "decoder": decoder, "cross": cross}
 
     def _encode(self, tokens: Tensor, padding_mask: Tensor) -> Tensor:
-        """The memory `[batch, length, hidden_dim]`."""
+        """Returns the memory `[batch, length, hidden_dim]`."""
         return self.encoder(self.source_embedding(tokens), padding_mask=padding_mask)
 
     def _compute_logits(self, x: Tensor) -> Tensor:

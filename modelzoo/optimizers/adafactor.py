@@ -12,7 +12,7 @@ class Adafactor(Optimizer):
     """Adam-like steps in proportion to the weights, factored (Shazeer and Stern 2018).
 
     The rate of a step is at most `1 / sqrt(step)`, whatever the learning rate. Keras stores the
-    full mean square besides its row and column means.
+    full mean square in addition to its row and column means.
 
     beta_2_decay: the decay of the mean square at a step is `1 - step ** beta_2_decay`.
     epsilon_1: added to the squared gradient.

@@ -48,13 +48,13 @@ def multipliers(key: str, pairs: Multipliers, paths: Sequence[str]) -> list[floa
         used.add(number)
         factors.append(pairs[number][1])
     for number, (pattern, _) in enumerate(pairs):
-        found = [path for path in paths if re.search(pattern, path)]
-        if not found:
+        matches = [path for path in paths if re.search(pattern, path)]
+        if not matches:
             some = ", ".join([*paths[:1], *paths[-1:]])
             raise UserError(f"{key}: {pattern!r} matches no variable; some paths are {some}")
-        if number not in used and len(found) < len(paths):
+        if number not in used and len(matches) < len(paths):
             raise UserError(
-                f"{key}: {pattern!r} has no effect, an earlier pattern matches {found[0]}: put "
+                f"{key}: {pattern!r} has no effect, an earlier pattern matches {matches[0]}: put "
                 "the more specific pattern first"
             )
     return factors

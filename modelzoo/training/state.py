@@ -115,8 +115,8 @@ class TrainState:
     def reset_to_weights(self) -> None:
         """Resets the moving average and optimizer state to new weights."""
         self.optimizer.restart()
-        for variable, average in zip(self.trainable + self.statistics, self.ema, strict=False):
-            average.assign(variable.numpy())
+        for variable, ema in zip(self.trainable + self.statistics, self.ema, strict=False):
+            ema.assign(variable.numpy())
 
 
 def read(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:

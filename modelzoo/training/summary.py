@@ -40,7 +40,7 @@ def summarize(trainer: "Trainer") -> dict[str, str]:
         "devices": describe(trainer.strategy),
         "data": f"{examples}; {trainer.task.describe()}",
         "model": f"{type(experiment.model).__name__}, {trainer.parameters:,} parameters, {frozen}"
-        f"{flops}FLOP forward an example, {settings.precision}{', XLA' if settings.xla else ''}",
+        f"{flops}FLOP forward per example, {settings.precision}{', XLA' if settings.xla else ''}",
         "batch": words,
         "optimizer": f"{optimizer.describe(variables)}, rate {optimizer.learning_rate:.3g}, "
         f"{schedule}, {', '.join(_describe_multipliers(trainer.state.optimizer))}",

@@ -78,18 +78,18 @@ def test_flags_overrides_and_words_reach_the_command():
         (["--config=c", "--config.a..b=1"], "--config.a..b is not a valid key"),
         (
             ["--config=c", "word"],
-            "unexpected word 'word': this command takes flags only, did you mean --workdir=word?",
+            "unexpected word 'word': this command accepts only flags, did you mean --workdir=word?",
         ),
         (
             ["digits_cnn", "runs/x"],
-            "this command takes flags only, did you mean --config=digits_cnn?",
+            "this command accepts only flags, did you mean --config=digits_cnn?",
         ),
         (
             ["--config=c", "--steps=1"],
             "unknown flag --steps; set a config field by --config.KEY=VALUE, such as --config."
             "train.steps=200",
         ),
-        (["--config=c", "--workdir=w", "a.b/x=1"], "takes flags only\n"),
+        (["--config=c", "--workdir=w", "a.b/x=1"], "accepts only flags\n"),
         (["--config=c", "train.steps=1"], "set a config field by --config.train.steps=VALUE"),
         (["--config=c", "--nofast=1"], "--nofast=1 does not take an argument"),
     ],

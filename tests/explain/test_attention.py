@@ -145,7 +145,7 @@ def test_what_cannot_be_drawn_is_one_line(tmp_path, monkeypatch):
         draw(shown(), tmp_path / "map.svg")
     images = types.SimpleNamespace(data=image_data((4, 4, 1), ("a", "b")))
     for task, model, says in (
-        (images, object(), "^attention needs a text-to-text model, model takes images 4x4x1"),
+        (images, object(), "^attention needs a text-to-text model, model reads images 4x4x1"),
         (
             predictor(LSTM).task,
             None,

@@ -85,13 +85,13 @@ class Attention(keras.layers.Layer):
         return (outputs, weights) if return_weights else outputs
 
     def project_memory(self, memory: tf.Tensor) -> list[tf.Tensor]:
-        """Keys and values `[batch, num_heads, length, dim / num_heads]` of a memory."""
+        """Returns keys and values `[batch, num_heads, length, dim / num_heads]` of a memory."""
         return self._project(tf.cast(memory, self.compute_dtype), "key_value")
 
     def attend_to_memory(
         self, inputs: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, memory_mask: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Outputs and weights of attention to a memory, from what `project_memory` returned."""
+        """Attends to a memory, given keys and values from `project_memory`."""
         (queries,) = self._project(inputs, "query")
         return self._attend(queries, keys, values, _mask_bias(memory_mask)[:, None, None], False)
 
@@ -127,7 +127,7 @@ class Attention(keras.layers.Layer):
         return self._attend(queries, keys, values, bias, False)[0], cache
 
     def _project(self, x: tf.Tensor, name: str) -> list[tf.Tensor]:
-        """The projections of one product, each `[batch, num_heads, length, dim / num_heads]`."""
+        """Returns projections by one product, each `[batch, num_heads, length, dim / num_heads]`."""
         dim = x.shape[-1]
         bias = getattr(self, f"{name}_bias")
         y = linear(x, getattr(self, f"{name}_kernel"), bias)
@@ -155,7 +155,7 @@ def _mask_bias(mask: tf.Tensor) -> tf.Tensor:
 
 
 def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """The cache with `new` `[batch, num_heads, k, width]` written at a position."""
+    """Writes `new` `[batch, num_heads, k, width]` at a position of the cache."""
     new = tf.reshape(new, [*sizes(cache)[:2], 1, cache.shape[3]])
     packed = 16 // cache.dtype.size
     if cache.shape[0] is None and cache.shape[3] % packed == 0:

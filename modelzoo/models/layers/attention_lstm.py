@@ -10,7 +10,7 @@ from modelzoo.models.layers.precision import at_least_float32
 def attend(
     scores: tf.Tensor, values: tf.Tensor, memory_mask: tf.Tensor, dtype: tf.DType
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Means of the values, weighted by a softmax of the scores, and the weights.
+    """Returns the means of the values, weighted by a softmax of the scores, and the weights.
 
     Args:
         scores: `[batch, queries, length]`.
@@ -28,14 +28,14 @@ def attend(
 
 
 def lstm_step(x: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Output and cell state after one step, from the sums of its gates `[..., 4 * units]`."""
+    """Returns output and cell state of a step, from the sums of its gates `[..., 4 * units]`."""
     i, f, g, o = tf.split(x, 4, axis=-1)
     c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
     return tf.sigmoid(o) * tf.tanh(c), c
 
 
 def advance_lstm(layer: keras.layers.LSTM, x: tf.Tensor, h: tf.Tensor, c: tf.Tensor):
-    """States of an LSTM layer after one more input, as its loop computes them.
+    """Returns the states of an LSTM layer after one more input, as its loop computes them.
 
     Args:
         layer: the layer.
@@ -145,7 +145,7 @@ class AttentionLSTM(keras.layers.Layer):
         return tuple(keras.KerasTensor((*x.shape[:2], size), dtype) for size, dtype in sizes)
 
     def _weights(self):
-        """The weights in the compute dtype; both kernels of the last output are one matrix."""
+        """Returns the weights in the compute dtype; one matrix has both kernels of the last output."""
         names = ("kernel", "bias", "recurrent_kernel", "query_kernel", "context_kernel", "scale")
         arrays = (tf.cast(getattr(self, name), self.compute_dtype) for name in names)
         kernel, bias, recurrent, query, context, scale = arrays
@@ -159,7 +159,7 @@ def _open_forget_gate(shape, dtype=None):
 
 
 def _advance(x, recurrent, c, context_kernel, scale, keys, values, memory_mask):
-    """One step of `k` beams: states, context vectors and weights.
+    """Computes one step of `k` beams: states, context vectors and weights.
 
     Args:
         x: `[batch, k, 4 * units]`, the projected input.
@@ -185,7 +185,7 @@ def _advance(x, recurrent, c, context_kernel, scale, keys, values, memory_mask):
 def attention_lstm_scan(
     x, kernel, context_kernel, scale, keys, values, h, c, memory_mask, drop=None
 ):
-    """The time loop of an `AttentionLSTM`, with a gradient of its own.
+    """Runs the time loop of an `AttentionLSTM`, with its own gradient.
 
     The backward loop recomputes each step from the states before it; products over all steps
     compute the gradients of both kernels after the loop.

@@ -70,8 +70,8 @@ class BatchNorm(keras.layers.Layer):
             outputs = self._normalize(inputs, mean, variance)
         else:
             outputs, mean, variance = self._fused(inputs)
-        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+        for statistic, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            statistic.assign(statistic * self.momentum + value * (1.0 - self.momentum))
         return outputs
 
     def _fused(self, inputs, mean=None, variance=None):
@@ -111,7 +111,7 @@ class BatchNorm(keras.layers.Layer):
         return mean + shift, tf.maximum(square - tf.square(mean), 0.0)
 
     def _normalize(self, inputs, mean, variance):
-        """Outputs from given statistics, by plain operations in the dtype of the statistics."""
+        """Normalizes by given statistics, with plain operations in the dtype of the statistics."""
         scale = tf.math.rsqrt(variance + self.epsilon) * self.gamma
         outputs = tf.cast(inputs, scale.dtype) * scale + (self.beta - mean * scale)
         return tf.cast(outputs, self.compute_dtype)

@@ -30,9 +30,9 @@ class Dropout(keras.layers.Layer):
         )
         bits = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:number]
         dropped = min(round(self.rate * _RANGE), _RANGE - 1)
-        kept = tf.cast(bits >= tf.constant(dropped, tf.uint16), inputs.dtype)
+        mask = tf.cast(bits >= tf.constant(dropped, tf.uint16), inputs.dtype)
         scale = tf.cast(_RANGE / (_RANGE - dropped), inputs.dtype)
-        return inputs * tf.reshape(kept * scale, tf.shape(inputs))
+        return inputs * tf.reshape(mask * scale, tf.shape(inputs))
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -7,7 +7,7 @@ from modelzoo.models.layers.precision import at_least_float32
 
 
 def keras_inputs(inputs: Inputs) -> dict[str, keras.KerasTensor]:
-    """The symbolic inputs of a functional model, by name.
+    """Returns the symbolic inputs of a functional model, by name.
 
     Arrays are float32, or float64 under a float64 policy, whatever the policy's compute dtype.
     """

@@ -5,12 +5,12 @@ import tensorflow as tf
 
 
 def sizes(x: tf.Tensor) -> list[int | tf.Tensor]:
-    """The sizes of all axes: an int where the size is static, else a scalar tensor."""
+    """Returns the sizes of all axes: an int for a static size, else a scalar tensor."""
     return [tf.shape(x)[axis] if size is None else size for axis, size in enumerate(x.shape)]
 
 
 def linear(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
-    """`[..., inputs]` times `[inputs, outputs]`, plus `[outputs]`, in the dtype of `x`.
+    """Multiplies `[..., inputs]` by `[inputs, outputs]` and adds `[outputs]`, in the dtype of `x`.
 
     It is one product of two matrices for inputs of any rank. A batched product is slower: its
     gradient computes one kernel gradient per example and sums them.

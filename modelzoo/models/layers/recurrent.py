@@ -71,7 +71,7 @@ class _Recurrent(_KerasLayer):
             bias = tf.reshape(tf.convert_to_tensor(cell.bias), [-1, kernel.shape[-1]])
 
         def run(sequences, *others):
-            """All outputs and the last states of some examples."""
+            """Computes all outputs and the last states of some examples."""
             *states, mask, dropout = others
             x = tf.transpose(sequences, [1, 0, 2])
             mask = None if mask is None else tf.transpose(tf.cast(mask, bool))[..., None]
@@ -168,13 +168,13 @@ def project(x, kernel, bias):
 
 
 def sum_of(rows):
-    """The sum over the rows, as a product with ones, which is several times faster."""
+    """Returns the sum over the rows, as a product with ones, which is several times faster."""
     return (tf.ones_like(rows[None, :, 0]) @ rows)[0]
 
 
 @tf.autograph.experimental.do_not_convert
 def scan(step, x, kernel, bias, states, mask=None, dropout=None, keep=True):
-    """Outputs `[length, batch, units]` of a recurrent cell and its last states `[batch, units]`.
+    """Computes outputs `[length, batch, units]` and last states `[batch, units]` of a cell.
 
     Args:
         step: maps `(x, recurrent, states)` to the new states, of which the first is the output;
@@ -207,7 +207,7 @@ def scan(step, x, kernel, bias, states, mask=None, dropout=None, keep=True):
         return tf.TensorArray(kind, length, clear_after_read=False, element_shape=like.shape[-2:])
 
     def forward(x, kernel, bias, states, keep):
-        """The last states, and arrays of outputs, gate inputs and all states but the first."""
+        """Returns the last states, and arrays of outputs, gate inputs and other states."""
 
         def body(t, output, states, arrays):
             recurrent = (output if dropout is None else output * dropout) @ kernel

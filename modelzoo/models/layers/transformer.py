@@ -168,7 +168,7 @@ class Block(keras.layers.Layer):
         return (x, all_weights) if return_weights else x
 
     def start(self, batch: tf.Tensor, beams: int, capacity: int, memory: tf.Tensor | None) -> Cache:
-        """The cache before the first `step`: zeros, and the projected memory."""
+        """Returns the cache before the first `step`: zeros, and the projected memory."""
         dim = self.ffn.outer_kernel.shape[1]
         num_heads = self.self_attention.num_heads
         empty = tf.zeros([batch, num_heads, capacity, beams * dim // num_heads], self.compute_dtype)
@@ -214,7 +214,7 @@ class Block(keras.layers.Layer):
         return self._residual(-1, x, self.ffn), cache, weights
 
     def _residual(self, number: int, x: tf.Tensor, sublayer: Callable, training=False) -> tf.Tensor:
-        """A sublayer with its residual connection and the normalization of that number."""
+        """Applies a sublayer with its residual connection and the normalization `number`."""
         norm = self.norms[number]
         y = sublayer(norm(x) if self.norm == "pre" else x)
         if self.dropout is not None:
@@ -301,7 +301,7 @@ class Stack(keras.layers.Layer):
     def start(
         self, batch: tf.Tensor, beams: int, capacity: int, memory: tf.Tensor | None = None
     ) -> dict[str, Cache]:
-        """The caches before the first `step`, by block, for `capacity` positions."""
+        """Returns the caches before the first `step`, by block, for `capacity` positions."""
         if self.positions is not None:
             self.positions.check_length(capacity)
         return {block.name: block.start(batch, beams, capacity, memory) for block in self.blocks}
@@ -418,7 +418,7 @@ class TransformerBlockConfig:
     def stack(
         self, name: str, num_layers: int, max_length: int | None, cross=False, causal=False
     ) -> Stack:
-        """A stack of such blocks; see `Stack` and `Block` for the arguments.
+        """Returns a stack of such blocks; see `Stack` and `Block` for the arguments.
 
         Raises ValueError if the number of learned positions, `max_length`, is None.
         """
