@@ -142,9 +142,10 @@ def _evaluate(
 
 def _scores(served: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Returns the probabilities of an example's classes or tags, which a line has room for."""
-    one = served.get("scores")
-    named = one is not None and one.ndim == 1 and "classes" in served
-    return {"scores": one.tolist()} if named else {}
+    scores = served.get("scores")
+    if scores is None or scores.ndim != 1 or "classes" not in served:
+        return {}
+    return {"scores": scores.tolist()}
 
 
 def _labels(split: Split) -> list[dict[str, Any]]:
