@@ -7,7 +7,8 @@ from modelzoo.fields.lazy import lazy_names
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from modelzoo import configs as configs
+    # The folder configs/ is installed as modelzoo.configs.
+    from modelzoo import configs as configs  # type: ignore[attr-defined]
     from modelzoo.config.experiment import Experiment as Experiment
     from modelzoo.distribution.strategy import DistributeConfig as DistributeConfig
     from modelzoo.fields.errors import UserError as UserError

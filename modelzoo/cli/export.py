@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     folder = predictor.export(FLAGS.export_dir or Path(FLAGS.workdir, "export"))
     print(f"exported {predictor.origin}\nto {folder}\n")
     for name, function in predictor.signatures.items():
-        print(_signature(name, function.get_concrete_function()))
+        print(_signature(name, function))
     name = _model_name(FLAGS.workdir or FLAGS.model)
     print(f"\nserve it:\n  {serving_command(folder.parent, name)}")
 
@@ -56,12 +56,14 @@ def _model_name(workdir: str) -> str:
 
 
 def _signature(name, function) -> str:
+    concrete = function.get_concrete_function()
+
     def text(spec, called):
         shape = ", ".join("n" if size is None else str(size) for size in spec.shape)
         return f"{called}: {spec.dtype.name} [{shape}]"
 
-    given = [text(spec, spec.name) for spec in function.structured_input_signature[0]]
-    answers = [text(spec, called) for called, spec in function.structured_outputs.items()]
+    given = [text(spec, spec.name) for spec in concrete.structured_input_signature[0]]
+    answers = [text(spec, called) for called, spec in concrete.structured_outputs.items()]
     return f"{name}: {', '.join(given)} -> {', '.join(answers)}"
 
 

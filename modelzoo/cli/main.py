@@ -81,7 +81,7 @@ def run(module: types.ModuleType, words: Sequence[str] | None = None) -> int:
     A UserError or an error of the machine is one line on stderr. A module whose `USES_TENSORFLOW`
     is False starts without TensorFlow.
     """
-    name = pathlib.Path(module.__file__).stem
+    name = pathlib.Path(module.__file__ or "").stem
     program = f"modelzoo {name}"
     # absl's own flags keep their defaults; libraries may read them without an error.
     absl_flags.FLAGS.mark_as_parsed()
@@ -134,7 +134,7 @@ def _guarded(program: str, work) -> int:
 def _help(module: types.ModuleType, program: str) -> str:
     flags = module.FLAGS
     usage = [program, "[flags]" if len(flags) else "", flags.arguments]
-    lines = [module.__doc__.strip(), "", f"usage: {' '.join(filter(None, usage))}", ""]
+    lines = [(module.__doc__ or "").strip(), "", f"usage: {' '.join(filter(None, usage))}", ""]
     for name in sorted(flags):
         flag = flags[name]
         options = getattr(flag.parser, "enum_values", None)

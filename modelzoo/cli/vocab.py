@@ -87,7 +87,7 @@ def _vocabulary_fields(data: "Dataset") -> "dict[str, VocabularyField]":
     from modelzoo.data.bound import TARGET, input_key
     from modelzoo.data.inputs.text import VocabularyField
 
-    fields = {input_key(name): one for name, one in data.named_inputs.items()}
+    fields: dict[str, object] = {input_key(name): one for name, one in data.named_inputs.items()}
     fields[TARGET] = data.target
     return {key: one for key, one in fields.items() if isinstance(one, VocabularyField)}
 

@@ -114,8 +114,8 @@ def _find_class(name: str, key: str, source: str | None) -> type:
 def _rerun_file(module_name: str, class_name: str, key: str, source: str | None) -> None:
     """Runs the config file `source`, unless it is loaded or was moved since it was loaded."""
     module = sys.modules.get(module_name)
-    loaded = source in (None, getattr(module, "__file__", None))
-    if not loaded and (module is None or pathlib.Path(source).exists()):
+    loaded = source == getattr(module, "__file__", None)
+    if source and not loaded and (module is None or pathlib.Path(source).exists()):
         try:
             files.run_file(pathlib.Path(source))
         except UserError as error:

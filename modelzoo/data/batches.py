@@ -35,13 +35,13 @@ def batch_sizes(
     """Examples of a batch by bucket: the same number in each, or what a token budget holds.
 
     A token budget is divided by the largest width of a bucket and rounded down to a multiple of 8
-    and of `parts`, replicas times micro-batches: so 1, 2, 4 and 8 parts divide the same batches.
-
-    Raises:
-        UserError: the budget holds no example.
+    and of `parts`, replicas times micro-batches: so 1, 2, 4 and 8 parts divide the same batches. It
+    must hold an example of each bucket, or a UserError is raised.
     """
     buckets = split.bound.buckets
     if tokens_per_batch is None:
+        if batch_size is None:
+            raise ValueError("batch_sizes needs batch_size or tokens_per_batch")
         return dict.fromkeys(range(len(buckets)), batch_size)
     multiple = math.lcm(_MULTIPLE, parts)
     widest = buckets.widest(len(buckets) - 1)
@@ -128,7 +128,7 @@ class TrainingBatches:
         epoch = first // self.num_examples
         while self._examples_before(epoch + 1) <= first:
             epoch += 1
-        taken = []
+        taken: list[Batch] = []
         while len(taken) < count:
             batches = self._epoch(epoch)
             ends = np.cumsum([self._examples_before(epoch), *(len(b.rows) for b in batches)])

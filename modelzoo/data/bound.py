@@ -54,6 +54,12 @@ class BoundData:
     inputs: Mapping[str, BoundInput]
     target: BoundTarget | None
 
+    def get_target(self) -> BoundTarget:
+        """The target of data that has one, as the data of every task has."""
+        if self.target is None:
+            raise ValueError("the data has no target")
+        return self.target
+
     @functools.cached_property
     def buckets(self) -> Buckets:
         """The table of the lengths that sequences are padded to."""
@@ -92,7 +98,7 @@ class BoundData:
             seeds: int64 `[n, 2]`, epoch-dependent seed and row; needed in training.
         """
         weight = raw.get("weight")
-        batch = {name: raw[name] for name in ("weight", "index") if name in raw}
+        batch: Tensors = {name: raw[name] for name in ("weight", "index") if name in raw}
         change: Change | None = None
         for name, bound in self.inputs.items():
             tensors, new = bound.features(_select(raw, name), training, seeds, weight)

@@ -21,6 +21,9 @@ an integer that numbers `Column.names`.
 
 Tensors = dict[str, tf.Tensor]
 
+PerRow = Sequence[Any] | np.ndarray
+"""One value per row."""
+
 _PIECE = 1024
 
 
@@ -115,7 +118,7 @@ class Rows:
     ids: Sequence[str]
     place: Callable[[int], str]
     columns: Mapping[str, tuple[Column, ...]]
-    parsed: Mapping[str, Sequence[Any] | None] = dataclasses.field(default_factory=dict)
+    parsed: Mapping[str, PerRow | None] = dataclasses.field(default_factory=dict)
     read: Callable[[tf.Tensor], Tensors] | None = None
     groups: Sequence[str] | None = None
     weights: np.ndarray | None = None
@@ -127,14 +130,11 @@ class Rows:
 
     @classmethod
     def concat(cls, parts: "Sequence[Rows]") -> "Rows":
-        """The rows of several base splits; no row follows one of another split in time.
-
-        Raises:
-            UserError: a column differs between them.
-        """
+        """The rows of several base splits, no window of which goes from one to the next."""
         if len(parts) == 1:
             return parts[0]
         first, starts = parts[0], np.cumsum([0, *map(len, parts)])
+        reads = [one.read for one in parts if one.read is not None]
         split = "+".join(one.split for one in parts)
         gap, breaks, weights = 0, [], []
         for one in parts:
@@ -160,12 +160,19 @@ class Rows:
                 for key in first.columns
             },
             parsed={key: _joined([one.parsed[key] for one in parts]) for key in first.parsed},
-            read=None if first.read is None else _joined_read(parts, starts),
+            read=_joined_read(reads, starts) if reads else None,
             groups=_joined([one.groups for one in parts]),
             weights=None if all(one.weights is None for one in parts) else np.concatenate(weights),
             bad=tuple(dict.fromkeys(bad for one in parts for bad in one.bad)),
             bad_before=np.concatenate(breaks),
         )
+
+    def parsed_by(self, key: str) -> PerRow:
+        """What the input or target of that key made of the cells, which it has read."""
+        values = self.parsed[key]
+        if values is None:
+            raise ValueError(f"the cells of {key} are read with a batch")
+        return values
 
     @property
     def usable(self) -> np.ndarray:
@@ -176,7 +183,7 @@ class Rows:
                 usable &= np.array([not isinstance(value, BadExample) for value in values], bool)
         return usable
 
-    def values(self, column: Column, rows: np.ndarray | None = None) -> Sequence[Any]:
+    def values(self, column: Column, rows: np.ndarray | None = None) -> PerRow:
         """Cells of a column, of all rows or of some (int64 `[n]`), read in pieces if lazy."""
         if column.values is not None:
             if rows is None:
@@ -184,11 +191,12 @@ class Rows:
             if isinstance(column.values, np.ndarray):
                 return column.values[rows]
             return [column.values[row] for row in rows]
-        if self.read is None:
+        read = self.read
+        if read is None:
             raise ValueError(f"column {column.name!r} has no values and its source reads none")
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
         found: list[Any] = []
-        for piece in in_pieces(lambda index: self.read(index)[column.name], wanted):
+        for piece in in_pieces(lambda index: read(index)[column.name], wanted):
             found += piece.to_list() if isinstance(piece, tf.RaggedTensor) else list(piece.numpy())
         return found
 
@@ -220,12 +228,14 @@ def _joined_column(columns: Sequence[Column], where: str) -> Column:
     return dataclasses.replace(columns[0], values=_joined(values), keys=_joined(keys))
 
 
-def _joined_read(parts: Sequence[Rows], starts: np.ndarray) -> Callable[[tf.Tensor], Tensors]:
+def _joined_read(
+    reads: Sequence[Callable[[tf.Tensor], Tensors]], starts: np.ndarray
+) -> Callable[[tf.Tensor], Tensors]:
     def read(rows: tf.Tensor) -> Tensors:
         part = tf.searchsorted(starts[1:], rows, side="right")
-        own = tf.dynamic_partition(rows - tf.gather(starts, part), part, len(parts))
-        found = [one.read(some) for one, some in zip(parts, own, strict=True)]
-        places = tf.dynamic_partition(tf.range(tf.shape(rows)[0]), part, len(parts))
+        own = tf.dynamic_partition(rows - tf.gather(starts, part), part, len(reads))
+        found = [one(some) for one, some in zip(reads, own, strict=True)]
+        places = tf.dynamic_partition(tf.range(tf.shape(rows)[0]), part, len(reads))
         order = tf.ensure_shape(tf.math.invert_permutation(tf.concat(places, 0)), rows.shape)
         return {
             name: tf.gather(tf.concat([one[name] for one in found], 0), order) for name in found[0]

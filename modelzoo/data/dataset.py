@@ -9,7 +9,7 @@ import numpy as np
 
 from modelzoo.data import folds
 from modelzoo.data.bound import RESERVED, TARGET, BoundData, input_key
-from modelzoo.data.columns import Bad, BadExample, Rows, View, Wanted
+from modelzoo.data.columns import Bad, BadExample, Form, PerRow, Rows, View, Wanted
 from modelzoo.data.inputs.input import Input, Store
 from modelzoo.data.slices import part_by_hash, split_parts, split_slice
 from modelzoo.data.sources.source import ROLES, MissingSplitError, Source
@@ -73,9 +73,10 @@ class Dataset:
             )
         mixing = [input_key(name) for name, one in named.items() if one.pairs_examples]
         if len(mixing) > 1:
-            raise ValueError(
-                f"inputs may have one input whose examples are mixed in pairs, got "
-                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0"
+            raise FieldError(
+                "inputs",
+                f"may have one input whose examples are mixed in pairs, got "
+                f"{' and '.join(mixing)}: set augment.mixup and augment.cutmix of the others to 0",
             )
         if target is not None:
             kinds, got = target.input_kinds, [one.kind for one in named.values()]
@@ -89,8 +90,8 @@ class Dataset:
             if mixing and not target.can_mix:
                 raise FieldError(
                     f"{mixing[0]}.augment.mixup",
-                    f"and cutmix must be 0 with the target {type(target).__name__}, which cannot "
-                    "be mixed",
+                    f"and cutmix must be 0 with the target {type(target).__name__}, whose labels "
+                    "cannot be mixed",
                 )
         windowed = [input_key(name) for name, _ in self.windowed_inputs]
         if len(windowed) > 1:
@@ -140,12 +141,8 @@ class Dataset:
     def open(self, bound: BoundData | None = None) -> "OpenData":
         """Opens the source; splits are read when they are asked for.
 
-        Args:
-            bound: what was learned from other data, such as a run's, which is then used as it is;
-                None learns from the training split.
-
-        Raises:
-            UserError: something is missing or malformed.
+        `bound` is what was learned from other data, such as a run's; None learns from the training
+        split. Raises UserError if something is missing or malformed.
         """
         return OpenData(self, bound)
 
@@ -160,7 +157,7 @@ class OpenData:
         self._rows: dict[str, Rows] = {}
         # Base splits in use by any role, which class names are collected from; a missing one is
         # reported when it is opened.
-        texts = (self._text(role, missing_ok=True) for role in ROLES)
+        texts = (self._find_text(role) for role in ROLES)
         names = {name for text in texts if text for name, _ in split_parts(text)}
         self._used = names & set(self._source.split_names)
 
@@ -183,15 +180,13 @@ class OpenData:
 
     def has(self, role: str) -> bool:
         """Whether there is a split for a role: "train", "validation" or "test"."""
-        return self._text(role, missing_ok=True) is not None
+        return self._find_text(role) is not None
 
     def split(self, name: str) -> Split:
         """Opens a split by its role ("train", "validation", "test") or its text ("train[:9]").
 
-        With a fold the roles "train" and "test" are its parts.
-
-        Raises:
-            UserError: it is missing, empty or has a bad example.
+        With a fold the roles "train" and "test" are its parts. Raises UserError if the split is
+        missing, empty or has a bad example.
         """
         bound, view = self.bound, self.view(name)
         data, rows = self.data, view.rows
@@ -237,7 +232,7 @@ class OpenData:
 
     # From a split's name to its examples.
 
-    def _text(self, name: str, missing_ok: bool = False) -> str | None:
+    def _find_text(self, name: str) -> str | None:
         """The text of a split, such as "train[:90%]"; None for a role without a split."""
         if name not in ROLES:
             return name
@@ -251,7 +246,12 @@ class OpenData:
                 raise UserError(
                     f"{self._source.missing('train')}; set config.data.train_split to one of them"
                 )
-        if text is None and not missing_ok:
+        return text
+
+    def _text(self, name: str) -> str:
+        """The text of a split; an error for a role without a split."""
+        text = self._find_text(name)
+        if text is None:
             raise UserError(
                 f"there is no {name} split: name one, such as "
                 f"config.data.{name}_split='train[90%:]'"
@@ -261,8 +261,8 @@ class OpenData:
     def view(self, name: str) -> View:
         """The examples of a split by its role or text, before inputs and target are opened."""
         # Both parts of a fold are of the training split.
-        folded = self.data.fold is not None and name in ("train", "test")
-        parts = split_parts(text := self._text("train" if folded else name))
+        fold = self.data.fold if name in ("train", "test") else None
+        parts = split_parts(text := self._text("train" if fold else name))
         for base, _ in parts:
             if base not in self._source.split_names:
                 error, key = self._source.missing(base), f"config.data.{name}_split"
@@ -281,9 +281,9 @@ class OpenData:
         view = one.view(rows, np.concatenate(part), input_key(key))
         if not len(view):
             raise UserError(f"{rows.where}: the split {text!r} has no {one.noun}")
-        if not folded:
+        if fold is None:
             return view
-        trained, held_out = self._fold_parts(view)
+        trained, held_out = self._fold_parts(view, fold)
         return view.take(trained if name == "train" else held_out)
 
     def _bases(self, names: Sequence[str]) -> list[Rows]:
@@ -306,26 +306,26 @@ class OpenData:
                 raise UserError(f"{one.field} must name one column, got {', '.join(columns)}")
             wanted[number] = dataclasses.replace(one, columns=columns)
         if self.data.split_by:
-            forms = ("text", "number", "class")
+            forms: tuple[Form, ...] = ("text", "number", "class")
             wanted.append(Wanted(_SPLIT_BY, self.data.split_by, "", forms, many=True))
         return tuple(wanted)
 
     def _parsed(self, rows: Rows) -> Rows:
         """The rows with what inputs and target made of their cells; bad ones are reported."""
         inputs = {input_key(name): one for name, one in self.data.named_inputs.items()}
-        parsed = {key: one.parse(rows, key) for key, one in inputs.items()}
+        parsed: dict[str, PerRow | None] = {k: one.parse(rows, k) for k, one in inputs.items()}
         rows = dataclasses.replace(rows, parsed=parsed)
         if self.data.target is not None and TARGET in rows.columns:
             parsed = {**parsed, TARGET: self.data.target.parse(rows, TARGET, inputs)}
             rows = dataclasses.replace(rows, parsed=parsed)
         bad = list(rows.bad)
-        for row in np.flatnonzero(~rows.usable):
+        for row in np.flatnonzero(~rows.usable).tolist():
             reason = next(
                 str(values[row])
                 for values in rows.parsed.values()
                 if values is not None and isinstance(values[row], BadExample)
             )
-            bad.append(Bad(rows.split, rows.place(int(row)), reason))
+            bad.append(Bad(rows.split, rows.place(row), reason))
         if bad and self.data.on_bad == "error":
             raise UserError(bad_example(bad[0].place, bad[0].reason))
         return dataclasses.replace(rows, bad=tuple(bad))
@@ -357,14 +357,14 @@ class OpenData:
             return [names[row] for row in good]
         return [value if isinstance(value := parsed[row], str) else repr(value) for row in good]
 
-    def _fold_parts(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+    def _fold_parts(self, view: View, fold: folds.Fold) -> tuple[np.ndarray, np.ndarray]:
         """The examples that the fold trains on, and those that it holds out."""
-        classes, names = None, ()
+        found = None
         if self.data.target is not None:
             used = self._bases(sorted(self._used))
             found = self.data.target.stratify(view, used, TARGET)
-            classes, names = found if found is not None else (None, ())
+        classes, names = found if found is not None else (None, ())
         groups = view.rows.groups
         if groups is not None:
             groups = [groups[row] for row in view.last]
-        return folds.parts(self.data.fold, len(view), classes, names, groups)
+        return folds.parts(fold, len(view), classes, names, groups)

@@ -42,9 +42,6 @@ def parts(
             each. None without classes.
         class_names: names of the classes.
         groups: group of each example; no group is in two folds.
-
-    Raises:
-        UserError: there are too few groups, examples or examples of a class.
     """
     from sklearn import model_selection  # Late: only cross-validation needs it.
 
@@ -70,7 +67,7 @@ def parts(
     with warnings.catch_warnings():
         # scikit-learn warns about classes with fewer groups than folds.
         warnings.simplefilter("ignore", UserWarning)
-        found = list(splitter.split(np.zeros(count), classes, groups))
-    if not all(len(held_out) for _, held_out in found):
+        pairs = list(splitter.split(np.zeros(count), classes, groups))
+    if not all(len(held_out) for _, held_out in pairs):
         raise UserError(f"the groups are too unequal for {folds} folds: lower --folds")
-    return found[number - 1]
+    return pairs[number - 1]

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -139,7 +139,7 @@ def evaluation_dataset(
 
 def naming_bad_examples(
     batches: Iterable, split: Split, rows_of: Callable[[int], np.ndarray]
-) -> Iterator:
+) -> Generator:
     """The batches; if one cannot be read or decoded, raises a UserError that names the example.
 
     `rows_of` maps the number of a batch, from 0, to its examples. Errors that none of them

@@ -18,11 +18,7 @@ _WRITTEN = re.compile(rf"([\w.-]+)(?:\[{_BOUND}:{_BOUND}\])?")
 
 
 def split_parts(split: str) -> list[tuple[str, str]]:
-    """The name before the brackets and the text of each part of a sum, such as "train+dev[:9]".
-
-    Raises:
-        UserError: a part is malformed.
-    """
+    """Name and text of each part of a sum, such as "train+dev[:9]"; UserError if malformed."""
     return [(_match(part)[1], part.strip()) for part in split.split("+")]
 
 
@@ -40,16 +36,10 @@ def split_files(path: str) -> dict[str, str]:
 def split_slice(
     split: str, num_examples: int, rows_before: Callable[[int], int] | None = None
 ) -> slice:
-    """The rows of a slice such as "train[:80%]".
+    """The rows of a slice such as "train[:80%]"; UserError if it is empty or reaches beyond them.
 
-    Args:
-        split: the slice.
-        num_examples: number of rows in the whole split.
-        rows_before: maps a percentage from 0 to 100 to the number of rows before it; None rounds to
-            the nearest row, as TFDS does.
-
-    Raises:
-        UserError: the slice is empty or reaches beyond the rows.
+    `rows_before` maps a percentage from 0 to 100 to the number of rows before it; None rounds to
+    the nearest row, as TFDS does.
     """
     match = _match(split)
 

@@ -51,7 +51,9 @@ class Split:
         }
         self.buckets = bound.buckets.bucket(lengths, len(kept))
         self.tokens = lengths[TARGET] if TARGET in lengths else next(iter(lengths.values()), None)
-        self.references = bound.target and bound.target.references(view.take(kept), TARGET)
+        self.references = None
+        if bound.target is not None:
+            self.references = bound.target.references(view.take(kept), TARGET)
         digest = hashlib.sha256("\0".join(map(str, self.ids)).encode(errors="surrogateescape"))
         digest.update(bound.fingerprint())
         digest.update(self.buckets.tobytes())

@@ -5,11 +5,12 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
+from modelzoo.data.targets.text_target import BoundTextTarget
 from modelzoo.fields.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class AttentionMap:
         """
         panels = {"": self.weights}
         for name, choice in (("layer", layer), ("head", head)):
-            parts = {}
+            parts: dict[str, np.ndarray] = {}
             for title, weights in panels.items():
                 count = len(weights)
                 if isinstance(choice, int) and not 1 <= choice <= count:
@@ -85,6 +86,7 @@ def compute_attention_map(predictor: "Predictor", text: str) -> AttentionMap:
     ((name, source),) = data.inputs.items()
     prefix = f"{name}/" if name else ""
     target = data.target
+    assert isinstance(target, BoundTextTarget)  # As the model has attention to a source.
     try:
         batch = data.features({f"{prefix}text": tf.constant([text])}, training=False)
     except UnicodeEncodeError:
@@ -96,7 +98,7 @@ def compute_attention_map(predictor: "Predictor", text: str) -> AttentionMap:
     output = tokens[0].numpy()[decoded["label_mask"][0].numpy()]
     weights = np.asarray(model.attention(given)["cross"][0])[:, :, : len(output)]
     return AttentionMap(
-        source=_tokens(batch[f"{prefix}tokens"][0].numpy(), source.words),
+        source=_tokens(batch[f"{prefix}tokens"][0].numpy(), source.words or ()),
         output=_tokens(output, target.tokenizer.vocabulary),
         weights=weights,
     )
@@ -146,7 +148,7 @@ def draw(
     panels, path = attention.panels(layer, head), Path(path)
     kind = path.suffix.lower()[1:]
     fonts, missing = _find_fonts("".join(attention.source + attention.output))
-    options = {"svg.fonttype": "none", "svg.hashsalt": "modelzoo", "font.family": fonts}
+    options: Any = {"svg.fonttype": "none", "svg.hashsalt": "modelzoo", "font.family": fonts}
     metadata = {"Date": None} if kind == "svg" else None  # Equal maps give equal bytes.
     partial = path.with_name(path.name + ".partial")
     with matplotlib.rc_context(options), warnings.catch_warnings():

@@ -1,1 +1,1 @@
-"""Predictors over checkpoints and exported models, and the files that runs and exports hold."""
+"""Predictors over checkpoints and exported models, and the files of runs and exports."""

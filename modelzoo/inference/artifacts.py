@@ -1,4 +1,4 @@
-"""What the folders of runs, exported models and shipped models hold."""
+"""The files in folders of runs, exported models and shipped models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,48 +12,50 @@ from modelzoo.serving import saved_model
 from modelzoo.training import run_folder
 
 Pairs = Sequence[tuple[str, Any]]
-"""Overrides of config fields: dotted keys and values, text as on a command line."""
+"""Overrides of config fields: dotted keys and values, as on a command line."""
 
 
 def find_model(workdir: str | None, model: str | None) -> Path:
-    """The folder that a command's flags of these names mean.
+    """Returns the folder that `--workdir` or `--model` of a command selects.
 
-    `model` is an exported folder or the name of a shipped model.
+    Args:
+        workdir: folder of a run.
+        model: exported folder, or name of a shipped model.
 
     Raises:
-        UserError: none or both are given, or there is no such model.
+        UserError: neither or both are given, or the model does not exist.
     """
-    if (workdir is None) == (model is None):
-        raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
-    if model is None:
+    if model is None and workdir is not None:
         if workdir in zoo.names() and not Path(workdir).exists():
             raise UserError(
-                f"there is no folder {workdir}: the shipped model of that name is --model={workdir}"
+                f"there is no folder {workdir}: use --model={workdir} for the shipped model"
             )
         return Path(workdir)
+    if model is None or workdir is not None:
+        raise UserError("give either --workdir=RUN_FOLDER or --model=NAME_OR_EXPORTED_FOLDER")
     folder = zoo.find(model)
     if not zoo.is_trained(folder):
-        read_export(folder)  # Raises if it is no export.
+        read_export(folder)  # Raises if it is not an export.
     return folder
 
 
 def is_export(folder: str | Path) -> bool:
-    """Whether the folder is an exported model or holds versions of one."""
-    return exported(folder) is not None
+    """Whether the folder is an exported model or contains its versions."""
+    return find_graph(folder) is not None
 
 
-def exported(folder: str | Path) -> Path | None:
-    """The folder of the graph: `folder` itself, or its newest version; None if it has neither."""
+def find_graph(folder: str | Path) -> Path | None:
+    """Returns the folder of the graph: `folder` or its newest version; None without a graph."""
     folder = Path(folder)
     newest = folder / str(max(saved_model.versions(folder), default=""))
     return newest if (newest / "saved_model.pb").is_file() else None
 
 
 def read_run(workdir: str | Path, pairs: Pairs = ()) -> tuple[config.Experiment, BoundData]:
-    """The experiment of a run's or shipped model's folder, with overrides, and its data.
+    """Reads the experiment, with overrides, and the data of a run or shipped model.
 
     Raises:
-        UserError: it is neither, or an override changes what the model was trained with.
+        UserError: the folder is neither, or an override is not possible after training.
     """
     workdir = Path(workdir)
     run_folder.check_no_folds(workdir)
@@ -62,10 +64,12 @@ def read_run(workdir: str | Path, pairs: Pairs = ()) -> tuple[config.Experiment,
 
 
 def read_export(folder: str | Path, pairs: Pairs = ()) -> tuple[config.Experiment, BoundData]:
-    """The experiment of an exported folder, with overrides, and its data; see `read_run`."""
-    version = exported(folder)
+    """Reads the experiment, with overrides, and the data of an exported folder; see `read_run`."""
+    version = find_graph(folder)
     if version is None:
-        raise UserError(f"no exported model in {folder}: it has no version and no saved_model.pb")
+        raise UserError(
+            f"no exported model in {folder}: it has neither versions nor saved_model.pb"
+        )
     sidecar = version / saved_model.SIDECAR
     return _read(sidecar / "config.json", sidecar, pairs, exported=True)
 
@@ -75,7 +79,7 @@ def _read(
 ) -> tuple[config.Experiment, BoundData]:
     saved = run_folder.read_json(config_file)
     if not (assets / FILE).is_file():
-        raise UserError(f"{assets} has no {FILE}: it is no folder of a run or a model")
+        raise UserError(f"{assets} has no {FILE}: it is not the folder of a run or a model")
     try:
         experiment = config.from_dict(saved)
     except UserError as error:
@@ -85,4 +89,4 @@ def _read(
     try:
         return changed, BoundData.load(changed.data, assets)
     except (OSError, TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{assets / FILE} does not describe the data: {error}") from None
+        raise UserError(f"{assets / FILE} is damaged: {error}") from None

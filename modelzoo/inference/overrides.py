@@ -1,4 +1,4 @@
-"""Which config fields an override may change after training."""
+"""The config fields that can be overridden after training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,40 +12,43 @@ _ANYWHERE = ("eval.batch_size", "distribute.")
 def check_overrides(
     pairs: Sequence[tuple[str, Any]], experiment: Any, exported: bool = False
 ) -> None:
-    """Raises UserError for an override that would change what the model is, or change nothing.
+    """Checks that overrides are possible after training.
 
-    What was learned from the data, such as a vocabulary, a scale, an image size or classes, is the
-    run's. A field of an input or a task may change if its class lists it as `adjustable`, in an
-    exported graph only if it lists it as `outside_graph`.
+    A model keeps what it learned from the data, such as a vocabulary, a scale, an image size or
+    classes. A field of an input or a task can be overridden if its class lists it in `adjustable`,
+    for an exported graph only if it lists it in `outside_graph`.
 
     Args:
         pairs: dotted keys and values.
         experiment: the trained experiment.
         exported: whether the model is an exported graph.
+
+    Raises:
+        UserError: an override would change the model, or would have no effect.
     """
     for key, _ in pairs:
         root, _, rest = key.partition(".")
-        field = (rest, experiment.task)
+        field: tuple[str, Any] | None = (rest, experiment.task)
         if root == "data" and rest:
             field = _data_field(rest, experiment.data)
         elif key.startswith(_ANYWHERE):
             field = None
             if exported and root == "distribute":
                 raise UserError(
-                    "an exported model runs on one device: use --strategy and --devices with a run "
-                    "or a shipped model"
+                    "an exported model runs on one device: use --strategy and --devices only with "
+                    "a run or a shipped model"
                 )
         elif root != "task":
             raise UserError(
-                f"--config.{key} cannot change after training: of the config only config.data.*, "
-                "config.task.*, config.eval.batch_size and config.distribute.* can"
+                f"--config.{key} cannot change after training, only config.data.*, config.task.*, "
+                "config.eval.batch_size and config.distribute.* can"
             )
         if field is not None:
             _check(key, *field, exported)
 
 
 def _data_field(rest: str, data: Any) -> tuple[str, Any] | None:
-    """The field of an input or the target that a key behind `data.` names, and its config."""
+    """Returns the field of an input or the target, and its config, for a key after `data.`."""
     named = [(input_key(name), one) for name, one in data.named_inputs.items()]
     for prefix, one in [*named, (TARGET, data.target)]:
         if rest == prefix or rest.startswith(f"{prefix}."):

@@ -1,4 +1,4 @@
-"""One interface to a trained model: a run's checkpoint, an exported folder or a shipped model."""
+"""Prediction with a run's checkpoint, an exported model or a shipped model."""
 
 import dataclasses
 import re
@@ -17,7 +17,7 @@ from modelzoo.data.sources.table import Table
 from modelzoo.fields.errors import UserError
 from modelzoo.inference import artifacts
 from modelzoo.inference.artifacts import Pairs
-from modelzoo.inference.signature_runner import SignatureRunner
+from modelzoo.inference.signature_runner import SignatureRunner, signature_for
 from modelzoo.serving import saved_model
 from modelzoo.tasks.task import Task
 from modelzoo.training import averaging
@@ -30,49 +30,46 @@ BATCH_SIZE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model predicts for one example, or the `error` that prevented it.
+    """The prediction for one example, or the `error` that prevented it.
 
     `name` is the example's file, or its number from 0. `outputs` are the served tensors by name,
-    without the batch dimension; `answer` is what `modelzoo predict` prints. The properties are
-    parts of these, None if the task has no such part.
+    without the batch dimension; `json` holds the values that `modelzoo predict` prints. The
+    properties are parts of both, None if the task has no such part.
     """
 
     name: str
-    answer: dict[str, Any] = dataclasses.field(default_factory=dict)
+    json: dict[str, Any] = dataclasses.field(default_factory=dict)
     outputs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     error: str | None = None
 
     @property
     def class_name(self) -> str | None:
         """The best class."""
-        return self.answer.get("class")
+        return self.json.get("class")
 
     @property
     def probability(self) -> float | None:
         """The probability of the best class."""
-        return self.answer.get("probability")
+        return self.json.get("probability")
 
     @property
     def tags(self) -> dict[str, float] | None:
         """The predicted tags and their probabilities, the best first."""
-        return self.answer.get("tags")
+        return self.json.get("tags")
 
     @property
     def values(self) -> dict[str, float] | None:
         """The predicted numbers by name."""
-        return self.answer.get("values")
+        return self.json.get("values")
 
     @property
     def text(self) -> str | None:
         """The best generated text."""
-        return self.answer.get("text")
+        return self.json.get("text")
 
     @property
     def scores(self) -> np.ndarray | None:
-        """Probabilities in the order of the target's names, float32 `[classes]`.
-
-        For generated texts, `outputs["texts"]`, their scores.
-        """
+        """Probabilities of the classes, float32 `[classes]`, or scores of the generated texts."""
         return self.outputs.get("scores")
 
 
@@ -82,14 +79,14 @@ class _OrderedTable(Table):
 
 
 class Predictor:
-    """A trained model behind its serving signatures.
+    """A trained model with its serving signatures.
 
     Attributes:
         experiment: the config of the run.
-        task: the task on the data; `task.data` is what was learned from the data.
-        signatures: by name, `serving_default` among them, functions of tensors that return what
-            the task serves, such as `classes` and `scores`.
-        origin: where the model is from, for people.
+        task: the task on the data; `task.data` holds what the model learned from the data.
+        signatures: functions of tensors by name, such as `serving_default`, that return the served
+            outputs, such as `classes` and `scores`.
+        origin: a description of where the model is from.
         model: the Keras model; None for an exported graph.
     """
 
@@ -115,44 +112,43 @@ class Predictor:
         weights: str | None = None,
         overrides: Pairs = (),
     ) -> "Predictor":
-        """The model of a run's checkpoint, always in float32 (float64 if trained in it).
+        """Loads a run's checkpoint, in float32 (float64 if trained in float64).
 
         Args:
             workdir: the run's folder.
-            checkpoint: "last", "best", "mean:N" (of the last N checkpoints) or a step; None is what
-                the run evaluates at its end.
-            weights: "ema" or "raw"; None is what the run evaluates.
+            checkpoint: "last", "best", "mean:N" (of the last N checkpoints) or a step; None is the
+                checkpoint that the run evaluates at its end.
+            weights: "ema" or "raw"; None is the set that the run evaluates.
             overrides: dotted keys and values, such as `("task.decoding.beams", "5")`.
 
         Raises:
-            UserError: there is no such checkpoint or set of weights, or an override is not
-                possible after training.
+            UserError: the checkpoint or the weights do not exist, or an override is not possible
+                after training.
         """
         experiment, bound = artifacts.read_run(workdir, overrides)
         if checkpoint is None:
-            paths = averaging.served(workdir, experiment.eval)
+            paths = averaging.find_final(workdir, experiment.eval)
         else:
             paths = averaging.find(workdir, checkpoint)
         chosen = weights or experiment.eval.weights
-        # The moving average holds all weights, so either set is enough.
+        # The moving average covers all weights, so the predictor reads only one set.
         arrays = averaging.read(paths, "ema/") if chosen == "ema" else {}
         if not arrays:
             if weights == "ema":
                 raise UserError(
-                    f"the checkpoint {paths[-1]} has no moving average of the weights, since "
-                    "config.train.ema_decay was none: use --weights=raw"
+                    f"the checkpoint {paths[-1]} has no moving average of the weights: train with "
+                    "config.train.ema_decay, or use --weights=raw"
                 )
             chosen, arrays = "raw", averaging.read(paths, "model/")
-        origin = f"{averaging.words(paths)} of {workdir}, {chosen} weights"
+        origin = f"{averaging.describe(paths)} of {workdir}, {chosen} weights"
         return cls._from_arrays(experiment, experiment.task.bind(bound), arrays, chosen, origin)
 
     @classmethod
     def from_zoo(cls, name_or_folder: str | Path, overrides: Pairs = ()) -> "Predictor":
-        """A shipped model, in float32 (float64 if trained in it).
+        """Loads a shipped model, in float32 (float64 if trained in float64).
 
         Raises:
-            UserError: there is no model of that name and no folder, or an override is not possible
-                after training.
+            UserError: the model does not exist, or an override is not possible after training.
         """
         folder = zoo.find(name_or_folder)
         experiment, bound = artifacts.read_run(folder, overrides)
@@ -175,17 +171,19 @@ class Predictor:
 
     @classmethod
     def from_export(cls, folder: str | Path, overrides: Pairs = ()) -> "Predictor":
-        """The model of an exported folder: one version, or the newest of a folder of versions.
+        """Loads an exported model: a version, or the newest in a folder of versions.
 
         Raises:
-            UserError: there is none, or an override would change the graph.
+            UserError: the model does not exist, or an override would change the graph.
         """
         experiment, bound = artifacts.read_export(folder, overrides)
-        version = artifacts.exported(folder)
+        version = artifacts.find_graph(folder)
         try:
             loaded = tf.saved_model.load(str(version))
         except (OSError, ValueError, tf.errors.OpError) as error:
-            raise UserError(f"cannot load the SavedModel {version}: {one_line(error)}") from None
+            raise UserError(
+                f"cannot load the SavedModel {version}: {format_error(error)}"
+            ) from None
         task = experiment.task.bind(bound)
         arguments = task.data.serving()
         signatures = {
@@ -195,7 +193,7 @@ class Predictor:
 
     @property
     def runner(self) -> Runner:
-        """Runs the model in an `Evaluator`."""
+        """The runner of the model for an `Evaluator`."""
         if self.model is None:
             return SignatureRunner(self.task, self.signatures)
         return ModelRunner(self.task, self.model)
@@ -203,12 +201,12 @@ class Predictor:
     def export(self, export_dir: str | Path, version: int | None = None) -> Path:
         """Writes the model with `modelzoo.serving.saved_model.export`; returns the folder."""
         if self.model is None:
-            raise UserError(f"{self.origin} is an exported model already: copy the folder")
+            raise UserError(f"{self.origin} is already an exported model: copy the folder")
         experiment = config.to_dict(self.experiment)
         return saved_model.export(self.model, self.task, experiment, export_dir, version)
 
     def outputs(self, raw: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Served tensors for raw examples, such as `scores` `[n, classes]`; strings as str.
+        """Computes served outputs of raw examples, such as `scores` `[n, classes]`; text is str.
 
         Args:
             raw: the raw tensors of one signature, such as `image` (uint8 `[n, height, width,
@@ -223,37 +221,37 @@ class Predictor:
     def predict_files(
         self, paths: Iterable[str | Path], batch_size: int = BATCH_SIZE
     ) -> Iterator[Prediction]:
-        """Predicts the examples in files, in order, `batch_size` in memory at a time.
+        """Predicts the examples in files, in order, in batches of `batch_size`.
 
-        The input decides what a file holds: an image, lines of text, rows of a table. An example
-        that cannot be read gives a `Prediction` with `error`; the others go on.
+        The input defines the content of a file: an image, lines of text, rows of a table. An
+        example that cannot be read yields a `Prediction` with `error`.
 
         Raises:
-            UserError: the model has several inputs: use `predict_table`.
+            UserError: the model has several inputs; use `predict_table` instead.
         """
-        name, bound = self._only_input()
-        return self._predict({name: bound.file_part}, bound.from_files(paths), batch_size)
+        part, bound = self._only_input()
+        return self._predict(part, bound.from_files(paths), batch_size)
 
     def predict_texts(
         self, texts: Iterable[str | bytes], batch_size: int = BATCH_SIZE
     ) -> Iterator[Prediction]:
-        """Predicts texts in order, `batch_size` of them at a time, also those that are not UTF-8.
+        """Predicts texts in order, in batches of `batch_size`; texts need not be UTF-8.
 
         Raises:
-            UserError: the model's input is no text.
+            UserError: the model's input is not a text.
         """
-        name, bound = self._only_input()
+        part, bound = self._only_input()
         if bound.file_part != "text":
-            raise UserError(f"{self.origin} takes no texts, but {bound.describe()}")
-        # Half a surrogate pair, which str may hold, becomes bytes that are not UTF-8.
+            raise UserError(f"{self.origin} needs {bound.describe()}, not texts")
+        # A lone surrogate in a str becomes bytes that are not UTF-8.
         encoded = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
         named = ((str(number), text) for number, text in enumerate(encoded))
-        return self._predict({name: "text"}, named, batch_size)
+        return self._predict(part, named, batch_size)
 
     def predict_table(self, path: str | Path, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """Predicts the rows of a table, in order; its columns are those of the training data.
 
-        A row that cannot be read gives a `Prediction` with `error`, after the good ones.
+        Rows that cannot be read yield a `Prediction` with `error`, after all other rows.
 
         Raises:
             UserError: the table cannot be read or lacks a column.
@@ -282,23 +280,23 @@ class Predictor:
             yield Prediction(bad.place, error=bad.reason)
 
     def _only_input(self) -> tuple[str, Any]:
+        """Returns the only input, after the name of the raw tensor that it reads from files."""
         inputs = self.task.data.inputs
         if len(inputs) > 1:
             raise UserError(
-                f"{self.origin} has several inputs, {', '.join(inputs)}: predict rows of a table"
+                f"{self.origin} has the inputs {', '.join(inputs)}: predict the rows of a table"
             )
         ((name, bound),) = inputs.items()
-        return name, bound
+        return f"{name}/{bound.file_part}" if name else bound.file_part, bound
 
     def _predict(
-        self, parts: Mapping[str, str], named: Iterable[tuple[str, Any]], batch_size: int
+        self, part: str, named: Iterable[tuple[str, Any]], batch_size: int
     ) -> Iterator[Prediction]:
-        """Predictions for named raw values; a BadExample becomes an error."""
-        ((name, part),) = parts.items()
-        key, named = f"{name}/{part}" if name else part, iter(named)
+        """Yields predictions for named raw values; a BadExample becomes an error."""
+        named = iter(named)
         while batch := list(islice(named, batch_size)):
             good = [value for _, value in batch if not isinstance(value, BadExample)]
-            results = iter(self._predict_batch(key, good))
+            results = iter(self._predict_batch(part, good))
             for label, value in batch:
                 if isinstance(value, BadExample):
                     yield Prediction(label, error=str(value))
@@ -306,14 +304,14 @@ class Predictor:
                     yield dataclasses.replace(next(results), name=label)
 
     def _predict_batch(self, part: str, examples: Sequence[Any]) -> list[Prediction]:
-        """Predictions without names; halves a batch until each broken example is alone."""
+        """Predicts a batch; halves a failing batch until each bad example is alone."""
         if not examples:
             return []
         try:
             outputs = self.outputs({part: examples})
         except tf.errors.InvalidArgumentError as error:
             if len(examples) == 1:
-                return [Prediction("", error=one_line(error))]
+                return [Prediction("", error=format_error(error))]
             middle = len(examples) // 2
             first, second = examples[:middle], examples[middle:]
             return self._predict_batch(part, first) + self._predict_batch(part, second)
@@ -322,12 +320,12 @@ class Predictor:
 
 
 def load(name_or_folder: str | Path) -> Predictor:
-    """The predictor for a run's folder, an exported folder, or a shipped model, by name.
+    """Loads the predictor of a run, an exported folder or a shipped model.
 
-    A local folder of that name takes precedence.
+    A local folder of that name takes precedence over a shipped model.
 
     Raises:
-        UserError: there is neither.
+        UserError: neither exists.
     """
     folder = zoo.find(name_or_folder)
     if zoo.is_trained(folder):
@@ -344,38 +342,33 @@ def open_model(
     weights: str | None = None,
     overrides: Pairs = (),
 ) -> Predictor:
-    """The predictor that a command's flags of these names ask for.
+    """Loads the predictor that the flags of a command select.
 
-    `workdir` may be an exported folder as well.
+    Args:
+        workdir: folder of a run, or an exported folder.
+        model: exported folder, or name of a shipped model.
+        checkpoint: see `Predictor.from_workdir`.
+        weights: see `Predictor.from_workdir`.
+        overrides: see `Predictor.from_workdir`.
 
     Raises:
-        UserError: the flags contradict each other, or there is no such model.
+        UserError: the flags cannot be combined, or the model does not exist.
     """
     folder = artifacts.find_model(workdir, model)
     if not artifacts.is_export(folder) and not zoo.is_trained(folder):
         return Predictor.from_workdir(folder, checkpoint, weights, overrides)
     if checkpoint is not None or weights is not None:
         raise UserError(
-            "--checkpoint and --weights select in a run's folder; exported and shipped models have "
-            "one set of weights"
+            "--checkpoint and --weights need a run's folder; exported and shipped models have one "
+            "set of weights"
         )
     if artifacts.is_export(folder):
         return Predictor.from_export(folder, overrides)
     return Predictor.from_zoo(folder, overrides)
 
 
-def signature_for(
-    task: Task, raw: Mapping[str, Any]
-) -> tuple[str, dict[str, tuple[str, tf.TensorSpec]]]:
-    """Name and arguments of the first signature whose raw tensors are all given."""
-    for name, arguments in task.data.serving().items():
-        if all(part in raw for part, _ in arguments.values()):
-            return name, arguments
-    raise ValueError(f"no signature takes {', '.join(raw)}")
-
-
 class _Signature:
-    """A function of an exported graph, by position; keeps the graph's weights alive."""
+    """A positional function of an exported graph, which keeps the graph's weights alive."""
 
     def __init__(self, loaded: Any, name: str, arguments: tuple[str, ...]):
         self._loaded = loaded
@@ -387,15 +380,15 @@ class _Signature:
 
 
 def as_text(array: np.ndarray) -> np.ndarray:
-    """Strings as text; numbers unchanged."""
+    """Decodes an array of byte strings; other arrays are unchanged."""
     if array.dtype != object:
         return array
     texts = [text.decode() for text in array.ravel()]
     return np.array(texts, dtype=str).reshape(array.shape)
 
 
-def one_line(error: Exception) -> str:
-    """The last meaningful line of an error, without TensorFlow's node names."""
+def format_error(error: Exception) -> str:
+    """Returns the last meaningful line of an error, without TensorFlow's node names."""
     text = getattr(error, "message", None) or str(error)
     lines = [re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*?\]", "", line) for line in text.splitlines()]
     lines = [" ".join(line.split()) for line in lines]

@@ -1,4 +1,4 @@
-"""Tasks: what is learned (objective), and what a served model takes and gives."""
+"""Tasks: the objective of training, and the inputs and outputs of a served model."""
 
 from typing import TYPE_CHECKING
 

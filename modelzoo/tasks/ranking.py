@@ -1,18 +1,18 @@
-"""Scores of an order: how well the examples of a class stand above the others.
+"""Ranking metrics: how well scores order the examples of a class above the others.
 
-Arrays `[n]`: scores, labels 0 or 1, weights. Equal scores share their place.
+Arrays `[n]`: scores, labels 0 or 1, weights. Equal scores have the same rank.
 """
 
 import numpy as np
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """The mean of the precisions at each recall that is reached, going down the scores.
+    """Returns the mean of the precisions at each score, weighted by the gain in recall.
 
-    0 where no label is 1.
+    It is 0 if no label is 1.
     """
     order = np.argsort(-scores, kind="stable")
-    # The last place of each distinct score.
+    # The last rank of each distinct score.
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     hits = np.cumsum((labels * weights)[order])[ends]
     places = np.cumsum(weights[order])[ends]
@@ -23,9 +23,9 @@ def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarra
 
 
 def roc_auc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """The area under the ROC curve: how often a label 1 has a higher score than a label 0.
+    """Returns the area under the ROC curve: how often a label 1 has a higher score than a label 0.
 
-    Equal scores count one half (Mann and Whitney 1947). 0 where all labels are the same.
+    Equal scores count one half (Mann and Whitney 1947). It is 0 if all labels are equal.
     """
     _, group = np.unique(scores, return_inverse=True)
     ones = np.bincount(group, labels * weights)
@@ -37,17 +37,33 @@ def roc_auc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> floa
 def class_roc_auc(
     scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Of scores and labels `[n, classes]`: each class's `roc_auc`, `[classes]`, and their mean.
+    """Returns the `roc_auc` of each class, `[classes]`, and their mean.
 
-    The mean is over the classes that some examples have and some have not.
+    The mean is over the classes with labels of both 0 and 1.
+
+    Args:
+        scores: `[n, classes]`.
+        labels: `[n, classes]`.
+        weights: `[n]`.
     """
     each = np.array([roc_auc(s, k, weights) for s, k in zip(scores.T, labels.T, strict=True)])
     present = weights @ labels
-    told = (present > 0) & (present < weights.sum())
-    return each, float(each[told].mean()) if told.any() else 0.0
+    defined = (present > 0) & (present < weights.sum())
+    return each, float(each[defined].mean()) if defined.any() else 0.0
+
+
+def f1_scores(
+    hits: np.ndarray, predicted: np.ndarray, support: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`precision`, `recall` and `f1` from counts of any shape."""
+    return {
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + predicted),
+    }
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """The parts by the wholes, 0 where these are 0."""
+    """Returns `part / whole`, 0 where `whole` is 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)

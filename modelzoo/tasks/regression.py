@@ -1,6 +1,6 @@
-"""Regression: numbers for each example, their loss and metrics.
+"""Regression: one or more numbers for each example, with their loss and metrics.
 
-Shapes of the functions: predictions and targets `[n, outputs]`, weights `[n]`.
+Shapes: predictions and targets `[n, outputs]`, weights `[n]`.
 """
 
 import dataclasses
@@ -14,19 +14,20 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.values import Values
 from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 
 ERRORS = ("mse", "rmse", "mae")
 _IN_TRAINING = {"mse": "squared", "mae": "absolute"}
 
 
-def loss(
+def compute_loss(
     predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, kind: str, delta: float = 1.0
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Weighted sum of the losses and sum of the weights, both scalars.
+    """Returns the weighted sum of the losses and the sum of the weights, scalars.
 
-    The loss of an example is the mean over its outputs, by the error e: "squared" e^2, "absolute"
-    |e|, "huber" e^2 / 2 up to |e| = delta and delta (|e| - delta / 2) beyond (Huber 1964).
+    The loss of an example is the mean over its outputs. The loss of an error e is e^2 for
+    "squared", |e| for "absolute", and for "huber" e^2 / 2 up to |e| = delta, and delta (|e| -
+    delta / 2) above (Huber 1964).
     """
     error = predictions - tf.cast(targets, predictions.dtype)
     size = tf.abs(error)
@@ -41,35 +42,32 @@ def loss(
     return tf.reduce_sum(tf.reduce_mean(losses, axis=-1) * weights), tf.reduce_sum(weights)
 
 
-def metrics(
+def compute_metrics(
     predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray, names: Sequence[str]
 ) -> dict[str, Any]:
-    """`mse`, `rmse`, `mae`, `r2`, each the mean over the outputs, and `per_output` (name -> these).
+    """Computes `mse`, `rmse`, `mae`, `r2` as means over the outputs, and all four `per_output`.
 
-    These are the values of scikit-learn with `sample_weight`: `rmse` is the mean of that of each
-    output, and an output whose targets are all equal has an `r2` of 1 if they are met, else 0.
+    These are the values of scikit-learn with `sample_weight`: `rmse` is the mean over the `rmse` of
+    each output. If all targets of an output are equal, its `r2` is 1 without error, else 0.
 
     Raises:
         UserError: no example has a positive weight.
     """
     predictions, targets = (np.asarray(a, np.float64) for a in (predictions, targets))
     weights = np.asarray(weights, np.float64)
-    if not weights.sum() > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
-    share = (weights / weights.sum())[:, None]
+    total = check_weight(weights.sum())
+    share = (weights / total)[:, None]
     error = predictions - targets
     mse = (share * error**2).sum(axis=0)
-    # Shifted, so that a large mean loses no digits, and equal targets give 0.
+    # Shifting keeps all digits under a large mean, and equal targets become exactly 0.
     shifted = targets - targets[0]
     spread = (share * (shifted - (share * shifted).sum(axis=0)) ** 2).sum(axis=0)
-    rest = np.divide(mse, spread, out=(mse > 0).astype(np.float64), where=spread > 0)
+    unexplained = np.divide(mse, spread, out=(mse > 0).astype(np.float64), where=spread > 0)
     each = {
         "mse": mse,
         "rmse": np.sqrt(mse),
         "mae": (share * abs(error)).sum(axis=0),
-        "r2": 1.0 - rest,
+        "r2": 1.0 - unexplained,
     }
     return {
         **{name: float(values.mean()) for name, values in each.items()},
@@ -82,14 +80,14 @@ def metrics(
 
 @dataclasses.dataclass(frozen=True)
 class Regression(TaskConfig):
-    """Learns numbers for each example.
+    """Learns one or more numbers for each example.
 
     Attributes:
-        loss: loss of the error of an output, see the function `loss`.
-        delta: where the Huber loss turns from squared to absolute; None is 1.
-        target_mean: one number per output; the model learns (value - target_mean) / target_std, and
-            the loss and `delta` are in these units. What is served and all other metrics are in the
-            data's own. None is 0.
+        loss: loss of the error of an output, see `compute_loss`.
+        delta: error at which the Huber loss turns from squared to absolute; None is 1.
+        target_mean: one number per output; the model learns (value - target_mean) / target_std. The
+            loss and `delta` are in these units; served values and all other metrics are in the
+            units of the data. None is 0.
         target_std: one number per output, see `target_mean`; None is 1.
     """
 
@@ -114,11 +112,12 @@ class Regression(TaskConfig):
         return RegressionObjective(self, data)
 
     def serving(self, data: BoundData) -> "RegressionServing":
-        return RegressionServing(data.target.names, _Scale(self, len(data.target.names)))
+        names = data.get_target().names
+        return RegressionServing(names, _Scale(self, len(names)))
 
 
 class _Scale:
-    """From the data's units to those that the model learns, and back."""
+    """Converts values between the units of the data and those of the model."""
 
     def __init__(self, config: Regression, size: int):
         mean, std = config.target_mean, config.target_std
@@ -126,18 +125,18 @@ class _Scale:
         self._std = np.ones(size) if std is None else np.array(std)
 
     def normalize(self, values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        """Values in the data's units `[n, outputs]` to the model's."""
+        """Converts values `[n, outputs]` from the units of the data to those of the model."""
         return (tf.cast(values, dtype) - tf.cast(self._mean, dtype)) / tf.cast(self._std, dtype)
 
     def restore(self, normalized: tf.Tensor) -> tf.Tensor:
-        """Values in the data's units, float32."""
+        """Converts values from the units of the model to those of the data, float32."""
         dtype = normalized.dtype
         values = normalized * tf.cast(self._std, dtype) + tf.cast(self._mean, dtype)
         return tf.cast(values, tf.float32)
 
 
 class RegressionObjective(Objective):
-    """Squared, absolute or Huber loss, and errors in the data's units."""
+    """Squared, absolute or Huber loss, and errors in the units of the data."""
 
     headline = ("loss", "mae", "r2")
     lower_is_better = ("loss", *ERRORS)
@@ -145,70 +144,71 @@ class RegressionObjective(Objective):
     def __init__(self, config: Regression, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.names = data.target.names
+        self.names = data.get_target().names
         self.num_outputs = len(self.names)
         config.check_count(data, "target_mean", "target_std")
         self._scale = _Scale(config, self.num_outputs)
 
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
-        """`normalized` `[n, outputs]`: the model's output, in units of `target_std`."""
+        """Returns `normalized` `[n, outputs]`, the model's output in units of `target_std`."""
         return {"normalized": super().outputs(model, batch, training)["logits"]}
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         normalized, config = outputs["normalized"], self.config
         targets = self._scale.normalize(batch["label"], normalized.dtype)
         delta = 1.0 if config.delta is None else config.delta
-        return loss(normalized, targets, batch["weight"], config.loss, delta)
+        return compute_loss(normalized, targets, batch["weight"], config.loss, delta)
 
     def metric_sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
-        """`weight` and `loss`; in training `weight`, and sums of squared and absolute errors."""
+        """Returns `weight` and `loss`, or in training `weight` and the sums of the errors."""
         if not training:
             return dict(zip(("loss", "weight"), self.loss(outputs, batch), strict=True))
         values = self._scale.restore(outputs["normalized"])
         label, weight = batch["label"], batch["weight"]
         return {
-            "squared": loss(values, label, weight, "squared")[0],
-            "absolute": loss(values, label, weight, "absolute")[0],
+            "squared": compute_loss(values, label, weight, "squared")[0],
+            "absolute": compute_loss(values, label, weight, "absolute")[0],
             "weight": tf.reduce_sum(weight),
         }
 
     def per_example(self, outputs: Tensors, batch: Tensors) -> Tensors:
-        """`values` as they are served, `label` and `weight`."""
+        """Returns the served `values`, `label` and `weight`."""
         values = self._scale.restore(outputs["normalized"])
         return {"values": values, "label": batch["label"], "weight": batch["weight"]}
 
     def metrics(
         self, metric_sums: Mapping[str, np.ndarray], per_example: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """`loss` and the metrics of the function `metrics`; in training two of these."""
+        """Returns `loss` and the metrics of `compute_metrics`; in training only `mse` and `mae`."""
         if "loss" not in metric_sums:
             weight = float(metric_sums["weight"])
             return {name: float(metric_sums[key]) / weight for name, key in _IN_TRAINING.items()}
-        arrays = (per_example[name] for name in ("values", "label", "weight"))
+        assert per_example is not None  # As in every evaluation.
+        values, label, weight = (per_example[name] for name in ("values", "label", "weight"))
         mean = float(metric_sums["loss"]) / float(metric_sums["weight"])
-        return {"loss": mean, **metrics(*arrays, self.names)}
+        return {"loss": mean, **compute_metrics(values, label, weight, self.names)}
 
 
 class RegressionServing(Serving):
-    """Serves `values` in the data's units."""
+    """Serves `values` in the units of the data."""
 
     def __init__(self, names: tuple[str, ...], scale: _Scale):
         self.names = names
         self._scale = scale
 
     def to_serving(self, outputs: Tensors) -> Tensors:
-        """`values` (float32 `[n, outputs]`), in the data's units."""
+        """Returns `values` (float32 `[n, outputs]`) in the units of the data."""
         return {"values": self._scale.restore(outputs["normalized"])}
 
     def from_serving(self, served: Tensors) -> Tensors:
-        """`normalized`, from the values."""
+        """Returns `normalized`."""
         return {"normalized": self._scale.normalize(served["values"], tf.float32)}
 
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
-        """`values` by name."""
+        """Returns the `values` by name."""
         if top is not None:
             self.check_top(top)
         return {"values": dict(zip(self.names, map(float, served["values"]), strict=True))}
 
     def check_top(self, top: int, exported: bool = False) -> None:
-        raise UserError("--top is for classes and tags, this model predicts values")
+        raise UserError("--top needs a model of classes, tags or texts, this model predicts values")

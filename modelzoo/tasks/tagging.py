@@ -1,8 +1,8 @@
-"""Tagging: any number of tags for each example, their loss and metrics.
+"""Tagging: any number of tags for each example, with their loss and metrics.
 
-Shapes of the functions: `logits` and `labels` (float, 0 to 1) `[n, classes]`, `weights` `[n]`. An
-example of weight 0 counts nowhere. Metrics are those of scikit-learn with `sample_weight` and
-`zero_division=0` if every tag occurs.
+Shapes: `logits` and `labels` (float, 0 to 1) `[n, classes]`, `weights` `[n]`. Examples of weight 0
+do not count. If every tag occurs, the metrics are those of scikit-learn with `sample_weight` and
+`zero_division=0`.
 """
 
 import dataclasses
@@ -14,27 +14,27 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.tags import Tags
-from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.tasks.ranking import average_precision, class_roc_auc, ratio
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.fields.errors import FieldError
+from modelzoo.tasks.ranking import average_precision, class_roc_auc, f1_scores
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.views import mean_sigmoid
 
 _MOST_RANKED = 100
-"""Most tags whose ROC curves are computed: they take time."""
+"""Maximum number of tags for ROC curves, which take time."""
 
 
-def loss(
+def compute_loss(
     logits: tf.Tensor,
     labels: tf.Tensor,
     weights: tf.Tensor,
     label_smoothing: float = 0.0,
     positive_weights: Sequence[float] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Weighted sum of the binary cross-entropies in nats, and sum of the weights, both scalars.
+    """Returns the weighted sum of the binary cross-entropies in nats, and the sum of the weights.
 
-    The loss of an example is the mean over the tags, so that a learning rate does not depend on
-    their number. With label smoothing e a target y becomes (1 - e) y + e / 2. The positive weight
-    of a tag multiplies the term of its presence, -y log p, and no example's weight.
+    The loss of an example is the mean over the tags, so that the learning rate does not depend on
+    their number. With label smoothing e, a target y becomes (1 - e) y + e / 2. The positive weight
+    of a tag multiplies the loss of its presence, -y log p, not the weight of an example.
     """
     labels = tf.cast(labels, logits.dtype)
     if label_smoothing:
@@ -49,21 +49,22 @@ def loss(
 
 
 def to_probabilities(logits: tf.Tensor) -> tf.Tensor:
-    """Probabilities as they are served and compared with the threshold: float32."""
+    """Returns the probabilities that are served and compared with the threshold, float32."""
     return tf.cast(tf.sigmoid(logits), tf.float32)
 
 
-def metric_sums(
+def compute_metric_sums(
     logits: tf.Tensor,
     labels: tf.Tensor,
     weights: tf.Tensor,
     threshold: float,
     training: bool = False,
 ) -> dict[str, tf.Tensor]:
-    """Weighted counts: `weight`, `exact`, `hits`, `predicted`, `support`, `loss` (not in training).
+    """Returns weighted counts: `weight`, `exact`, `hits`, `predicted`, `support` and `loss`.
 
-    `exact` counts the examples whose tags are all predicted right; `predicted` and `support` count
-    predicted and present tags, `hits` those that are both: `[classes]`, in training scalars.
+    `exact` counts the examples with all tags correct. `predicted` and `support` count the predicted
+    and the present tags, `hits` the tags that are both; they are `[classes]`, in training scalars.
+    `loss` is omitted in training.
     """
     labels = tf.cast(labels, logits.dtype)
     weights = tf.cast(weights, logits.dtype)
@@ -76,43 +77,46 @@ def metric_sums(
     result["exact"] = tf.reduce_sum(tf.cast(exact, weights.dtype) * weights)
     result["weight"] = tf.reduce_sum(weights)
     if not training:
-        result["loss"] = loss(logits, labels, weights)[0]
+        result["loss"] = compute_loss(logits, labels, weights)[0]
     return result
 
 
-def metrics(
+def compute_metrics(
     sums: Mapping[str, np.ndarray],
     per_example: Mapping[str, np.ndarray] | None,
     class_names: Sequence[str],
 ) -> dict[str, Any]:
-    """Metrics from the counts of `metric_sums` and the `probabilities`, `label`, `weight` of all.
+    """Computes metrics as JSON values.
 
-    `loss`, `mean_average_precision` (over the tags that occur), `micro_average_precision`,
-    `macro_precision`, `macro_recall`, `macro_f1` (over the tags that occur or are predicted),
-    `micro_precision`, `micro_recall`, `micro_f1`, `exact_match` and `per_tag` (name ->
-    `average_precision`, `roc_auc`, `precision`, `recall`, `f1`, `support`). A ratio without a
-    denominator is 0. `roc_auc` is the mean over the tags that some examples have and others have
-    not, and is left out with many tags.
+    The metrics are `loss`, `mean_average_precision` (over the tags that occur),
+    `micro_average_precision`, `macro_precision`, `macro_recall`, `macro_f1` (over the tags that
+    occur or are predicted), `micro_precision`, `micro_recall`, `micro_f1`, `exact_match` and
+    `per_tag` (name -> `average_precision`, `roc_auc`, `precision`, `recall`, `f1`, `support`). A
+    ratio with denominator 0 is 0. `roc_auc` is the mean over the tags that are both present and
+    absent in the data, and is omitted for many tags. The counts of training yield only the micro
+    metrics and `exact_match`.
 
-    The counts of training give the micro metrics and `exact_match`.
+    Args:
+        sums: counts of `compute_metric_sums`.
+        per_example: `probabilities` and `label` `[n, classes]`, `weight` `[n]` of all examples.
+        class_names: names of the tags.
 
     Raises:
         UserError: no example has a positive weight.
     """
-    weight = float(sums["weight"])
-    if not weight > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
+    weight = check_weight(sums["weight"])
     counts = [np.atleast_1d(sums[name]) for name in ("hits", "predicted", "support")]
-    micro = {f"micro_{k}": float(v) for k, v in _f1(*(n.sum() for n in counts)).items()}
+    micro = {f"micro_{k}": float(v) for k, v in f1_scores(*(n.sum() for n in counts)).items()}
     exact = {"exact_match": float(sums["exact"]) / weight}
     if "loss" not in sums:
         return {**micro, **exact}
     _, predicted, support = counts
-    each = _f1(*counts)
-    shown = support + predicted > 0
-    macro = {f"macro_{k}": float(v[shown].mean()) if shown.any() else 0.0 for k, v in each.items()}
+    each = f1_scores(*counts)
+    relevant = support + predicted > 0
+    macro = {
+        f"macro_{k}": float(v[relevant].mean()) if relevant.any() else 0.0 for k, v in each.items()
+    }
+    assert per_example is not None  # As in every evaluation.
     ranked, labels, weights = (
         np.asarray(per_example[name], np.float64) for name in ("probabilities", "label", "weight")
     )
@@ -139,24 +143,15 @@ def metrics(
     }
 
 
-def _f1(hits, predicted, support):
-    return {
-        "precision": ratio(hits, predicted),
-        "recall": ratio(hits, support),
-        "f1": ratio(2 * hits, support + predicted),
-    }
-
-
 @dataclasses.dataclass(frozen=True)
 class Tagging(TaskConfig):
-    """Learns which of a set of tags each example has, each tag for itself.
+    """Learns which tags each example has, each tag independently.
 
     Attributes:
-        label_smoothing: how far the targets 0 and 1 are moved towards 1/2, as a share of the way,
-            in training only.
-        positive_weights: one factor per tag, in the order of the tags, on the loss of the examples
-            that have it, in training only; such as the ratio of examples without it to those with.
-        threshold: a tag is predicted if its probability is at least this.
+        label_smoothing: share by which training moves the targets 0 and 1 towards 1/2.
+        positive_weights: factor of the training loss of each tag where it is present, in the order
+            of the tags, such as the ratio of examples without the tag to examples with it.
+        threshold: minimum probability of a predicted tag.
     """
 
     targets = (Tags,)
@@ -179,47 +174,42 @@ class Tagging(TaskConfig):
         return TaggingObjective(self, data)
 
     def serving(self, data: BoundData) -> "TaggingServing":
-        return TaggingServing(data.target.names, self.threshold)
+        return TaggingServing(data.get_target().names, self.threshold)
 
 
 class TaggingObjective(Objective):
-    """Binary cross-entropy of each tag, average precision and their kind."""
+    """Binary cross-entropy and the metrics of tagging."""
 
     headline = ("loss", "mean_average_precision", "micro_f1")
 
     def __init__(self, config: Tagging, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.names = data.target.names
+        self.names = data.get_target().names
         self.num_outputs = len(self.names)
         config.check_count(data, "positive_weights")
 
     def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
-        """Logits of the mean of the views' probabilities."""
+        """Returns the logits of the mean of the views' probabilities."""
         return mean_sigmoid(shares, logits)
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        return loss(
-            outputs["logits"],
-            batch["label"],
-            batch["weight"],
-            self.config.label_smoothing,
-            self.config.positive_weights,
-        )
+        options = (self.config.label_smoothing, self.config.positive_weights)
+        return compute_loss(outputs["logits"], batch["label"], batch["weight"], *options)
 
     def metric_sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
         logits, label, weight = outputs["logits"], batch["label"], batch["weight"]
-        return metric_sums(logits, label, weight, self.config.threshold, training)
+        return compute_metric_sums(logits, label, weight, self.config.threshold, training)
 
     def per_example(self, outputs: Tensors, batch: Tensors) -> Tensors:
-        """What average precision ranks: `probabilities`, `label` and `weight`."""
+        """Returns `probabilities`, `label` and `weight` for the average precision."""
         probabilities = to_probabilities(outputs["logits"])
         return {"probabilities": probabilities, "label": batch["label"], "weight": batch["weight"]}
 
     def metrics(
         self, metric_sums: Mapping[str, np.ndarray], per_example: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        return metrics(metric_sums, per_example, self.names)
+        return compute_metrics(metric_sums, per_example, self.names)
 
 
 class TaggingServing(Serving):
@@ -230,23 +220,22 @@ class TaggingServing(Serving):
         self.threshold = threshold
 
     def to_serving(self, outputs: Tensors) -> Tensors:
-        """`classes` (string: the tags' names), `scores` (float32), `predicted` (bool).
+        """Returns `classes` (string), `scores` (float32) and `predicted` (bool), each `[n, tags]`.
 
-        All are `[n, tags]`, in the order of the tags: the name, the probability, and whether it
-        reaches the threshold.
+        They are the names of the tags, their probabilities, and whether these reach the threshold.
         """
         scores = to_probabilities(outputs["logits"])
         classes = tf.tile(tf.constant([self.names]), [tf.shape(scores)[0], 1])
         return {"classes": classes, "scores": scores, "predicted": scores >= self.threshold}
 
     def from_serving(self, served: Tensors) -> Tensors:
-        """`logits`; a probability that float32 rounds to 0 or 1 counts as the next one to it."""
-        kind = np.finfo(np.float32)
-        scores = tf.clip_by_value(served["scores"], kind.tiny, 1 - kind.epsneg)
+        """Returns `logits`; probabilities of 0 and 1 become the nearest float32 between them."""
+        limits = np.finfo(np.float32)
+        scores = tf.clip_by_value(served["scores"], limits.tiny, 1 - limits.epsneg)
         return {"logits": tf.math.log(scores) - tf.math.log1p(-scores)}
 
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
-        """`tags`: probabilities of the predicted tags, the best first; `top` is of all tags."""
+        """Returns `tags`, the predicted tags and their probabilities; `top` ranks all tags."""
         scores, names = served["scores"], self.names
         order = (-scores).argsort(kind="stable")
         tags = {names[i]: float(scores[i]) for i in order if served["predicted"][i]}

@@ -1,4 +1,4 @@
-"""Text-to-text: translation, summaries, answers, and other texts generated from a text."""
+"""Text-to-text: translation, summarization and other generation of a text from a text."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,22 +15,20 @@ from modelzoo.decoding.search import search
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.text_metrics import Metric
 
 
 @dataclasses.dataclass(frozen=True)
 class TextToText(TaskConfig):
-    """Learns to generate a text from another.
+    """Learns to generate a text from another text.
 
     Attributes:
-        label_smoothing: share of the target that is spread evenly over the vocabulary, in training
-            only.
-        decoding: how a text is searched for if only its source is known: in evaluation, prediction
-            and the exported graph.
+        label_smoothing: share of the target that is distributed over the vocabulary in training.
+        decoding: settings of the search in evaluation, prediction and the exported graph.
         metrics: metrics of the generated texts: "bleu" and "chrf" by sacreBLEU, "bleu_tokenized"
-            for texts whose tokens are separated by spaces, "rouge", "exact_match", and SQuAD's
-            "f1". Without any, evaluation decodes nothing.
+            for texts whose tokens are separated by spaces, "rouge", "exact_match", and "f1" of
+            SQuAD. Evaluation without metrics generates no texts.
     """
 
     targets = (TextTarget,)
@@ -49,35 +47,38 @@ class TextToText(TaskConfig):
         return TextToTextObjective(self, data)
 
     def serving(self, data: BoundData) -> "TextToTextServing":
-        return TextToTextServing(self.decoding, data.target)
+        target = data.target
+        assert isinstance(target, BoundTextTarget)
+        return TextToTextServing(self.decoding, target)
 
 
 class TextToTextObjective(Objective):
-    """Cross-entropy of the target's tokens, and metrics of decoded texts."""
+    """Cross-entropy of the target's tokens, and metrics of the generated texts."""
 
     lower_is_better = ("loss", "perplexity")
 
     def __init__(self, config: TextToText, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.target: BoundTextTarget = data.target
+        assert isinstance(data.target, BoundTextTarget)
+        self.target = data.target
         self.num_outputs = self.target.ids.size
         # An encoder reads all inputs but those of the decoder.
         own = self.target.model_specs()
         self.encoder_names = tuple(name for name in data.model_specs() if name not in own)
-        decoding, room = config.decoding, self.target.widths[-1] - 1
-        if decoding.max_length is None and decoding.min_length > room:
+        decoding, longest = config.decoding, self.target.widths[-1] - 1
+        if decoding.max_length is None and decoding.min_length > longest:
             raise UserError(
-                f"config.task.decoding.min_length must be at most {room}, the room that "
-                "config.data.target.lengths leaves if config.task.decoding.max_length is none; "
+                f"config.task.decoding.min_length must be at most {longest}, the longest target of "
+                "config.data.target.lengths, unless config.task.decoding.max_length is set; "
                 f"got {decoding.min_length}"
             )
-        self.capacity = 1 + (room if decoding.max_length is None else decoding.max_length)
+        self.capacity = 1 + (longest if decoding.max_length is None else decoding.max_length)
         names = [name for metric in config.metrics for name in text_metrics.names(metric)]
         self.headline = ("loss", "token_accuracy", *names)
 
     def check_model(self, model: keras.Model) -> None:
-        """Raises UserError if the model has no room for `max_length` tokens."""
+        """Raises UserError if the model does not support `max_length` tokens."""
         if self.capacity <= self.target.widths[-1]:
             return
         specs = self.data.model_specs()
@@ -94,63 +95,66 @@ class TextToTextObjective(Objective):
             ) from None
 
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
-        """`losses` and `hits` of the tokens `[n, length]` if there is a target; decoded tokens.
+        """Returns losses of the target's tokens, and in evaluation generated tokens.
 
-        The losses are smoothed in training. Outside of training, unless no metric needs them, also
-        `tokens` int32 `[n, n_best, any]`, ended by the end token and then padded, and their
-        `scores` float32 `[n, n_best]`, minus infinity if fewer were found.
+        If the batch has a target, `losses` and `hits` are `[n, length]`; the losses are smoothed in
+        training. Evaluation adds `tokens`, int32 `[n, n_best, any]`, each with an end token and
+        padding after it, and their `scores`, float32 `[n, n_best]`, minus infinity for missing
+        sequences; it omits both if there is a target but no metric.
         """
-        found = {}
+        outputs = {}
         if "label" in batch:
             given = {name: batch[name] for name in self.input_names}
             smoothing = self.config.label_smoothing if training else 0.0
             logits = model(given, training=training)
             losses, hits = cross_entropy(logits, batch["label"], smoothing)
-            found = {"losses": losses, "hits": hits}
+            outputs = {"losses": losses, "hits": hits}
         if not training and (self.config.metrics or "label" not in batch):
-            found |= self._decoded(model, {name: batch[name] for name in self.encoder_names})
-        return found
+            outputs |= self._decode(model, {name: batch[name] for name in self.encoder_names})
+        return outputs
 
-    def _decoded(self, model: keras.Model, given: Tensors) -> Tensors:
+    def _decode(self, model: keras.Model, given: Tensors) -> Tensors:
         decoding, target = self.config.decoding, self.target
+        start, end = target.ids.start, target.ids.end
+        assert start is not None and end is not None  # As of every target.
         covers = decoding.coverage_penalty > 0
         state = model.start(given, beams=decoding.beams, capacity=self.capacity, coverage=covers)
-        found = search(
+        result = search(
             model,
             state,
             decoding,
-            start=target.ids.start,
-            end=target.ids.end,
+            start=start,
+            end=end,
             pad=target.ids.pad,
             forbidden=target.forbidden_ids,
             capacity=self.capacity,
             memory_mask=given[model.encoder_inputs[1]] if covers else None,
         )
-        return {"tokens": found.tokens, "scores": found.scores}
+        return {"tokens": result.tokens, "scores": result.scores}
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """The smoothed cross-entropy of the tokens, each with the weight of its example."""
+        """Returns the sums of the smoothed cross-entropies and of the weights of the tokens."""
         losses = outputs["losses"]
         weights = _weights(batch, losses.dtype)
         return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
 
     def metric_sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
-        """Of tokens, weighted: `weight`, `correct` and, outside of training, `loss` (not smoothed).
+        """Returns weighted counts of tokens: `weight`, `correct`, and in evaluation `loss`.
 
-        Empty if there is no target to compare with, as for served outputs.
+        The loss is not smoothed. Without losses in the outputs, as for served ones, it is empty.
         """
         if "losses" not in outputs:
             return {}
         losses = outputs["losses"]
         weights = _weights(batch, losses.dtype)
-        found = {
+        sums = {
             "weight": tf.reduce_sum(weights),
             "correct": tf.reduce_sum(outputs["hits"] * weights),
         }
-        return found if training else {**found, "loss": tf.reduce_sum(losses * weights)}
+        return sums if training else {**sums, "loss": tf.reduce_sum(losses * weights)}
 
     def per_example(self, outputs: Tensors, batch: Tensors) -> Tensors:
-        """The best `tokens`, int32 `[n, capacity]`, or of served outputs the best `texts` `[n]`."""
+        """Returns the best `tokens`, int32 `[n, capacity]`, or of served outputs `texts` `[n]`."""
         if "texts" in outputs:
             return {"texts": outputs["texts"][:, 0]}
         if "tokens" not in outputs:
@@ -158,11 +162,11 @@ class TextToTextObjective(Objective):
         return {"tokens": self._padded(outputs["tokens"][:, 0])}
 
     def predictions(self, outputs: Tensors) -> Tensors:
-        """`tokens` int32 `[n, n_best, capacity]` and `scores`."""
+        """Returns `tokens`, int32 `[n, n_best, capacity]`, and `scores`."""
         return {"tokens": self._padded(outputs["tokens"]), "scores": outputs["scores"]}
 
     def _padded(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Tokens `[..., any]` padded to the capacity."""
+        """Pads tokens `[..., any]` to the capacity."""
         missing = self.capacity - tf.shape(tokens)[-1]
         paddings = [[0, 0]] * (len(tokens.shape) - 1) + [[0, missing]]
         tokens = tf.pad(tokens, paddings, constant_values=self.target.ids.pad)
@@ -174,31 +178,27 @@ class TextToTextObjective(Objective):
     def metrics(
         self, metric_sums: Mapping[str, np.ndarray], per_example: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """`loss` (nats per token), `perplexity`, `token_accuracy` and the config's metrics.
+        """Computes `loss` (nats per token), `perplexity`, `token_accuracy` and `config.metrics`.
 
-        `signatures` say, by metric, how it was computed. Without sums, as for an exported model,
-        only the metrics of texts.
+        `signatures` states how each metric was computed. Without sums, as for an exported model,
+        the result has only the metrics of texts.
         """
-        found: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         if metric_sums:
-            weight = float(metric_sums["weight"])
-            if not weight > 0:
-                raise UserError(
-                    "no token with a positive weight was evaluated: there is nothing to measure"
-                )
+            weight = check_weight(metric_sums["weight"], "token")
             if "loss" in metric_sums:
-                found["loss"] = float(metric_sums["loss"]) / weight
+                metrics["loss"] = float(metric_sums["loss"]) / weight
                 # Larger exponents overflow.
-                found["perplexity"] = float(np.exp(min(found["loss"], 700.0)))
-            found["token_accuracy"] = float(metric_sums["correct"]) / weight
+                metrics["perplexity"] = float(np.exp(min(metrics["loss"], 700.0)))
+            metrics["token_accuracy"] = float(metric_sums["correct"]) / weight
         if per_example:
             values, signatures = text_metrics.compute(
                 self.config.metrics, _texts(self.target, per_example), per_example["reference"]
             )
-            found |= values
+            metrics |= values
             if signatures:
-                found["signatures"] = signatures
-        return found
+                metrics["signatures"] = signatures
+        return metrics
 
 
 class TextToTextServing(Serving):
@@ -209,27 +209,27 @@ class TextToTextServing(Serving):
         self.target = target
 
     def to_serving(self, outputs: Tensors) -> Tensors:
-        """`texts` (string `[n, n_best]`, the best first) and their `scores` (float32)."""
+        """Returns `texts` (string `[n, n_best]`, best first) and their `scores` (float32)."""
         tokens, scores = outputs["tokens"], outputs["scores"]
         texts = self.target.join(tf.reshape(tokens, [-1, tf.shape(tokens)[2]]))
         texts = tf.reshape(texts, [-1, self.decoding.n_best])
         return {"texts": texts, "scores": tf.cast(scores, tf.float32)}
 
     def from_serving(self, served: Tensors) -> Tensors:
-        """`texts`; they do not determine the losses of teacher forcing."""
+        """Returns `texts`, without losses, which the texts do not determine."""
         return {"texts": served["texts"]}
 
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
-        """`text` and `score` of the best; `top` is a list of these, the best first."""
+        """Returns `text` and `score` of the best text; `top` lists the best texts, best first."""
         texts, scores = served["texts"].tolist(), served["scores"].tolist()
         # Sequences that the search did not find have no score.
         number = max(1, sum(score > -np.inf for score in scores))
-        best = list(zip(texts, scores, strict=True))[:number]
-        found = [{"text": text, "score": score} for text, score in best]
+        pairs = list(zip(texts, scores, strict=True))[:number]
+        best = [{"text": text, "score": score} for text, score in pairs]
         if top is None:
-            return found[0]
+            return best[0]
         self.check_top(top)
-        return {**found[0], "top": found[:top]}
+        return {**best[0], "top": best[:top]}
 
     def check_top(self, top: int, exported: bool = False) -> None:
         n_best = self.decoding.n_best
@@ -238,7 +238,7 @@ class TextToTextServing(Serving):
         key = "--config.task.decoding"
         fields = f"{key}.beams={top} {key}.n_best={top}"
         raise UserError(
-            f"--top={top} is more than the {n_best} best that config.task.decoding.n_best finds: "
+            f"--top must be at most config.task.decoding.n_best, {n_best}, got {top}: "
             + (f"export again with {fields}" if exported else f"add {fields}")
         )
 
@@ -247,12 +247,12 @@ class TextToTextServing(Serving):
 
 
 def _texts(target: BoundTextTarget, per_example: Mapping[str, Any]) -> list[str]:
-    """The generated texts, from per-example arrays."""
+    """Returns the generated texts of per-example arrays."""
     if "texts" in per_example:
-        found = per_example["texts"]
+        texts = per_example["texts"]
     else:
-        found = target.join(tf.constant(per_example["tokens"])).numpy()
-    return [text.decode() if isinstance(text, bytes) else str(text) for text in found]
+        texts = target.join(tf.constant(per_example["tokens"])).numpy()
+    return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
 
 
 def _weights(batch: Tensors, dtype: tf.DType) -> tf.Tensor:

@@ -1,6 +1,6 @@
 """Token classification: one class for each token of a text.
 
-Loss and metrics are those of classification over the tokens that have a label; each token has the
+The loss and metrics are those of classification, over the tokens with a label. Each token has the
 weight of its example.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
-from modelzoo.data.targets.token_labels import TokenLabels
+from modelzoo.data.targets.token_labels import BoundTokenLabels, TokenLabels
 from modelzoo.fields.errors import UserError
 from modelzoo.tasks.classification import (
     Classification,
@@ -33,7 +33,7 @@ class TokenClassification(Classification):
         return TokenClassificationObjective(self, data)
 
     def serving(self, data: BoundData) -> "TokenClassificationServing":
-        return TokenClassificationServing(data.target.names)
+        return TokenClassificationServing(data.get_target().names)
 
 
 class TokenClassificationObjective(ClassificationObjective):
@@ -43,15 +43,17 @@ class TokenClassificationObjective(ClassificationObjective):
 
     def __init__(self, config: TokenClassification, data: BoundData):
         super().__init__(config, data)
-        self.mask_name = data.target.mask_name
+        target = data.target
+        assert isinstance(target, BoundTokenLabels)
+        self.mask_name = target.mask_name
 
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
-        """`logits` `[n, length, classes]` and `padding_mask` (bool `[n, length]`)."""
+        """Returns `logits` `[n, length, classes]` and `padding_mask` (bool `[n, length]`)."""
         mask = batch[self.mask_name]
         return {**super().outputs(model, batch, training), "padding_mask": mask}
 
     def parts(self, outputs: Tensors, batch: Tensors) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        """Labels and weights `[n, length]`, both 0 for tokens without a label."""
+        """Returns labels and weights `[n, length]`, both 0 for tokens without a label."""
         # Served outputs are padded to the longest text of their batch, labels to their bucket.
         labels, mask = batch["label"], batch["label_mask"]
         length = tf.shape(outputs["logits"])[1]
@@ -68,9 +70,9 @@ class TokenClassificationServing(ClassificationServing):
     """Serves `classes` and `scores` of each token."""
 
     def to_serving(self, outputs: Tensors) -> Tensors:
-        """`classes` (string `[n, length]`) and `scores` (float32 `[n, length, classes]`).
+        """Returns `classes` (string `[n, length]`) and `scores` (float32 `[n, length, classes]`).
 
-        The name of each token's best class, and all its probabilities; "" and 0 in the padding.
+        They are the name of each token's best class and its probabilities; "" and 0 for padding.
         """
         served, mask = super().to_serving(outputs), outputs["padding_mask"]
         return {
@@ -79,14 +81,14 @@ class TokenClassificationServing(ClassificationServing):
         }
 
     def to_json(self, served: Mapping[str, np.ndarray], top: int | None = None) -> dict[str, Any]:
-        """`classes` and `probabilities`, one of each per token."""
+        """Returns `classes` and their `probabilities`, one per token."""
         if top is not None:
             self.check_top(top)
-        real = served["classes"] != ""
+        mask = served["classes"] != ""
         return {
-            "classes": served["classes"][real].tolist(),
-            "probabilities": served["scores"][real].max(axis=-1, initial=0.0).tolist(),
+            "classes": served["classes"][mask].tolist(),
+            "probabilities": served["scores"][mask].max(axis=-1, initial=0.0).tolist(),
         }
 
     def check_top(self, top: int, exported: bool = False) -> None:
-        raise UserError("--top is for classes and tags of an example, not of its tokens")
+        raise UserError("--top is not supported for classes of tokens")

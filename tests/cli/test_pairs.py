@@ -72,7 +72,7 @@ def test_training_shows_metrics_their_signatures_and_samples(trained):
     # Signatures are shown once and at the end; samples each time.
     assert trained.out.count("tok:13a") == 2
     assert trained.out.count("  output ") == 6
-    records = [r for r in run_folder.records(trained.workdir) if r["kind"] == "eval"]
+    records = [r for r in run_folder.read_records(trained.workdir) if r["kind"] == "eval"]
     assert {"bleu", "chrf", "exact_match", "f1", "perplexity"} <= set(records[0])
     saved = json.loads((trained.workdir / "result.json").read_text())
     assert saved["eval"]["test"]["signatures"]["bleu"] == signature
@@ -190,7 +190,7 @@ def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, ca
             [f"{DECODING}.n_best=9", "--text=a"],
             "task.decoding.n_best must be at most beam",
         ),
-        (predict, ["--top=3", "--text=a"], f"--top=3 is more .* {DECODING}.n_best=3$"),
+        (predict, ["--top=3", "--text=a"], f"--top must be .* {DECODING}.n_best=3$"),
         (predict, ["absent.txt"], "no file or folder absent.txt"),
         (evaluate, [f"{DECODING}=5"], "config.task.decoding is Decoding and cannot be '5'"),
         (
@@ -237,7 +237,7 @@ def test_an_export_has_as_many_texts_as_it_was_exported_with(trained, capsys):
     assert run(predict, [f"--model={trained.served}", "--top=3", "--text=a"]) == 1
     out, err = capsys.readouterr()
     message = (
-        f"--top=3 is more than the 2 best .*: export again with {DECODING}.beams=3 .*n_best=3\n$"
+        f"--top must be at most .*, 2, got 3: export again with {DECODING}.beams=3 .*n_best=3\n$"
     )
     assert out == "" and re.search(message, err)
 

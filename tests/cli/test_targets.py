@@ -154,7 +154,7 @@ def test_predictions_of_files(trained, folder, capsys):
         for row, prediction in zip(rows, predictions, strict=True):
             assert row.keys() == {kind} and row[kind].keys() == getattr(prediction, kind).keys()
             for name, value in row[kind].items():
-                assert value == pytest.approx(prediction.answer[kind][name], rel=1e-4)
+                assert value == pytest.approx(prediction.json[kind][name], rel=1e-4)
     code = run(predict, [f"--workdir={workdir}", "--top=2", *words])
     out, err = capsys.readouterr()
     if kind == "tags":

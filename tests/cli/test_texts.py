@@ -114,7 +114,7 @@ def test_a_process_of_tensorflow_alone_answers_as_predict_does(trained, tmp_path
     assert none == {"classes": [], "scores": []}
     predictor = modelzoo.load(trained.workdir)
     # The command refuses a text that is not UTF-8, the model does not.
-    bytewise = [p.answer for p in predictor.predict_texts(texts)]
+    bytewise = [p.json for p in predictor.predict_texts(texts)]
     code, rows, _ = predicted(
         capsys,
         f"--workdir={trained.workdir}",

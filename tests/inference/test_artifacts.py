@@ -8,8 +8,8 @@ def test_the_newest_version_of_a_folder_of_versions_is_chosen(tmp_path):
     for version in ("2", "9", "10"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "saved_model.pb").touch()
-    assert artifacts.exported(tmp_path) == tmp_path / "10"
-    assert artifacts.exported(tmp_path / "2") == tmp_path / "2"
+    assert artifacts.find_graph(tmp_path) == tmp_path / "10"
+    assert artifacts.find_graph(tmp_path / "2") == tmp_path / "2"
     assert artifacts.is_export(tmp_path)
 
 

@@ -67,7 +67,7 @@ def test_weights_are_raw_where_the_run_keeps_no_average(image_run, tmp_path):
     checkpoint.write(workdir, raw, checkpoint.Meta(step=30, examples=0))
     predictor = Predictor.from_workdir(workdir, 30)
     assert "raw weights" in predictor.origin
-    with pytest.raises(UserError, match=r"00000030 has no moving average .*: use --weights=raw$"):
+    with pytest.raises(UserError, match=r"00000030 has no moving average .*--weights=raw$"):
         Predictor.from_workdir(workdir, 30, "ema")
     images = {"image": _images()}
     expected = Predictor.from_workdir(workdir, 10, "raw").outputs(images)["scores"]
@@ -160,7 +160,7 @@ def test_files_are_read_when_their_batch_is_due(image_run):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda run, tmp: modelzoo.load(tmp), "no run folder"),
+        (lambda run, tmp: modelzoo.load(tmp), "not a run folder"),
         (lambda run, tmp: modelzoo.load(tmp / "absent"), "no folder and no trained model"),
         (lambda run, tmp: Predictor.from_export(run), "no exported model"),
         (

@@ -136,5 +136,5 @@ def test_mistakes_are_one_line(places, place, options, message):
 def test_a_name_without_a_model_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no folder and no trained model is called 'digits_renset'"):
         modelzoo.evaluate("digits_renset")
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="not a run folder"):
         modelzoo.evaluate(tmp_path)

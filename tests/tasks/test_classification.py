@@ -31,7 +31,9 @@ def _example(n=40, classes=7, seed=0):
 
 def _sums(logits, labels, weights):
     arrays = (tf.constant(array) for array in (logits, labels, weights))
-    return {key: value.numpy() for key, value in classification.metric_sums(*arrays).items()}
+    return {
+        key: value.numpy() for key, value in classification.compute_metric_sums(*arrays).items()
+    }
 
 
 def _metrics(objective, outputs, batch):
@@ -45,7 +47,9 @@ def _metrics(objective, outputs, batch):
 def test_loss_of_a_hand_example():
     # Probabilities 1/4 and 3/4: the label's are 1/4 (weight 1) and 3/4 (weight 2).
     logits = tf.math.log(tf.constant([[0.25, 0.75], [0.25, 0.75]]))
-    total, weight = classification.loss(logits, tf.constant([0, 1]), tf.constant([1.0, 2.0]))
+    total, weight = classification.compute_loss(
+        logits, tf.constant([0, 1]), tf.constant([1.0, 2.0])
+    )
     assert total.numpy() == pytest.approx(np.log(4) + 2 * np.log(4 / 3), rel=1e-6)
     assert weight.numpy() == 3.0
 
@@ -55,7 +59,7 @@ def test_loss_equals_one_hot_cross_entropy_with_smoothing_and_class_weights(dtyp
     logits, labels, weights = _example()
     logits = tf.cast(logits, dtype)
     class_weights = (0.0, 0.5, 1.0, 2.0, 1.0, 3.0, 0.25)
-    total, weight = classification.loss(
+    total, weight = classification.compute_loss(
         logits, tf.constant(labels), tf.constant(weights), 0.1, class_weights
     )
     targets = 0.9 * np.eye(7)[labels] + 0.1 / 7
@@ -78,7 +82,9 @@ def test_a_mixed_example_weighs_by_the_shares_of_its_labels():
     }
     logits = tf.math.log(tf.constant([[0.25, 0.75], [0.5, 0.5]]))
     parts = classification.label_parts(batch)
-    losses = [classification.loss(logits, *part, class_weights=(4.0, 1.0)) for part in parts]
+    losses = [
+        classification.compute_loss(logits, *part, class_weights=(4.0, 1.0)) for part in parts
+    ]
     total = sum(loss for loss, _ in losses)
     expected = 1.5 * 4 * np.log(4) + 0.5 * np.log(4 / 3) + 1 * np.log(2)
     assert total.numpy() == pytest.approx(expected, rel=1e-6)
@@ -99,8 +105,8 @@ def test_sums_and_loss_add_up_over_any_split_and_ignore_padding():
 
 def test_training_counts_only_what_its_progress_shows():
     logits, labels, weights = (tf.constant(a) for a in _example())
-    summed = classification.metric_sums(logits, labels, weights, training=True)
-    full = classification.metric_sums(logits, labels, weights)
+    summed = classification.compute_metric_sums(logits, labels, weights, training=True)
+    full = classification.compute_metric_sums(logits, labels, weights)
     assert set(summed) == {"correct", "weight"}
     assert all(summed[key].numpy() == full[key].numpy() for key in summed)
 
@@ -116,7 +122,7 @@ def test_metrics_equal_scikit_learn(weighted):
     labels[np.isin(labels, (4, 5))] = 6
     weights[-4:] = 0.0
     names = tuple("abcdefg")
-    result = classification.metrics(_sums(logits, labels, weights), names)
+    result = classification.compute_metrics(_sums(logits, labels, weights), names)
     predictions = logits.argmax(axis=-1)
     keyword = {"sample_weight": weights}
     probabilities = np.exp(_log_softmax(logits))
@@ -150,7 +156,7 @@ def test_metrics_equal_scikit_learn(weighted):
 
 def test_top5_needs_more_than_five_classes_and_breaks_ties_by_class():
     logits, labels, weights = _example(classes=5)
-    result = classification.metrics(_sums(logits, labels, weights), tuple("abcde"))
+    result = classification.compute_metrics(_sums(logits, labels, weights), tuple("abcde"))
     assert "top5_accuracy" not in result
     # Of equal logits the five lower classes of ten count as the best.
     summed = _sums(np.zeros((10, 10), np.float32), np.arange(10), np.ones(10, np.float32))
@@ -161,7 +167,7 @@ def test_top5_needs_more_than_five_classes_and_breaks_ties_by_class():
 def test_examples_without_a_weight_cannot_be_measured():
     logits, labels, weights = _example(n=3)
     with pytest.raises(UserError, match="no example"):
-        classification.metrics(_sums(logits, labels, weights * 0), tuple("abcdefg"))
+        classification.compute_metrics(_sums(logits, labels, weights * 0), tuple("abcdefg"))
 
 
 @pytest.mark.field("Classification.label_smoothing", "Classification.class_weights")

@@ -30,7 +30,7 @@ def test_loss_is_the_mean_over_outputs(kind):
         "huber": np.array([[float(keras.losses.huber([0.0], [e], 0.7)) for e in r] for r in error]),
     }[kind]
     arrays = (tf.constant(a) for a in (PREDICTIONS, TARGETS, WEIGHTS))
-    total, weight = regression.loss(*arrays, kind, delta=0.7)
+    total, weight = regression.compute_loss(*arrays, kind, delta=0.7)
     expected = [(each.mean(axis=1) * WEIGHTS).sum(), WEIGHTS.sum()]
     np.testing.assert_allclose([total, weight], expected, rtol=1e-5)
 
@@ -49,7 +49,7 @@ def expected_metrics(targets, predictions, outputs):
 
 
 def test_metrics_equal_scikit_learn():
-    got = regression.metrics(PREDICTIONS, TARGETS, WEIGHTS, NAMES)
+    got = regression.compute_metrics(PREDICTIONS, TARGETS, WEIGHTS, NAMES)
     for name, value in expected_metrics(TARGETS, PREDICTIONS, "uniform_average").items():
         assert got[name] == pytest.approx(value, rel=1e-12), name
     for name, values in expected_metrics(TARGETS, PREDICTIONS, "raw_values").items():
@@ -59,21 +59,21 @@ def test_metrics_equal_scikit_learn():
 
 def test_r2_is_exact_if_the_mean_is_large_beside_the_spread():
     shifted = (PREDICTIONS + 1e7, TARGETS + 1e7)
-    assert regression.metrics(*shifted, WEIGHTS, NAMES)["r2"] == pytest.approx(
-        regression.metrics(PREDICTIONS, TARGETS, WEIGHTS, NAMES)["r2"], rel=1e-6
+    assert regression.compute_metrics(*shifted, WEIGHTS, NAMES)["r2"] == pytest.approx(
+        regression.compute_metrics(PREDICTIONS, TARGETS, WEIGHTS, NAMES)["r2"], rel=1e-6
     )
 
 
 @pytest.mark.parametrize("error, expected", [(0.0, 1.0), (0.5, 0.0)])
 def test_r2_of_equal_targets(error, expected):
     targets = np.full((50, 3), 2.0)
-    got = regression.metrics(targets + error, targets, WEIGHTS, NAMES)
+    got = regression.compute_metrics(targets + error, targets, WEIGHTS, NAMES)
     assert got["r2"] == expected == sk.r2_score(targets, targets + error, sample_weight=WEIGHTS)
 
 
 def test_examples_without_a_weight_cannot_be_measured():
     with pytest.raises(UserError, match="nothing to measure"):
-        regression.metrics(PREDICTIONS, TARGETS, np.zeros(50), NAMES)
+        regression.compute_metrics(PREDICTIONS, TARGETS, np.zeros(50), NAMES)
 
 
 def batch_of(n=8):
@@ -139,7 +139,7 @@ def test_answers_are_by_name():
     serving = Regression().bind(DATA).serving
     row = {"values": np.float32([1.5, 2])}
     assert serving.to_json(row) == {"values": {"width": 1.5, "height": 2.0}}
-    with pytest.raises(UserError, match="--top is for classes and tags"):
+    with pytest.raises(UserError, match="--top needs a model of classes"):
         serving.to_json(row, top=1)
 
 

@@ -26,14 +26,14 @@ def summed(labels=LABELS, weights=WEIGHTS, threshold=0.5, training=False, parts=
     total = {}
     for rows in np.array_split(np.arange(N), parts):
         arrays = (tf.constant(a[rows], tf.float32) for a in (LOGITS, labels, weights))
-        for name, value in tagging.metric_sums(*arrays, threshold, training).items():
+        for name, value in tagging.compute_metric_sums(*arrays, threshold, training).items():
             total[name] = total.get(name, 0) + value.numpy().astype(np.float64)
     return total
 
 
 def measured(labels=LABELS, weights=WEIGHTS, **kwargs):
     per_example = {"probabilities": sigmoid(LOGITS), "label": labels, "weight": weights}
-    return tagging.metrics(summed(labels, weights, **kwargs), per_example, NAMES)
+    return tagging.compute_metrics(summed(labels, weights, **kwargs), per_example, NAMES)
 
 
 def test_loss_is_the_mean_over_tags_smoothed_and_weighted():
@@ -42,16 +42,18 @@ def test_loss_is_the_mean_over_tags_smoothed_and_weighted():
     p = sigmoid(LOGITS)
     each = -(factors * targets * np.log(p) + (1 - targets) * np.log(1 - p)).mean(axis=1)
     arrays = (tf.constant(LOGITS), tf.constant(LABELS), tf.constant(WEIGHTS))
-    total, weight = tagging.loss(*arrays, label_smoothing=0.2, positive_weights=tuple(factors))
+    total, weight = tagging.compute_loss(
+        *arrays, label_smoothing=0.2, positive_weights=tuple(factors)
+    )
     np.testing.assert_allclose([total, weight], [(each * WEIGHTS).sum(), WEIGHTS.sum()], rtol=1e-6)
     plain = sk.log_loss(LABELS.ravel(), p.ravel(), sample_weight=np.repeat(WEIGHTS, TAGS))
-    total, weight = tagging.loss(*arrays)
+    total, weight = tagging.compute_loss(*arrays)
     np.testing.assert_allclose(total / weight, plain, rtol=1e-6)
 
 
 def test_loss_stays_finite_far_from_0():
     logits = tf.constant([[-1000.0, 1000.0]])
-    total, _ = tagging.loss(logits, tf.constant([[1.0, 0.0]]), tf.constant([1.0]))
+    total, _ = tagging.compute_loss(logits, tf.constant([[1.0, 0.0]]), tf.constant([1.0]))
     assert float(total) == 1000.0
 
 
@@ -108,7 +110,7 @@ def test_counts_add_up_over_any_split_and_the_threshold_moves_them():
 def test_training_counts_give_the_same_micro_metrics():
     training = summed(training=True)
     assert all(np.ndim(value) == 0 for value in training.values())
-    got = tagging.metrics(training, None, NAMES)
+    got = tagging.compute_metrics(training, None, NAMES)
     assert got.keys() == {"micro_precision", "micro_recall", "micro_f1", "exact_match"}
     whole = measured()
     for name, value in got.items():
@@ -138,11 +140,11 @@ def test_the_loss_is_smoothed_and_weighted_and_its_metric_is_not():
     arrays = (outputs["logits"], batch["label"], batch["weight"])
     smoothed = Tagging(label_smoothing=0.2).bind(DATA).objective
     weighted = Tagging(positive_weights=(1.0, 2.0, 3.0)).bind(DATA).objective
-    expected = tagging.loss(*arrays, label_smoothing=0.2)
+    expected = tagging.compute_loss(*arrays, label_smoothing=0.2)
     np.testing.assert_allclose(smoothed.loss(outputs, batch), expected)
-    expected = tagging.loss(*arrays, positive_weights=(1.0, 2.0, 3.0))
+    expected = tagging.compute_loss(*arrays, positive_weights=(1.0, 2.0, 3.0))
     np.testing.assert_allclose(weighted.loss(outputs, batch), expected)
-    plain = tagging.loss(*arrays)[0]
+    plain = tagging.compute_loss(*arrays)[0]
     for objective in (smoothed, weighted):
         np.testing.assert_allclose(objective.metric_sums(outputs, batch)["loss"], plain)
         assert abs(objective.loss(outputs, batch)[0] - plain) > 0.1

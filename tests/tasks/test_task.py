@@ -65,8 +65,8 @@ def test_a_task_learns_its_own_targets_only(kind, learned):
         return
     wanted, got = (type(data_of(k).target.config).__name__ for k in (learned, kind))
     message = (
-        f"config.task is {type(task).__name__}, which learns {wanted}, but config.data.target is "
-        f"{got}: "
+        f"config.task is {type(task).__name__}, which needs a target {wanted}, but "
+        f"config.data.target is {got}: "
     )
     with pytest.raises(UserError, match=message):
         task.bind(data)
@@ -74,18 +74,22 @@ def test_a_task_learns_its_own_targets_only(kind, learned):
 
 def test_a_task_needs_a_target():
     data = dataclasses.replace(texts.text_data(), target=None)
-    with pytest.raises(UserError, match="learns ClassLabel, but config.data.target is none: "):
+    with pytest.raises(UserError, match="target ClassLabel, but config.data.target is none: "):
         Classification().bind(data)
 
 
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
-        (CNN(), texts.text_data(), "CNN, which takes image, but config.data has tokens: "),
-        (ResNet(8), texts.text_data(), "ResNet, which takes image, but config.data has tokens: "),
-        (RecurrentCNN(), series_data(), "RecurrentCNN, which takes image, .* has series: "),
-        (CNN(), pair_data(), "CNN, which takes image, but config.data has tokens: "),
-        (TINY, image_data((4, 4, 1), "ab"), "Transformer, which takes tokens, .* has image: "),
+        (CNN(), texts.text_data(), "CNN, which supports image, but config.data has tokens: "),
+        (
+            ResNet(8),
+            texts.text_data(),
+            "ResNet, which supports image, but config.data has tokens: ",
+        ),
+        (RecurrentCNN(), series_data(), "RecurrentCNN, which supports image, .* has series: "),
+        (CNN(), pair_data(), "CNN, which supports image, but config.data has tokens: "),
+        (TINY, image_data((4, 4, 1), "ab"), "Transformer, which supports tokens, .* has image: "),
     ],
     ids=["CNN", "ResNet", "RecurrentCNN", "CNN of pairs", "Transformer"],
 )
@@ -124,7 +128,7 @@ def test_token_labels_need_a_model_with_outputs_for_each_token():
         def build(self, inputs, num_outputs):
             raise AssertionError
 
-    message = "config.model is Whole, which has outputs for an example, but TokenClassification"
+    message = "config.model is Whole, which has one output per example, but TokenClassification"
     with pytest.raises(UserError, match=message):
         TokenClassification().bind(texts.text_data("labels")).build_model(Whole())
 

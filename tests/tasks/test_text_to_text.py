@@ -168,7 +168,7 @@ def test_answers_are_the_texts_that_were_found():
     assert serving.to_json(served, top=3) == {"text": "x", "score": -1, "top": rows}
     assert serving.to_json(served, top=1)["top"] == rows[:1]
     with pytest.raises(
-        UserError, match=r"--top=4 is more .*: add --config.task.decoding.beams=4 --c"
+        UserError, match=r"--top must be at most .*, got 4: add --config.task.decoding.beams=4 --c"
     ):
         serving.to_json(served, top=4)
 

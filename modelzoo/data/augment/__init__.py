@@ -91,7 +91,7 @@ class Augment:
 
     def check_channels(self, channels: int) -> None:
         """Raises ValueError, beginning with a field's name, for images of so many channels."""
-        needs = {"saturation": (3,), "hue": (3,)}
+        needs: dict[str, tuple[int, ...]] = {"saturation": (3,), "hue": (3,)}
         needs |= dict.fromkeys(("contrast", "brightness", "rand_augment"), (1, 3))
         for name, possible in needs.items():
             if getattr(self, name) and channels not in possible:
@@ -99,34 +99,29 @@ class Augment:
                 raise FieldError(name, f"needs images of {words} channels, got {channels}")
 
     def crop(self, image: tf.Tensor, seed: tf.Tensor, shape: Shape) -> tf.Tensor:
-        """Crops a random part of one original image; see `resized_crop.crop`."""
+        """Crops one original image; see `resized_crop.crop`."""
+        assert self.crop_area is not None  # See `BoundInput.wants_whole`.
         return resized_crop.crop(image, seed, shape, self.crop_area, self.crop_aspect)
 
     def __call__(
-        self, images: tf.Tensor, seeds: tf.Tensor, fill: Sequence[int] | int = 0
+        self, images: tf.Tensor, seeds: tf.Tensor, fill: np.ndarray | Sequence[int] | int = 0
     ) -> tf.Tensor:
-        """Applies everything but `crop` and `mix`.
+        """Applies everything but `crop` and `mix` to images, uint8 `[n, height, width, channels]`.
 
-        Args:
-            images: uint8 `[n, height, width, channels]`.
-            seeds: int64 `[n, 2]`; a result depends on the image and its own seed only.
-            fill: one value, or one per channel, of erased boxes and of pixels that RandAugment
-                moves in from outside the image.
-
-        Returns:
-            uint8 `[n, height, width, channels]`.
+        `seeds` are int64 `[n, 2]`; a result depends on the image and its own seed only. `fill` is
+        one value, or one per channel, of erased boxes and of pixels from outside the image.
         """
-        fill = np.broadcast_to(np.asarray(fill, np.uint8), images.shape[-1:])
+        pixel = np.broadcast_to(np.asarray(fill, np.uint8), images.shape[-1:])
         images = self._crop_and_flip(images, seeds)
         strengths = (self.brightness, self.contrast, self.saturation, self.hue)
         images = colour.jitter(images, seeds, *strengths)
         if self.rand_augment:
             magnitude = self.rand_augment_magnitude
-            images = rand_augment.draw(images, seeds, self.rand_augment, magnitude, fill)
+            images = rand_augment.draw(images, seeds, self.rand_augment, magnitude, pixel)
         if self.erasing:
-            fill = None if self.erasing_fill == "noise" else fill
+            box = None if self.erasing_fill == "noise" else pixel
             area, aspect = self.erasing_area, self.erasing_aspect
-            images = erasing.erase(images, seeds, self.erasing, area, aspect, fill)
+            images = erasing.erase(images, seeds, self.erasing, area, aspect, box)
         return images
 
     def mix(

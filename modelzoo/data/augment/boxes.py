@@ -15,10 +15,7 @@ Range = tuple[float, float]
 
 
 def check_ranges(**fields: tuple[Range | None, float]) -> None:
-    """Raises ValueError for the first field whose range is not `0 < low <= high <= bound`.
-
-    A field is a pair of the range, or None, and the bound.
-    """
+    """Raises ValueError for the first (range or None, bound) not `0 < low <= high <= bound`."""
     for name, (value, bound) in fields.items():
         if value is not None and not 0 < value[0] <= value[1] <= bound:
             most = "" if bound == math.inf else f" <= {bound:g}"
@@ -31,14 +28,8 @@ def random_boxes(
     """Draws a box inside the image for each seed, by the first of ten draws that fits.
 
     A box's share of the image's area is uniform in `area`, the logarithm of its width over height
-    uniform in the range of `aspect`, its place uniform.
-
-    Args:
-        seeds: int64 `[n, 2]`.
-        stream: the first of the `STREAMS` random streams that it uses.
-        height, width: of the image, scalars.
-        area: (least, most) share of the image's area.
-        aspect: (least, most) width over height.
+    uniform in the range of `aspect`, its place uniform. Seeds are int64 `[n, 2]`; `stream` is the
+    first of the `STREAMS` random streams that are used.
 
     Returns:
         (top, left, height, width), int32 `[n, 4]`, and whether any draw fits, bool `[n]`; the box

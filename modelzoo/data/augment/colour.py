@@ -18,12 +18,7 @@ def jitter(
 
     The factor of each of the first three is uniform in `[max(0, 1 - strength), 1 + strength]`; 0
     means black, the mean grey and grey. The hue turns by a share of the circle that is uniform in
-    `[-hue, hue]`. A strength of 0 changes nothing. The result is uint8 after each change.
-
-    Args:
-        images: uint8 `[n, height, width, 1 or 3]`.
-        seeds: int64 `[n, 2]`.
-        brightness, contrast, saturation, hue: the strengths.
+    `[-hue, hue]`. Images are uint8 `[n, height, width, 1 or 3]`, after each change too.
     """
     draws = random_uniform(seeds, hashing.COLOUR, 4)
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}

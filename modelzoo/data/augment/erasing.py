@@ -18,15 +18,8 @@ def erase(
 ) -> tf.Tensor:
     """Erases a box of `random_boxes` in each image with a probability.
 
-    Nothing is erased in an image if none of ten draws fits.
-
-    Args:
-        images: uint8 `[n, height, width, channels]`.
-        seeds: int64 `[n, 2]`.
-        probability: of erasing a box.
-        area: (least, most) share of the image's area.
-        aspect: (least, most) width over height.
-        fill: uint8 `[channels]`; None for a random value at each pixel and channel.
+    An image stays as it is if none of ten draws fits. Images are uint8 `[n, height, width,
+    channels]`; `fill` is uint8 `[channels]`, or None for a random value at each pixel and channel.
     """
     height, width, channels = images.shape[1:]
     boxes, found = random_boxes(

@@ -46,19 +46,15 @@ def random_words(seeds: tf.Tensor, streams: tf.Tensor) -> tf.Tensor:
 
 
 def random_integers(seeds: tf.Tensor, stream: int, bound: int | tf.Tensor) -> tf.Tensor:
-    """Integers in `[0, bound)` by hashing seeds (int64 `[n, 2]`) with the stream's number.
+    """Integers in `[0, bound)`, int32 `[n]`, by hashing seeds (int64 `[n, 2]`) with the stream.
 
-    Returns int32 `[n]`. `bound`, one number or one per seed, is at most 2**31; the bias is below
-    `bound / 2**32`.
+    `bound`, one number or one per seed, is at most 2**31; the bias is below `bound / 2**32`.
     """
     return as_integers(random_words(seeds, [stream])[:, 0], bound)
 
 
 def random_uniform(seeds: tf.Tensor, first: int, count: int) -> tf.Tensor:
-    """Numbers in `[0, 1)` of `count` streams from `first` on: float32 `[n, count]`.
-
-    They are multiples of 2**-24.
-    """
+    """Multiples of 2**-24 in `[0, 1)` of `count` streams from `first` on: float32 `[n, count]`."""
     return as_uniform(random_words(seeds, list(range(first, first + count))))
 
 

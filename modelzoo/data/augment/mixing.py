@@ -41,19 +41,13 @@ def mix_rows(
     cutmix: float,
     cutmix_share: float,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Mixes images and their weights by pairs.
+    """Mixes images (float `[n, height, width, channels]`) and their weights by pairs.
 
-    The share of a row itself is drawn from Beta(alpha, alpha). MixUp adds both images by their
-    shares. CutMix replaces a box by the partner's pixels at the same place; the box has as large a
-    part of the image as the partner's share, is clipped at the borders, and the share becomes that
-    of the remaining area. With both, CutMix changes each row with the probability `cutmix_share`.
-
-    Args:
-        images: float `[n, height, width, channels]`.
-        weight: float32 `[n]`.
-        seeds: int64 `[n, 2]`.
-        mixup, cutmix: alpha of each; 0 for none.
-        cutmix_share: probability of CutMix.
+    The share of a row itself is drawn from Beta(alpha, alpha); `mixup` and `cutmix` are the alphas,
+    0 for none. MixUp adds both images by their shares. CutMix replaces a box by the partner's
+    pixels at the same place; the box has as large a part of the image as the partner's share, is
+    clipped at the borders, and the share becomes that of the remaining area. With both, CutMix
+    changes each row with the probability `cutmix_share`.
 
     Returns:
         The mixed images; the new weights, float32 `[n]`, each the mean of both by their shares, so

@@ -9,6 +9,7 @@ operations take the nearest pixel and fill what comes from outside the image.
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -59,14 +60,10 @@ def apply(
     magnitude: float,
     fill: np.ndarray,
 ) -> tf.Tensor:
-    """Applies one operation to each image.
+    """Applies one operation to each image, uint8 `[n, height, width, 1 or 3]`.
 
-    Args:
-        images: uint8 `[n, height, width, 1 or 3]`.
-        operations: places in `OPERATIONS`, int32 `[n]`.
-        negative: int32 `[n]`, 1 for a factor below 1, a turn to the right and so on.
-        magnitude: from 0 to 10.
-        fill: uint8 `[channels]`.
+    `operations` are places in `OPERATIONS`, `negative` is 1 for a factor below 1, a turn to the
+    right and so on, both int32 `[n]`. `fill` is uint8 `[channels]`.
     """
     share = magnitude / 10
 
@@ -75,7 +72,7 @@ def apply(
     def enhanced(function, images, negative):
         return function(images, tf.gather(factors, negative))
 
-    groups = [
+    groups: list[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = [
         lambda images, negative: images,
         lambda images, negative: _autocontrast(images),
         lambda images, negative: _equalize(images),

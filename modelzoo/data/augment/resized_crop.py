@@ -12,17 +12,7 @@ def crop(image: tf.Tensor, seed: tf.Tensor, shape: Shape, area: Range, aspect: R
 
     The part is a box of `random_boxes`. If none of ten draws fits, it is the largest box at the
     centre whose aspect is in the range, as in torchvision's RandomResizedCrop. Resizing is that of
-    evaluation: bilinear, antialiased, rounded.
-
-    Args:
-        image: uint8 `[any, any, any]`.
-        seed: int64 `[2]`.
-        shape: height, width and channels of the result.
-        area: (least, most) share of the image's area.
-        aspect: (least, most) width over height.
-
-    Returns:
-        uint8 `[height, width, channels]`.
+    evaluation. `image` is uint8 `[any, any, any]`, `seed` int64 `[2]`, the result uint8 `shape`.
     """
     height, width = tf.unstack(tf.shape(image)[:2])
     boxes, found = random_boxes(seed[None], hashing.RESIZED_CROP, height, width, area, aspect)

@@ -28,11 +28,7 @@ _LUMA = (19595, 38470, 7471)
 
 
 def grey(image: tf.Tensor) -> tf.Tensor:
-    """The luma of an RGB image (uint8 `[..., 3]`), as PIL's mode "L"; a grey one is unchanged.
-
-    Returns:
-        uint8 `[..., 1]`.
-    """
+    """The luma of an RGB image, as PIL's mode "L"; a grey one is unchanged. Uint8 `[..., 1]`."""
     if image.shape[-1] == 1:
         return image
     weighted = tf.reduce_sum(tf.cast(image, tf.int32) * _LUMA, -1, keepdims=True)
@@ -61,10 +57,7 @@ def convert_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes one PNG, JPEG, GIF (its first frame) or BMP, whatever its size and channels.
-
-    Returns:
-        uint8 `[height, width, channels]`.
+    """Decodes one PNG, JPEG, GIF (its first frame) or BMP to uint8 `[height, width, channels]`.
 
     Raises:
         tf.errors.InvalidArgumentError: it is no such image, or truncated.
@@ -114,11 +107,7 @@ def to_shape(image: tf.Tensor, shape: Shape, how: Resize) -> tf.Tensor:
 
 
 def decode_batch(encoded: tf.Tensor, shape: Shape, how: Resize) -> tf.Tensor:
-    """Decodes strings `[n]`, n >= 0: uint8 `[n, height, width, channels]`.
-
-    Raises:
-        tf.errors.InvalidArgumentError: one of them is no image, or truncated.
-    """
+    """Decodes strings `[n]`, n >= 0, to uint8 `[n, height, width, channels]`; see `decode`."""
     return tf.map_fn(
         lambda one: to_shape(decode(one), shape, how),
         encoded,

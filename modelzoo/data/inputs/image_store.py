@@ -24,16 +24,13 @@ _HEADER_BYTES = (2**12, 2**16, -1)
 
 
 def stored_shape(view: View, key: str) -> Shape:
-    """The shape of all images, or of the first that can be decoded.
-
-    Raises:
-        UserError: none can be decoded, or arrays are no images.
-    """
+    """The shape of all images, or of the first that can be decoded; UserError if none can."""
     rows, column = view.rows, view.column(key)
     if column.form == "array":
         return _array_shape(rows, column)
-    if column.shape is not None and None not in column.shape:
-        return column.shape
+    height, width, channels = column.shape or (None, None, None)
+    if height is not None and width is not None and channels is not None:
+        return height, width, channels
     read = _reader(view, column)
     for example in range(len(view)):
         try:
@@ -46,15 +43,8 @@ def stored_shape(view: View, key: str) -> Shape:
 def open_images(view: View, key: str, bound: "BoundImage", on_bad: str, whole: bool) -> Store:
     """Opens the images of a view.
 
-    Args:
-        view: the examples.
-        key: the input's key behind `config.data.`.
-        bound: the input.
-        on_bad: "skip" searches for bad images; "error" reports those that come up.
-        whole: whether images that would be resized keep all their pixels.
-
-    Raises:
-        UserError: an image has another size than all must have.
+    `on_bad` "skip" searches for bad images; "error" reports those that come up. With `whole`,
+    images that would be resized keep all their pixels.
     """
     column, same_size = view.column(key), bound.config.size is None
     if column.form == "array":
@@ -87,7 +77,9 @@ def _reader(view: View, column: Column) -> Callable[..., tf.Tensor]:
 
     def read(examples: tf.Tensor, raw: Tensors | None = None) -> tf.Tensor:
         if column.values is None:
-            raw = view.rows.read(tf.gather(rows, examples)) if raw is None else raw
+            if raw is None:
+                assert view.rows.read is not None  # The column has no values.
+                raw = view.rows.read(tf.gather(rows, examples))
             return raw[column.name]
         found = tf.gather(stored, examples)
         return tf.map_fn(tf.io.read_file, found) if column.form == "file" else found
@@ -259,11 +251,7 @@ def _open_arrays(view: View, key: str, bound: "BoundImage", whole: bool) -> Stor
 
 
 def _array_shape(rows: Rows, column: Column) -> Shape:
-    """Height, width and channels of the arrays of a column.
-
-    Raises:
-        UserError: they are no images.
-    """
+    """Height, width and channels of the arrays of a column; UserError if they are no images."""
     first = np.asarray(rows.values(column, np.arange(1)))
     if first.dtype != np.uint8 or first.ndim not in (3, 4):
         raise UserError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import Form, Rows, Tensors, View, Wanted
+from modelzoo.data.columns import Form, PerRow, Rows, Tensors, View, Wanted
 from modelzoo.fields.input_specs import InputSpec
 
 if TYPE_CHECKING:
@@ -39,15 +39,8 @@ class Field(abc.ABC):
 
     def wanted(self, key: str) -> Wanted:
         """What this field asks of a source; `key` is its place in the config."""
-        return Wanted(
-            key=key,
-            columns=self.columns,
-            default=self.default_column,
-            forms=self.forms,
-            suffixes=self.suffixes,
-            noun=self.noun,
-            many=self.many,
-        )
+        default, many = self.default_column, self.many
+        return Wanted(key, self.columns, default, self.forms, self.suffixes, self.noun, many)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +64,7 @@ class Input(Field):
         """Whether training mixes pairs of examples, so that a batch must be even."""
         return False
 
-    def parse(self, rows: Rows, key: str) -> Sequence[Any] | None:
+    def parse(self, rows: Rows, key: str) -> PerRow | None:
         """One value per row, or a BadExample; None if cells are read later, such as images."""
         return None
 

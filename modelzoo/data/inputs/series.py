@@ -1,22 +1,24 @@
 """Series: numbers that follow each other in time, scaled to mean 0 and standard deviation 1."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import BadExample, Rows, Tensors, View
+from modelzoo.data.columns import BadExample, PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
-from modelzoo.data.sources.tabular import Line, TableFormat, is_json, number_of, text_of
+from modelzoo.data.sources.tabular import Line, number_of, read_lines, text_of
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.fields.input_specs import ArraySpec
+from modelzoo.fields.input_specs import ArraySpec, InputSpec
 
-_ROWS, _COLUMNS, _EXAMPLES = "rows_are_steps", "columns_are_steps", "rows_are_examples"
+_ROWS: Final = "rows_are_steps"
+_COLUMNS: Final = "columns_are_steps"
+_EXAMPLES: Final = "rows_are_examples"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ class Series(Input):
     def split_key(self) -> Literal["value", "time"]:
         return "time" if self.layout == _ROWS else "value"
 
-    def parse(self, rows: Rows, key: str) -> Sequence[Any]:
+    def parse(self, rows: Rows, key: str) -> PerRow:
         """The numbers of each row: a tuple of floats, or an array."""
         columns = rows.columns[key]
         if all(column.form == "number" for column in columns):
@@ -113,11 +115,11 @@ class Series(Input):
         starts, stretch = np.flatnonzero(inside & new), np.cumsum(new)
         sizes = np.bincount(stretch[inside])[stretch[starts]]
         # Stretches in the order of their first rows.
-        first = [
+        windows = [
             np.arange(start, start + size - span + 1, self.stride)
             for _, start, size in sorted(zip(order[starts], starts, sizes, strict=True))
         ]
-        first = np.concatenate([np.zeros(0, np.int64), *first])
+        first = np.concatenate([np.zeros(0, np.int64), *windows])
         if not len(first):
             raise UserError(
                 f"{rows.where}: of the {len(part):,} rows in this part of {rows.split!r}, no "
@@ -128,7 +130,7 @@ class Series(Input):
 
     def fit(self, train: View, key: str, target: Target | None) -> "BoundSeries":
         """Learns mean and standard deviation: over the slice, or over the examples of a fold."""
-        parsed, names = train.rows.parsed[key], [c.name for c in train.rows.columns[key]]
+        parsed, names = train.rows.parsed_by(key), [c.name for c in train.rows.columns[key]]
         rows = train.part
         if rows is None:
             # Each once, in the order of the windows.
@@ -153,8 +155,10 @@ class Series(Input):
         return BoundSeries(self, tuple(names), length, features, mean, tuple(std.tolist()))
 
     def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundSeries":
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in learned.items()}
-        return BoundSeries(self, **values)
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in learned.items()
+        }
+        return BoundSeries(config=self, **values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +190,7 @@ class BoundSeries(BoundInput):
     def _shape(self) -> tuple[int, int]:
         return self.length, len(self.feature_names)
 
-    def model_specs(self) -> dict[str, ArraySpec]:
+    def model_specs(self) -> dict[str, InputSpec]:
         return {"series": ArraySpec("series", self._shape)}
 
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> "SeriesStore":
@@ -196,7 +200,8 @@ class BoundSeries(BoundInput):
         self, raw: Tensors, training: bool, seeds: tf.Tensor | None, weight: tf.Tensor | None
     ) -> tuple[Tensors, Change | None]:
         series = tf.cast(raw["series"], tf.float32)
-        return {"series": (series - np.float32(self.mean)) / np.float32(self.std)}, None
+        mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))
+        return {"series": (series - mean) / std}, None
 
     def serving(self) -> dict[str, tuple[str, tf.TensorSpec]]:
         """`serving_default`: `series`, float32 `[n, length, features]`, not scaled."""
@@ -231,22 +236,22 @@ class BoundSeries(BoundInput):
 
     def _from_file(self, path: str) -> Iterator[tuple[str, Any]]:
         needed = dict.fromkeys(self.columns, "the model")
-        rows = [
-            (line.number, self._numbers(line))
-            for line in TableFormat(is_json(path)).lines(path, needed)
-        ]
+        rows = [(line.number, self._numbers(line)) for line in read_lines(path, needed)]
         is_example = len(self.columns) == np.prod(self._shape)
         if self.config.layout != _ROWS and is_example:
             for number, found in rows:
-                bad = isinstance(found, BadExample)
-                yield (path, found) if bad else (f"{path}:{number}", found.reshape(self._shape))
+                if isinstance(found, BadExample):
+                    yield path, found
+                else:
+                    yield f"{path}:{number}", found.reshape(self._shape)
             return
-        rows = [found for _, found in rows][-self.length :]
-        if len(rows) < self.length:
-            yield path, BadExample(f"has {len(rows)} rows, the model needs {self.length}")
+        last = [found for _, found in rows][-self.length :]
+        if len(last) < self.length:
+            yield path, BadExample(f"has {len(last)} rows, the model needs {self.length}")
             return
-        bad = next((found for found in rows if isinstance(found, BadExample)), None)
-        yield path, np.stack(rows) if bad is None else bad
+        good = [found for found in last if not isinstance(found, BadExample)]
+        bad = next((found for found in last if isinstance(found, BadExample)), None)
+        yield path, np.stack(good) if bad is None else bad
 
     def _numbers(self, line: Line) -> np.ndarray | BadExample:
         """The numbers in the columns of a line, float32."""
@@ -266,7 +271,7 @@ class SeriesStore(Store):
     def __init__(self, view: View, key: str, bound: BoundSeries):
         self._length = bound.config.length
         self._shape = [-1, bound.length, len(bound.feature_names)]
-        windows, parsed = _windows(view, self._length), view.rows.parsed[key]
+        windows, parsed = _windows(view, self._length), view.rows.parsed_by(key)
         order, _ = _by_group(view.rows)
         # Rows of a window are neighbours in this order; each row is stored once.
         place = np.argsort(order)

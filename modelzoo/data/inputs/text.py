@@ -67,6 +67,7 @@ class VocabularyField(Field):
                 )
             return self.tokenizer.read(path)
         texts = self.vocabulary_texts(train, key, target).values()
+        assert self.tokenizer is not None  # One of both is set, or the input's is shared.
         try:
             return self.tokenizer.train(itertools.chain.from_iterable(zip(*texts, strict=True)))
         except UserError as error:
@@ -145,8 +146,8 @@ class Text(VocabularyField, Input):
     def vocabulary_texts(
         self, train: View, key: str, target: "Target | None"
     ) -> dict[str, Sequence[str]]:
-        parsed = train.rows.parsed[key]
-        found = {key: [parsed[row] for row in train.last]}
+        parsed = train.rows.parsed_by(key)
+        found: dict[str, Sequence[str]] = {key: [parsed[row] for row in train.last]}
         return found if target is None else found | target.shared_texts(train)
 
     def fit(self, train: View, key: str, target: "Target | None") -> "BoundText":
@@ -182,24 +183,14 @@ class BoundText(BoundInput):
         return self.tokenizer.special_ids(self.end)
 
     def model_specs(self) -> dict[str, InputSpec]:
-        tokens = TokenSpec(
-            vocab_size=self.ids.size,
-            mask="padding_mask",
-            length=self.widths[-1],
-            vocabulary=vocabulary_name(self.tokenizer, self.ids),
-        )
-        return {"tokens": tokens, "padding_mask": MaskSpec()}
+        return token_specs(self.tokenizer, self.ids, self.widths[-1])
 
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> TokenStore:
-        parsed = view.rows.parsed[key]
+        parsed = view.rows.parsed_by(key)
+        texts = [parsed[row] for row in view.last]
+        longest, keep = self.widths[-1], self.config.keep
         return TokenStore(
-            self.tokenizer,
-            [parsed[row] for row in view.last],
-            end=self.end,
-            longest=self.widths[-1],
-            keep=self.config.keep,
-            key=key,
-            with_text=True,
+            self.tokenizer, texts, end=self.end, longest=longest, keep=keep, key=key, with_text=True
         )
 
     def features(
@@ -267,22 +258,28 @@ class BoundText(BoundInput):
         return self.tokenizer.vocabulary
 
 
-def vocabulary_name(tokenizer: Tokenizer, ids: SpecialIds) -> str:
-    """`TokenSpec.vocabulary`: equal if tokens have the same ids and there are equally many."""
-    return f"{tokenizer.fingerprint()}/{ids.size}"
+def token_specs(
+    tokenizer: Tokenizer, ids: SpecialIds, length: int, prefix: str = ""
+) -> dict[str, InputSpec]:
+    """Tokens and their padding mask as inputs of a model; those of a decoder have a prefix."""
+    tokens = TokenSpec(
+        vocab_size=ids.size,
+        mask=f"{prefix}padding_mask",
+        length=length,
+        # Equal if tokens have the same ids and there are equally many.
+        vocabulary=f"{tokenizer.fingerprint()}/{ids.size}",
+        decoder=bool(prefix),
+    )
+    return {f"{prefix}tokens": tokens, f"{prefix}padding_mask": MaskSpec()}
 
 
-def text_names(inputs: Mapping[str, Input]) -> list[str]:
-    """The names of the inputs that are texts."""
-    return [name for name, one in inputs.items() if isinstance(one, Text)]
+def text_inputs(inputs: Mapping[str, Input]) -> dict[str, Text]:
+    """The inputs that are texts, by name."""
+    return {name: one for name, one in inputs.items() if isinstance(one, Text)}
 
 
 def cell_text(cell: Any, separator: str = " ") -> str:
-    """The text of a cell of a form that `Text` accepts; "" if it has none.
-
-    Raises:
-        BadExample: bytes are not UTF-8, or empty.
-    """
+    """The text of a cell of a form that `Text` accepts, "" if it has none; or raises BadExample."""
     if isinstance(cell, bytes):
         return decoded(cell)
     if isinstance(cell, BadExample):
@@ -295,11 +292,7 @@ def cell_text(cell: Any, separator: str = " ") -> str:
 
 
 def item_text(item: Any) -> str:
-    """The text of an item of a list, not stripped.
-
-    Raises:
-        BadExample: bytes are not UTF-8.
-    """
+    """The text of an item of a list, not stripped; BadExample if bytes are not UTF-8."""
     try:
         return item.decode() if isinstance(item, bytes) else str(item)
     except UnicodeDecodeError:
@@ -307,11 +300,7 @@ def item_text(item: Any) -> str:
 
 
 def decoded(stored: bytes) -> str:
-    """Bytes as a stripped text.
-
-    Raises:
-        BadExample: they are not UTF-8, or empty.
-    """
+    """Bytes as a stripped text; BadExample if they are not UTF-8, or empty."""
     try:
         text = stored.decode("utf-8-sig").strip()
     except UnicodeDecodeError:

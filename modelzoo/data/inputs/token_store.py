@@ -31,16 +31,11 @@ class TokenStore(Store):
         key: str,
         with_text: bool = False,
     ):
-        """Tokenizes the texts.
+        """Tokenizes one text per example.
 
-        Args:
-            tokenizer: splits the texts.
-            texts: one text per example.
-            end: whether each text ends with the end token, which truncation keeps.
-            longest: longest length, with the end token.
-            keep: which part survives truncation, see `Text`.
-            key: where the field is in the config, for remarks.
-            with_text: whether `read` returns the texts too.
+        With `end`, each ends with the end token, which truncation keeps and `longest` includes.
+        `keep` is that of `Text`, `key` the field's place in the config. With `with_text`, `read`
+        returns the texts too.
         """
         ids = tokenizer.special_ids(end)
         tokens, bounds = tokenizer.encode(texts)

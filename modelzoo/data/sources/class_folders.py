@@ -69,9 +69,9 @@ class OpenClassFolders(OpenSource):
         if len(suffixes) != 1:
             kinds = " and ".join(one.noun for one in files) or "no files"
             raise UserError(f"{self.where} can be read as one kind of files, got {kinds}")
-        classes = self._classes
-        if classes is None:
-            classes = set().union(*(_subfolders(self._folders[split]) for split in splits))
+        classes = set(self._classes or ())
+        if self._classes is None:
+            classes.update(*(_subfolders(self._folders[split]) for split in splits))
         names = tuple(sorted(classes))
         return {split: self._rows(wanted, split, names, files[0]) for split in splits}
 
@@ -124,12 +124,8 @@ def _subfolders(folder: str) -> dict[str, str]:
     """Name to path of the folders in a folder, without hidden ones, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            folders = {
-                entry.name: entry.path
-                for entry in entries
-                if entry.is_dir() and not entry.name.startswith((".", "__"))
-            }
-            return dict(sorted(folders.items()))
+            found = sorted((one.name, one.path) for one in entries if one.is_dir())
+            return {name: path for name, path in found if not name.startswith((".", "__"))}
     except OSError as error:
         raise UserError(
             f"cannot open the folder {folder}: {error.strerror}; check config.data.source.path"

@@ -8,7 +8,8 @@ import itertools
 import operator
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from modelzoo.data.columns import Column
 from modelzoo.data.sources.embedded import EmbeddedSource, split_of
@@ -70,14 +71,14 @@ def language_token(language: str) -> str:
 def _rows(split: str) -> list[tuple[str, str, str]]:
     """Id, source and target of each example of a split."""
     dates, each, readings = _split_dates()[split], _EACH[split], _readings()
-    columns = []
+    columns: list[list[tuple[str, str, str] | None]] = []
     for source, target in itertools.permutations(LANGUAGES, 2):
         for length in LENGTHS:
             # The next dates, cyclically: independent of which others are left out.
             first = len(columns) * each
             own = [dates[k % len(dates)] for k in range(first, first + each)]
             read, write = _writer(source, length), _writer(target, length)
-            column = []
+            column: list[tuple[str, str, str] | None] = []
             texts = zip(read(own), write(own), strict=True)
             for date, key, (text, same) in zip(own, read.keys(own), texts, strict=True):
                 row = (f"{date}/{length}/{source}-{target}", language_token(target) + text, same)
@@ -87,9 +88,9 @@ def _rows(split: str) -> list[tuple[str, str, str]]:
 
 
 @functools.cache
-def _split_dates() -> dict[str, Dates]:
+def _split_dates() -> Mapping[str, Dates]:
     """The dates of each split, in the order of their hashes."""
-    dates = {split: [] for split in _TENTHS}
+    dates: dict[str, list[datetime.date]] = {split: [] for split in _TENTHS}
     for digest, date in sorted((hashlib.sha256(str(d).encode()).digest(), d) for d in _DATES):
         dates[split_of(digest, _TENTHS)].append(date)
     return dates
@@ -98,7 +99,7 @@ def _split_dates() -> dict[str, Dates]:
 @functools.cache
 def _readings() -> dict[str, str | None]:
     """The length of each text of `_Writer.keys`; None for a text that means several dates."""
-    found = {}
+    found: dict[str, tuple[datetime.date | None, str | None]] = {}
     for length in LENGTHS:
         for language in LANGUAGES:
             writer = _writer(language, length)
@@ -112,7 +113,7 @@ def _readings() -> dict[str, str | None]:
 class _Writer:
     """Writes dates in one language and length as Babel does, formatting each part once."""
 
-    _PARTS = {
+    _PARTS: ClassVar[dict[str, Callable[[datetime.date], int]]] = {
         "y": operator.attrgetter("year"),
         "M": operator.attrgetter("month"),
         "L": operator.attrgetter("month"),
@@ -128,7 +129,7 @@ class _Writer:
         pattern = self._locale.date_formats[length].format
         self._fields = re.findall(r"%\((\w+)\)s", pattern)
         self._pattern = _plain(re.sub(r"%\(\w+\)s", "%s", pattern))
-        self._written = {}
+        self._written: dict[tuple[str, int], str] = {}
         self.short_year = "yy" in self._fields
 
     def __call__(self, dates: Dates) -> list[str]:

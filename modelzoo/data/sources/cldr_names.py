@@ -13,10 +13,10 @@ from modelzoo.data.columns import Column
 from modelzoo.data.sources.embedded import EmbeddedSource, split_of
 
 # Three scripts with several languages each, so that letters alone identify no language.
-_LATIN = ("cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pl", "pt", "ro")
-_LATIN += ("sk", "sv", "tr")
-_CYRILLIC = ("be", "bg", "ru", "sr", "uk")
-_ARABIC = ("ar", "fa")
+_LATIN = ["cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pl", "pt", "ro"]
+_LATIN += ["sk", "sv", "tr"]
+_CYRILLIC = ["be", "bg", "ru", "sr", "uk"]
+_ARABIC = ["ar", "fa"]
 LANGUAGES = tuple(sorted(_LATIN + _CYRILLIC + _ARABIC))
 """The languages of the names, as CLDR's locales."""
 
@@ -71,7 +71,7 @@ def _rows() -> dict[str, list[tuple[str, int]]]:
         for folded, text in own.items()
         if owners[folded] == 1
     )
-    rows = {split: [] for split in _TENTHS}
+    rows: dict[str, list[tuple[str, int]]] = {split: [] for split in _TENTHS}
     for digest, text, label in hashed:
         rows[split_of(digest, _TENTHS)].append((text, label))
     return rows

@@ -83,18 +83,25 @@ class OpenNpz(OpenSource):
             one.key: tuple(self._column(file, one, name, split) for name in one.columns)
             for one in wanted
         }
-        first, *others = [column for group in columns.values() for column in group]
-        count = len(first.values)
-        for column in others:
-            other = f"{column.name}_{split}"
-            self._check_length(f"{first.name}_{split}", count, other, column.values)
+        counts = {
+            column.name: len(column.values)
+            for group in columns.values()
+            for column in group
+            if column.values is not None
+        }
         weights = None
         if f"w_{split}" in self._arrays:
             weights = file[f"w_{split}"]
-            self._check_length(f"{first.name}_{split}", count, f"w_{split}", weights)
+            counts["w"] = len(weights)
             if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
                 raise UserError(f"{self.where}: w_{split} must be [n] finite weights of at least 0")
             weights = weights.astype(np.float32)
+        (first, count), *others = counts.items()
+        for name, other in others:
+            if other != count:
+                raise UserError(
+                    f"{self.where}: {first}_{split} has {count} rows and {name}_{split} has {other}"
+                )
         return Rows(
             split=split,
             where=self.where,
@@ -119,10 +126,9 @@ class OpenNpz(OpenSource):
                 f"{wanted.field} cannot read as {' or '.join(wanted.forms)}"
             )
         form = self.form_of(wanted, key, stored)
-        if form == "text":
-            return Column(name, form, [text.strip() for text in array.tolist()])
-        if form == "bytes":
-            return Column(name, form, array.tolist())
+        if form in ("text", "bytes"):
+            cells = array.tolist()
+            return Column(name, form, [c.strip() for c in cells] if form == "text" else cells)
         if form == "class":
             labels = array.reshape(len(array)).astype(np.int64)
             if len(labels) and labels.min() < 0:
@@ -169,10 +175,6 @@ class OpenNpz(OpenSource):
         if "class_names" not in self._arrays:
             return None
         return tuple(map(str, np.atleast_1d(file["class_names"]).tolist()))
-
-    def _check_length(self, name: str, count: int, other: str, values: Sequence) -> None:
-        if len(values) != count:
-            raise UserError(f"{self.where}: {name} has {count} rows and {other} has {len(values)}")
 
 
 def _forms(array: np.ndarray) -> tuple[Form, ...]:

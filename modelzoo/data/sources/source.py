@@ -22,10 +22,7 @@ class MissingSplitError(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source(abc.ABC):
-    """Where examples come from: rows and columns by name.
-
-    A subclass is a config. `open` reads nothing that `OpenSource` does not need.
-    """
+    """Where examples come from, rows and columns by name; a subclass is a config."""
 
     sliced: ClassVar[Literal["hash", "stored"]] = "hash"
     """Whether a slice is a range of hashes or of stored positions."""
@@ -34,11 +31,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def open(self) -> "OpenSource":
-        """Opens the source.
-
-        Raises:
-            UserError: the source cannot be read.
-        """
+        """Opens the source; UserError if it cannot be read."""
 
 
 class OpenSource(abc.ABC):

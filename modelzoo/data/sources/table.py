@@ -3,18 +3,16 @@
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from modelzoo.data.columns import Bad, BadExample, Column, Form, Rows, Wanted
 from modelzoo.data.slices import SPLIT, split_files
 from modelzoo.data.sources.source import OpenSource, Source
-from modelzoo.data.sources.tabular import Cells, TableFormat, is_json, number_of, text_of
+from modelzoo.data.sources.tabular import Cells, Line, is_json, number_of, read_lines, text_of
 from modelzoo.fields.errors import FieldError
-
-_SOURCE = "config.data.source"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +77,8 @@ class Table(Source):
             raise FieldError(
                 "columns", f"must name all columns without a header, got {self.columns}"
             )
-        known = self.delimiter in (None, "tab")
-        if not known and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+        mark = self.delimiter
+        if mark not in (None, "tab") and (len(mark) != 1 or mark in '"\r\n'):
             raise FieldError(
                 "delimiter", f"must be None, 'tab' or one character, got {self.delimiter!r}"
             )
@@ -89,28 +87,11 @@ class Table(Source):
         return OpenTable(self)
 
 
-class _Reader(NamedTuple):
-    """Reads one column that a field asked for.
+_Row = tuple[int, list[Any], str | None, float, int]
+"""A line's number, cells, group, weight, and how many rows are missing before it."""
 
-    form: of the cells, unless `lists` and one of them is a list. cell: one line's cells to a value.
-    """
-
-    name: str
-    form: Form
-    lists: bool
-    cell: Callable[[Cells], Any]
-
-
-class _Part:
-    """The rows of one base split while its file is read."""
-
-    def __init__(self):
-        self.path = ""
-        self.numbers: list[int] = []
-        self.cells: list[list[Any]] = []
-        self.groups: list[str] = []
-        self.weights: list[float] = []
-        self.breaks: list[int] = []
+_Reader = tuple[str, Form, Callable[[Cells], Any]]
+"""A column that a field asked for: its name, its form, and a function from a line to its cell."""
 
 
 class OpenTable(OpenSource):
@@ -121,36 +102,34 @@ class OpenTable(OpenSource):
         self._path = os.path.expanduser(config.path)
         self._folder = os.path.dirname(os.path.abspath(self._path))
         self._files = split_files(self._path)
-        self._format = TableFormat(
-            is_json(config.path), config.columns, config.header, config.delimiter
-        )
         self.where = f"table {self._path}"
         self.split_names = tuple(sorted(self._files))
         if config.split_column is not None:
-            needed = {config.split_column: f"{_SOURCE}.split_column"}
             names = {
                 text_of(line.cells, config.split_column)
-                for line in self._format.lines(self._path, needed)
+                for line in self._lines(self._path, {})
                 if not line.reason and config.split_column in line.cells
             }
             self.split_names = tuple(sorted(names - {""}))
 
-    def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
-        config = self._config
-        readers = [self._reader(one, name) for one in wanted for name in one.columns]
-        needed = {name: one.field for one in reversed(wanted) for name in one.columns}
+    def _lines(self, path: str, needed: Mapping[str, str]) -> Iterator[Line]:
+        """The lines of a file; the table's own columns are needed too."""
+        config, needed = self._config, dict(needed)
         for field in ("split_column", "group", "weight"):
             if getattr(config, field) is not None:
-                needed[getattr(config, field)] = f"{_SOURCE}.{field}"
-        parts = {split: _Part() for split in splits}
+                needed[getattr(config, field)] = f"config.data.source.{field}"
+        return read_lines(path, needed, config.columns, config.header, config.delimiter)
+
+    def read(self, wanted: Sequence[Wanted], splits: Collection[str]) -> Mapping[str, Rows]:
+        readers = [self._reader(one, name) for one in wanted for name in one.columns]
+        needed = {name: one.field for one in reversed(wanted) for name in one.columns}
+        found: dict[str, list[_Row]] = {split: [] for split in splits}
         bad: list[Bad] = []
         for split, path in self._files.items():
-            if config.split_column is not None or split in parts:
-                own = None if config.split_column is not None else split
-                self._read_file(path, own, needed, readers, parts, bad)
-        return {
-            split: self._rows(split, part, wanted, readers, bad) for split, part in parts.items()
-        }
+            own = None if self._config.split_column is not None else split
+            if own is None or own in found:
+                self._read_file(path, own, needed, readers, found, bad)
+        return {split: self._rows(split, found[split], wanted, readers, bad) for split in splits}
 
     def _read_file(
         self,
@@ -158,23 +137,22 @@ class OpenTable(OpenSource):
         split: str | None,
         needed: Mapping[str, str],
         readers: Sequence[_Reader],
-        parts: Mapping[str, _Part],
+        found: Mapping[str, list[_Row]],
         bad: list[Bad],
     ) -> None:
-        """Adds the lines of a file to their parts; `split` None reads the split's column."""
+        """Adds the lines of a file to `found` and `bad`; `split` None reads the split's column."""
         config = self._config
-        for part in parts.values() if split is None else [parts[split]]:
-            part.path = path
         # Rows of each group, in all splits and in each.
-        total, own = Counter(), Counter()
-        for number, cells, reason in self._format.lines(path, needed):
+        total: Counter[str | None] = Counter()
+        own: Counter[tuple[str | None, str | None]] = Counter()
+        for number, cells, reason in self._lines(path, needed):
             base, group = split, None
             try:
-                if split is None and cells:
+                if split is None and config.split_column is not None and cells:
                     base = text_of(cells, config.split_column)
                 if reason:
                     raise BadExample(reason)
-                values = [reader.cell(cells) for reader in readers]
+                values = [read(cells) for _, _, read in readers]
                 if config.group is not None:
                     group = text_of(cells, config.group)
                     if not group:
@@ -185,25 +163,22 @@ class OpenTable(OpenSource):
                 continue
             total[group] += 1
             own[base, group] += 1
-            if base in parts:
-                part = parts[base]
-                part.numbers.append(number)
-                part.cells.append(values)
-                part.groups.append(group)
-                part.weights.append(weight)
-                part.breaks.append(len(bad) + total[group] - own[base, group])
+            if base is not None and base in found:
+                missing = len(bad) + total[group] - own[base, group]
+                found[base].append((number, values, group, weight, missing))
 
     def _rows(
         self,
         split: str,
-        part: _Part,
+        found: Sequence[_Row],
         wanted: Sequence[Wanted],
         readers: Sequence[_Reader],
         bad: Sequence[Bad],
     ) -> Rows:
-        path, numbers, config = part.path, part.numbers, self._config
-        cells = zip(*part.cells, strict=True) if part.cells else [()] * len(readers)
-        columns = map(self._column, readers, cells)
+        path, config = self._files.get(split, self._path), self._config
+        numbers, cells, groups, weights, missing = zip(*found, strict=True) if found else [()] * 5
+        each = zip(*cells, strict=True) if cells else [()] * len(readers)
+        columns = map(self._column, readers, each)
         name = os.path.basename(path)
         return Rows(
             split=split,
@@ -211,26 +186,25 @@ class OpenTable(OpenSource):
             ids=[f"{name}:{number}" for number in numbers],
             place=lambda row: f"{path}, line {numbers[row]}",
             columns={one.key: tuple(next(columns) for _ in one.columns) for one in wanted},
-            groups=None if config.group is None else part.groups,
-            weights=None if config.weight is None else np.array(part.weights, np.float32),
+            groups=None if config.group is None else list(groups),
+            weights=None if config.weight is None else np.array(weights, np.float32),
             bad=tuple(one for one in bad if one.split in (None, split)),
-            bad_before=np.array(part.breaks, np.int64),
+            bad_before=np.array(missing, np.int64),
         )
 
     def _reader(self, wanted: Wanted, name: str) -> _Reader:
-        """The reader of a column, in the first accepted form that a table has."""
+        """Reads a column in the first accepted form that a table has."""
         stored = ("text", "number", "file", *(("list",) if is_json(self._path) else ()))
         form = self.form_of(wanted, name, stored)
-        mixed = {"list", "text"} <= set(stored) & set(wanted.forms)
-        lists = mixed and form in ("list", "text")
+        # Lists and texts beside each other, in any order of the forms.
+        mixed = form in ("list", "text") and {"list", "text"} <= {*stored} & {*wanted.forms}
+        form = "list" if mixed else form
 
         def read(cells: Cells) -> Any:
-            if form == "list" or lists:
-                cell = cells.get(name)
-                if isinstance(cell, list):
-                    return cell
+            if form == "list" and isinstance(cells.get(name), list):
+                return cells[name]
             text = text_of(cells, name)
-            if form == "list" and not lists:
+            if form == "list" and not mixed:
                 raise BadExample(f"has {text!r} in the column {name}, not a list")
             if form == "number":
                 return number_of(text, name)
@@ -238,18 +212,17 @@ class OpenTable(OpenSource):
                 raise BadExample(f"there is no file {text!r} in {self._folder}")
             return text
 
-        return _Reader(name, "text" if lists else form, lists, read)
+        return name, form, read
 
     def _column(self, reader: _Reader, cells: Sequence[Any]) -> Column:
-        form = reader.form
-        if reader.lists and any(isinstance(cell, list) for cell in cells):
-            form = "list"
+        name, form, _ = reader
         if form == "number":
-            return Column(reader.name, form, np.array(cells, np.float64))
+            return Column(name, form, np.array(cells, np.float64))
         if form == "file":
-            paths = [os.path.join(self._folder, cell) for cell in cells]
-            return Column(reader.name, form, paths, keys=cells)
-        return Column(reader.name, form, cells)
+            return Column(name, form, [os.path.join(self._folder, c) for c in cells], keys=cells)
+        if form == "list" and not any(isinstance(cell, list) for cell in cells):
+            form = "text"
+        return Column(name, form, cells)
 
 
 def _weight(cells: Cells, name: str) -> float:

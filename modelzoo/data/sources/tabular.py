@@ -1,7 +1,6 @@
 """Lines and cells of tabular files: CSV, TSV and JSON lines, in UTF-8."""
 
 import csv
-import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -32,83 +31,83 @@ class Line(NamedTuple):
     reason: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class TableFormat:
-    """How the lines of a file are read; see `Table` for the fields."""
+def read_lines(
+    path: str,
+    needed: Mapping[str, str],
+    columns: tuple[str, ...] | None = None,
+    header: bool = True,
+    delimiter: str | None = None,
+) -> Iterator[Line]:
+    """The lines of a file, read as `Table` says.
 
-    json: bool
-    columns: tuple[str, ...] | None = None
-    header: bool = True
-    delimiter: str | None = None
+    `needed` maps columns that are read to the field of the config that names each. Raises UserError
+    if the file cannot be read, or the header lacks a needed column.
+    """
+    try:
+        # A line that is not UTF-8 is reported by its number and does not affect the others.
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            if is_json(path):
+                yield from _objects(file)
+                return
+            if delimiter == "tab" or (delimiter is None and path.lower().endswith(_TABS)):
+                delimiter = "\t"
+            delimiter = delimiter or _sniffed(file, needed, columns)
+            yield from _delimited(path, file, needed, columns, header, delimiter)
+    except OSError as error:
+        raise UserError(
+            f"cannot read the table {path}: {error.strerror}; check config.data.source.path"
+        ) from None
 
-    def lines(self, path: str, needed: Mapping[str, str]) -> Iterator[Line]:
-        """The lines of a file.
 
-        Args:
-            path: the file.
-            needed: columns that are read, and the field of the config that names each.
-
-        Raises:
-            UserError: the file cannot be read, or the header lacks a needed column.
-        """
-        try:
-            # A line that is not UTF-8 is reported by its number and does not affect the others.
-            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                yield from _objects(file) if self.json else self._delimited(path, file, needed)
-        except OSError as error:
+def _delimited(
+    path: str,
+    file: TextIO,
+    needed: Mapping[str, str],
+    columns: tuple[str, ...] | None,
+    header: bool,
+    delimiter: str,
+) -> Iterator[Line]:
+    lines = _records(file, delimiter)
+    names = columns or ()
+    if header:
+        _, first = next(lines, (0, []))
+        if not first or isinstance(first, csv.Error):
+            raise UserError(f"{path} has no header: its first line must name the columns")
+        names = names or _names(first)
+        if len(names) != len(first):
             raise UserError(
-                f"cannot read the table {path}: {error.strerror}; check config.data.source.path"
-            ) from None
-
-    def _delimited(self, path: str, file: TextIO, needed: Mapping[str, str]) -> Iterator[Line]:
-        lines = _records(file, self._delimiter(path, file, needed))
-        names = self.columns or ()
-        if self.header:
-            _, header = next(lines, (0, []))
-            if not header or isinstance(header, csv.Error):
-                raise UserError(f"{path} has no header: its first line must name the columns")
-            names = names or _names(header)
-            if len(names) != len(header):
-                raise UserError(
-                    f"{path} has {len(header)} columns and config.data.source.columns names "
-                    f"{len(names)}"
-                )
-        for name, field in needed.items():
-            if names.count(name) != 1:
-                many = "more than one" if name in names else "no"
-                raise UserError(
-                    f"{path} has {many} column {name!r} for {field}; its columns are "
-                    f"{', '.join(names)}".encode(errors="replace").decode()
-                )
-        known = "the header has" if self.columns is None else "config.data.source.columns names"
-        for number, cells in lines:
-            if isinstance(cells, csv.Error):
-                yield Line(number, {}, f"is not a line of columns ({cells})")
-            elif len(cells) != len(names):
-                yield Line(number, {}, f"has {len(cells)} columns, {known} {len(names)}")
-            else:
-                found = dict(zip(names, cells, strict=True))
-                yield Line(number, found, _not_utf8("".join(cells)))
-
-    def _delimiter(self, path: str, file: TextIO, needed: Mapping[str, str]) -> str:
-        """The delimiter: the one of the config or the file's name, else that of the first line.
-
-        That is the first delimiter which yields the needed columns, or at least several.
-        """
-        if self.delimiter is not None:
-            return "\t" if self.delimiter == "tab" else self.delimiter
-        if path.lower().endswith(_TABS):
-            return "\t"
-        found = {}
-        for delimiter in _DELIMITERS:
-            _, cells = next(_records(file, delimiter), (0, []))
-            found[delimiter] = () if isinstance(cells, csv.Error) else _names(cells)
-            file.seek(0)
-        if self.columns is not None:
-            fits = [d for d, names in found.items() if len(names) == len(self.columns)]
+                f"{path} has {len(first)} columns and config.data.source.columns names {len(names)}"
+            )
+    for name, field in needed.items():
+        if names.count(name) != 1:
+            many = "more than one" if name in names else "no"
+            raise UserError(
+                f"{path} has {many} column {name!r} for {field}; its columns are "
+                f"{', '.join(names)}".encode(errors="replace").decode()
+            )
+    known = "the header has" if columns is None else "config.data.source.columns names"
+    for number, cells in lines:
+        if isinstance(cells, csv.Error):
+            yield Line(number, {}, f"is not a line of columns ({cells})")
+        elif len(cells) != len(names):
+            yield Line(number, {}, f"has {len(cells)} columns, {known} {len(names)}")
         else:
-            fits = [d for d, names in found.items() if names and set(needed) <= set(names)]
-        return next(iter([*fits, *(d for d, names in found.items() if len(names) > 1)]), ",")
+            found = dict(zip(names, cells, strict=True))
+            yield Line(number, found, _not_utf8("".join(cells)))
+
+
+def _sniffed(file: TextIO, needed: Mapping[str, str], columns: tuple[str, ...] | None) -> str:
+    """The first delimiter of the first line that yields the needed columns, or several."""
+    found = {}
+    for delimiter in _DELIMITERS:
+        _, cells = next(_records(file, delimiter), (0, []))
+        found[delimiter] = () if isinstance(cells, csv.Error) else _names(cells)
+        file.seek(0)
+    if columns is not None:
+        fits = [d for d, names in found.items() if len(names) == len(columns)]
+    else:
+        fits = [d for d, names in found.items() if names and set(needed) <= set(names)]
+    return next(iter([*fits, *(d for d, names in found.items() if len(names) > 1)]), ",")
 
 
 def is_json(path: str) -> bool:
@@ -117,11 +116,7 @@ def is_json(path: str) -> bool:
 
 
 def text_of(cells: Cells, name: str) -> str:
-    """A cell as text, stripped; "" for an empty one.
-
-    Raises:
-        BadExample: there is no such column, which only an object of JSON lines can lack.
-    """
+    """A cell as text, stripped; BadExample without that column, which only JSON can lack."""
     if name not in cells:
         raise BadExample(f"has no column {name!r}")
     cell = cells[name]
@@ -177,6 +172,7 @@ def _records(file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str] | cs
         except StopIteration:
             return
         except csv.Error as error:
-            cells = error
+            yield number, error
+            continue
         if cells:
             yield number, cells

@@ -45,15 +45,7 @@ def default_feature(info: Any, wanted: Wanted, where: str) -> str:
     """Key of the supervised feature, or of the only feature, that the input or target can read.
 
     Features of its kind of content come before others, such as images before arrays, and single
-    ones before sequences.
-
-    Args:
-        info: the data set's `tfds.core.DatasetInfo`.
-        wanted: what the input or target asks for.
-        where: the data set in messages.
-
-    Raises:
-        UserError: there are none or several.
+    ones before sequences. `info` is a `tfds.core.DatasetInfo`, `where` the data set in messages.
     """
     fitting: list[Feature] = []
     for key in info.features:
@@ -78,11 +70,7 @@ def default_feature(info: Any, wanted: Wanted, where: str) -> str:
 
 
 def find_feature(info: Any, key: str, wanted: Wanted, where: str) -> Feature:
-    """The feature at a path such as `objects/label`.
-
-    Raises:
-        UserError: it does not exist, or the input or target cannot read it.
-    """
+    """The feature at a path such as `objects/label`; UserError if it cannot be read as wanted."""
     try:
         found, many = _find(info.features, key)
     except KeyError:
@@ -169,7 +157,7 @@ def _numbers(key: str, inner: dict[str, Any], names: tuple[str, ...] | None) -> 
         (shape,) = (one.shape for one in features)
         if len(shape) == 1:
             names = (key,) if shape[0] == 1 else tuple(f"{key}/{k}" for k in range(shape[0]))
-        form = "array" if shape else "number"
+        form: Form = "array" if shape else "number"
         return Feature(key, form, stored, lambda parsed: parsed[key], names)
     if any(one.shape != () for one in features):
         raise ValueError(key)

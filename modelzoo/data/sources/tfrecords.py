@@ -22,10 +22,8 @@ class TFRecords:
     Args:
         ranges: (path, first record, number of records, records in the whole file), in order.
 
-    Opening reads the length of each record of a file, once per process.
-
-    Raises:
-        UserError: a file is missing or has another number of records.
+    Opening reads the length of each record of a file, once per process; it raises UserError if a
+    file is missing or damaged.
     """
 
     def __init__(self, ranges: Sequence[tuple[str, int, int, int]]):

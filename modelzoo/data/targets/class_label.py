@@ -1,7 +1,7 @@
 """One class for each example."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class BoundClassLabel(BoundTarget):
         if not (lazy and column.form == "class" and column.values is None):
             return LabelStore(_numbers(view, key, self.names))
         _numbers(view.take(np.arange(1)), key, self.names)  # Checks that there are labels.
-        order = tf.constant(places(column.names, self.names, self.noun))
+        order = tf.constant(places(column.names or (), self.names, self.noun))
         return LabelStore(read=lambda raw: tf.gather(order, raw[column.name]))
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
@@ -83,21 +83,12 @@ class BoundClassLabel(BoundTarget):
             return {"label": label}
         return {"label": label, "label_2": mixing.partners(label)}
 
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        order = tf.constant(places(other.names, self.names, self.noun))
-        return lambda raw: {**raw, "label": tf.gather(order, raw["label"])}
-
     def label_to_json(self, label: Any) -> str:
         return self.names[label]
 
 
 def _numbers(view: View, key: str, known: Sequence[str]) -> np.ndarray:
-    """The class of each example, int64 `[n]`.
-
-    Raises:
-        UserError: an example has no class, or one that is not known.
-    """
+    """The class of each example, int64 `[n]`; UserError without one that is known."""
     column, parsed = view.column(key), view.rows.parsed.get(key)
     if parsed is not None:
         found = [parsed[row] for row in view.target]
@@ -105,7 +96,7 @@ def _numbers(view: View, key: str, known: Sequence[str]) -> np.ndarray:
         numbers = dict(zip(given, places(given, known, "classes"), strict=True))
         return np.array([numbers[name] for name in found], np.int64)
     labels = np.asarray(view.rows.values(column, view.target), np.int64)
-    order = places(column.names, known, "classes")
+    order = places(column.names or (), known, "classes")
     wrong = np.flatnonzero((labels < 0) | (labels >= len(order)))
     if len(wrong):
         place = view.rows.place(int(view.target[wrong[0]]))

@@ -32,29 +32,29 @@ class LabelStore(Store):
             self._labels = None if labels is None else tf.constant(labels)
 
     def read(self, examples: tf.Tensor, raw: Tensors, width=None) -> Tensors:
-        if self._labels is None:
+        if self._read is not None:
             return {"label": self._read(raw)}
         return {"label": tf.gather(self._labels, examples)}
 
 
 def read_all(view: View, read: Callable[[Tensors], tf.Tensor]) -> np.ndarray:
     """Labels of all examples of a view, made of lazy columns."""
-    pieces = in_pieces(lambda rows: read(view.rows.read(rows)), view.target)
+    read_rows = view.rows.read
+    assert read_rows is not None  # The columns are lazy.
+    pieces = in_pieces(lambda rows: read(read_rows(rows)), view.target)
     return np.concatenate([piece.numpy() for piece in pieces])
 
 
 def found_names(used: Sequence[Rows], key: str) -> tuple[str, ...]:
     """The different names in parsed cells, each a name or several with None for none, sorted."""
-    cells = [rows.parsed[key][row] for rows in used for row in np.flatnonzero(rows.usable)]
+    cells = [
+        rows.parsed_by(key)[row] for rows in used for row in np.flatnonzero(rows.usable).tolist()
+    ]
     return tuple(sorted({n for c in cells for n in ((c,) if isinstance(c, str) else c)} - {None}))
 
 
 def places(given: Sequence[str], known: Sequence[str], noun: str) -> np.ndarray:
-    """The place of each given name among the known ones, int64.
-
-    Raises:
-        UserError: a name is not known.
-    """
+    """The place of each given name among the known ones, int64; UserError if one is not known."""
     numbers = {name: number for number, name in enumerate(known)}
     unknown = [name for name in given if name not in numbers]
     if unknown:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View, Wanted
+from modelzoo.data.columns import BadExample, Column, PerRow, Rows, Tensors, View, Wanted
 from modelzoo.data.inputs.input import Input
 from modelzoo.data.targets.labels import found_names, places
 from modelzoo.data.targets.target import BoundInputs, NamedTarget
@@ -56,7 +56,7 @@ class Tags(NamedTarget):
             return dataclasses.replace(wanted, forms=("text", "number"))
         return wanted
 
-    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
+    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """The names of each row's tags, or 0 or 1 for each tag; None if read with a batch."""
         columns = rows.columns[key]
         if any(column.values is None for column in columns):
@@ -110,7 +110,7 @@ class BoundTags(BoundVector):
         column = columns[0]
         if column.form != "list":
             return super()._reader(rows, columns)
-        given = column.names
+        given = column.names or ()
         return lambda raw: self._reordered(_present(raw[column.name], len(given)), given)
 
     def label_to_json(self, label: Any) -> list[str]:

@@ -3,13 +3,13 @@
 import abc
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from modelzoo.data.columns import Rows, Tensors, View
+from modelzoo.data.columns import PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Field, Input, Store
 from modelzoo.fields.errors import UserError
 from modelzoo.fields.input_specs import InputSpec
@@ -35,7 +35,7 @@ class Target(Field):
         """Raises FieldError or ValueError if the target does not fit the inputs."""
 
     @abc.abstractmethod
-    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
+    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """One value per row, or a BadExample; None if cells are read later.
 
         `rows.parsed` has what the inputs, by key, made of their cells.
@@ -118,22 +118,6 @@ class BoundTarget(abc.ABC):
     @abc.abstractmethod
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         """Raw tensors to the batch's, such as `label`."""
-
-    def align(self, other: "BoundTarget") -> Callable[[Tensors], Tensors]:
-        """Maps batches labelled by another target of this kind to this one's names.
-
-        Raises:
-            UserError: it is of another kind, or has names that this one does not know.
-        """
-        raise NotImplementedError
-
-    def check_kind(self, other: "BoundTarget") -> None:
-        """Raises UserError if the other target is of another kind."""
-        if type(other) is not type(self):
-            raise UserError(
-                f"the model learned {self.config.kind}, but the data has {other.config.kind}: "
-                "choose other data or another run"
-            )
 
     @abc.abstractmethod
     def label_to_json(self, label: Any) -> Any:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,15 @@ from modelzoo.data.inputs.text import (
     VocabularyField,
     cell_text,
     item_text,
-    text_names,
-    vocabulary_name,
+    text_inputs,
+    token_specs,
 )
 from modelzoo.data.inputs.token_store import TokenStore
 from modelzoo.data.targets.target import BoundInputs, BoundTarget, Target
 from modelzoo.data.tokenizers import Tokenizer
 from modelzoo.data.tokenizers.tokenizer import SpecialIds
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import InputSpec, MaskSpec, TokenSpec
+from modelzoo.fields.input_specs import InputSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,8 @@ class TextTarget(VocabularyField, Target):
         return self.tokenizer is None and self.vocabulary is None
 
     def check(self, inputs: Mapping[str, Input]) -> None:
-        texts = text_names(inputs)
-        for name in texts:
-            one = inputs[name]
+        texts = text_inputs(inputs)
+        for name, one in texts.items():
             if one.end is not False and one.lengths[0] < 2:
                 raise FieldError(
                     f"{input_key(name)}.lengths",
@@ -102,7 +101,7 @@ class TextTarget(VocabularyField, Target):
     def vocabulary_texts(
         self, train: View, key: str, target: Target | None
     ) -> dict[str, Sequence[str]]:
-        parsed = train.rows.parsed[key]
+        parsed = train.rows.parsed_by(key)
         return {key: [parsed[row][0] for row in train.target]}
 
     def shared_texts(self, train: View) -> dict[str, Sequence[str]]:
@@ -122,6 +121,9 @@ class TextTarget(VocabularyField, Target):
     def _bound(self, tokenizer: Tokenizer | None, inputs: BoundInputs) -> "BoundTextTarget":
         """The bound target; None shares the tokenizer of the only input of texts."""
         source = next((one for one in inputs.values() if isinstance(one, BoundText)), None)
+        if source is None:
+            assert tokenizer is not None and self.lengths is not None  # See `check`.
+            return BoundTextTarget(self, tokenizer, self.lengths, shared=False)
         lengths = self.lengths or source.widths
         return BoundTextTarget(self, tokenizer or source.tokenizer, lengths, tokenizer is None)
 
@@ -148,33 +150,21 @@ class BoundTextTarget(BoundTarget):
 
     @functools.cached_property
     def ids(self) -> SpecialIds:
-        """The special ids of the tokens."""
         return self.tokenizer.special_ids(end=True)
 
     @property
     def forbidden_ids(self) -> tuple[int, ...]:
         """The ids that no text contains: padding and start."""
-        return tuple(sorted({self.tokenizer.pad_id, self.ids.start} - {None, self.ids.end}))
+        ids = {self.tokenizer.pad_id, self.ids.start} - {self.ids.end}
+        return tuple(sorted(token for token in ids if token is not None))
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> TokenStore:
-        parsed = view.rows.parsed[key]
-        return TokenStore(
-            self.tokenizer,
-            [parsed[row][0] for row in view.target],
-            end=True,
-            longest=self.widths[-1],
-            key=key,
-        )
+        parsed = view.rows.parsed_by(key)
+        texts = [parsed[row][0] for row in view.target]
+        return TokenStore(self.tokenizer, texts, end=True, longest=self.widths[-1], key=key)
 
     def model_specs(self) -> dict[str, InputSpec]:
-        tokens = TokenSpec(
-            vocab_size=self.ids.size,
-            mask="decoder/padding_mask",
-            length=self.widths[-1],
-            vocabulary=vocabulary_name(self.tokenizer, self.ids),
-            decoder=True,
-        )
-        return {"decoder/tokens": tokens, "decoder/padding_mask": MaskSpec()}
+        return token_specs(self.tokenizer, self.ids, self.widths[-1], "decoder/")
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         """`label` (int32 `[n, width]`), what the decoder reads, and the mask of both.
@@ -191,21 +181,14 @@ class BoundTextTarget(BoundTarget):
         }
 
     def join(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Texts, strings `[n]`, of tokens int32 `[n, length]`, in a graph as well.
-
-        Special ids are left out.
-        """
+        """Texts, strings `[n]`, of tokens int32 `[n, length]` without the special ids."""
         return self.tokenizer.join(tf.RaggedTensor.from_tensor(tokens))
-
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        return lambda batch: batch
 
     def label_to_json(self, label: np.ndarray) -> str:
         return self.join(tf.constant(label, tf.int32)[None]).numpy()[0].decode()
 
     def references(self, view: View, key: str) -> Sequence[tuple[str, ...]]:
-        parsed = view.rows.parsed[key]
+        parsed = view.rows.parsed_by(key)
         return [parsed[row] for row in view.target]
 
     def describe(self) -> str:
@@ -225,7 +208,7 @@ def _texts(cell: Any, name: str) -> tuple[str, ...] | BadExample:
     """The texts of a cell."""
     try:
         many = isinstance(cell, list | tuple)
-        items = [item if item is None else item_text(item).strip() for item in cell] if many else ()
+        items = ["" if item is None else item_text(item).strip() for item in cell] if many else ()
         found = tuple(items if many else [cell_text(cell)])
     except BadExample as bad:
         return bad

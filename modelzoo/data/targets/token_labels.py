@@ -10,9 +10,9 @@ import tensorflow as tf
 from modelzoo.data.bound import input_key, tensor_prefix
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Input, Store
-from modelzoo.data.inputs.text import cell_text, item_text, text_names
+from modelzoo.data.inputs.text import cell_text, item_text, text_inputs
 from modelzoo.data.inputs.token_store import TokenStore
-from modelzoo.data.targets.labels import found_names, places
+from modelzoo.data.targets.labels import found_names
 from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
 from modelzoo.fields.errors import FieldError
 
@@ -41,13 +41,13 @@ class TokenLabels(NamedTarget):
     of: str | None = None
 
     def check(self, inputs: Mapping[str, Input]) -> None:
-        texts = text_names(inputs)
-        name = texts[0] if self.of is None and len(texts) == 1 else self.of
-        if name not in texts:
-            wanted = "none, the only input" if texts == [""] else f"one of {', '.join(texts)}"
+        texts = text_inputs(inputs)
+        name = next(iter(texts)) if self.of is None and len(texts) == 1 else self.of
+        if name is None or name not in texts:
+            wanted = "none, the only input" if list(texts) == [""] else f"one of {', '.join(texts)}"
             got = "none" if self.of is None else repr(self.of)
             raise FieldError("target.of", f"must be {wanted}, got {got}")
-        key, text = input_key(name), inputs[name]
+        key, text = input_key(name), texts[name]
         if text.tokenizer.count_tokens("") is None:
             raise FieldError(
                 f"{key}.tokenizer",
@@ -62,14 +62,14 @@ class TokenLabels(NamedTarget):
 
     def _key(self, inputs: Mapping[str, Input]) -> str:
         """The key of the input whose tokens have labels."""
-        return text_names(inputs)[0] if self.of is None else input_key(self.of)
+        return next(iter(text_inputs(inputs))) if self.of is None else input_key(self.of)
 
     def parse(
         self, rows: Rows, key: str, inputs: Mapping[str, Input]
     ) -> Sequence[tuple[str | None, ...] | BadExample]:
         """The names of the labels of each row, None for a token without one, or a BadExample."""
         source = self._key(inputs)
-        tokenizer, texts = inputs[source].tokenizer, rows.parsed[source]
+        tokenizer, texts = text_inputs(inputs)[source].tokenizer, rows.parsed_by(source)
         column = rows.columns[key][0]
         return [
             _labels(cell, column.names, text, tokenizer.count_tokens)
@@ -81,9 +81,9 @@ class TokenLabels(NamedTarget):
 
     def bind(self, names: tuple[str, ...], inputs: BoundInputs) -> "BoundTokenLabels":
         source = self._key({key: one.config for key, one in inputs.items()})
-        return BoundTokenLabels(
-            config=self, names=names, source=source, lengths=inputs[source].widths
-        )
+        lengths = inputs[source].widths
+        assert lengths is not None  # The source is a text.
+        return BoundTokenLabels(config=self, names=names, source=source, lengths=lengths)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,23 +115,14 @@ class BoundTokenLabels(BoundTarget):
         return f"{tensor_prefix(self.source)}padding_mask"
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
-        parsed, numbers = view.rows.parsed[key], {name: k for k, name in enumerate(self.names)}
+        parsed, numbers = view.rows.parsed_by(key), {name: k for k, name in enumerate(self.names)}
         labels = [[numbers.get(name, -1) for name in parsed[row]] for row in view.target]
-        return _LabelStore(labels, inputs[self.source])
+        tokens = inputs[self.source]
+        assert isinstance(tokens, TokenStore)  # The source is a text.
+        return _LabelStore(labels, tokens)
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         return dict(raw)
-
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        table = tf.constant(places(other.names, self.names, self.noun))
-
-        def aligned(batch: Tensors) -> Tensors:
-            label = batch["label"]
-            found = tf.gather(table, tf.maximum(label, 0))
-            return {**batch, "label": tf.where(label < 0, label, found)}
-
-        return aligned
 
     def label_to_json(self, label: np.ndarray) -> list[str | None]:
         """The names of the tokens' classes, up to the last token that has one."""
@@ -154,7 +145,7 @@ class _LabelStore(Store):
         rows = [
             row if fits else [-1] * n for row, fits, n in zip(labels, good, counts, strict=True)
         ]
-        flat = np.concatenate([np.zeros(0, np.int64), *map(np.int64, rows)]).astype(np.int64)
+        flat = np.concatenate([np.zeros(0, np.int64), *(np.array(r, np.int64) for r in rows)])
         self._labels = tokens.truncated(flat, -1, -1)
 
     def read(
@@ -168,7 +159,7 @@ def _labels(
     cell: Any,
     names: tuple[str, ...] | None,
     text: str | BadExample,
-    count_tokens: Callable[[str], int],
+    count_tokens: Callable[[str], int | None],
 ) -> tuple[str | None, ...] | BadExample:
     """The labels of a cell; with `names` it holds their numbers, of which -1 is none."""
     try:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import Rows
+from modelzoo.data.columns import PerRow, Rows
 from modelzoo.data.inputs.input import Input
 from modelzoo.data.targets.target import BoundInputs, NamedTarget
 from modelzoo.data.targets.vectors import BoundVector, number_names, parse_numbers
@@ -35,7 +35,7 @@ class Values(NamedTarget):
     default_column = "label"
     can_mix = many = True
 
-    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> Sequence[Any] | None:
+    def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """The numbers of each row, float32 `[values]`; None if they are read with a batch."""
         return parse_numbers(
             rows, key, lambda numbers: abs(numbers) <= _LARGEST, "a finite number of float32"

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.augment import mixing
-from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View
+from modelzoo.data.columns import BadExample, Column, PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Store
 from modelzoo.data.targets.labels import LabelStore, places, read_all
 from modelzoo.data.targets.target import BoundTarget
@@ -39,11 +39,7 @@ class BoundVector(BoundTarget):
         return read
 
     def _reordered(self, labels: tf.Tensor, given: Sequence[str]) -> tf.Tensor:
-        """Labels `[n, given]` in the order of the names, 0 for a missing one.
-
-        Raises:
-            UserError: a given name is not known.
-        """
+        """Labels `[n, given]` in the order of the names, 0 for a missing one; or UserError."""
         if tuple(given) == self.names:
             return tf.convert_to_tensor(labels)
         places(given, self.names, self.noun)
@@ -53,11 +49,6 @@ class BoundVector(BoundTarget):
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         label = raw["label"]
         return {"label": label if change is None else mixing.blend(label, change.mix_share)}
-
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        self._reordered(tf.zeros([0, len(other.names)]), other.names)  # Checks the names.
-        return lambda raw: {**raw, "label": self._reordered(raw["label"], other.names)}
 
 
 def number_names(rows: Rows, columns: Sequence[Column]) -> tuple[str, ...]:
@@ -73,14 +64,10 @@ def number_names(rows: Rows, columns: Sequence[Column]) -> tuple[str, ...]:
 
 def parse_numbers(
     rows: Rows, key: str, usable: Callable[[np.ndarray], np.ndarray], wanted: str
-) -> np.ndarray | list[Any] | None:
+) -> PerRow | None:
     """The numbers of each row, float32 `[numbers]`, or a BadExample; None if they are lazy.
 
-    Args:
-        rows: the rows.
-        key: of the target.
-        usable: which numbers, float64 `[n, numbers]`, can be used.
-        wanted: what they must be, for a message.
+    `usable` selects the numbers that can be used, of float64 `[n, numbers]`; `wanted` names them.
     """
     columns = rows.columns[key]
     if any(column.values is None for column in columns):

@@ -25,11 +25,7 @@ __all__ = ["Characters", "Subwords", "Tokenizer", "TokenizerConfig", "Words", "l
 
 
 def load(folder: str | Path) -> Tokenizer:
-    """The tokenizer that `Tokenizer.save` wrote to a folder.
-
-    Raises:
-        UserError: the folder does not hold one.
-    """
+    """The tokenizer that `Tokenizer.save` wrote to a folder; UserError if there is none."""
     kinds = {kind.__name__: kind for kind in (Characters, Words, Subwords)}
     try:
         saved = json.loads(Path(folder, FILE).read_text(encoding="utf-8"))

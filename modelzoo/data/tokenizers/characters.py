@@ -39,7 +39,7 @@ class Characters(TokenizerConfig):
         return tf.strings.unicode_decode(self.normalised(texts), "UTF-8")
 
     def train(self, texts: Iterable[str | bytes]) -> "CharacterTokenizer":
-        counts = collections.Counter()
+        counts: collections.Counter[int] = collections.Counter()
         for chunk in chunks(texts):
             found = np.unique(self.codes(chunk).flat_values, return_counts=True)
             counts.update(dict(zip(*(part.tolist() for part in found), strict=True)))
@@ -56,6 +56,8 @@ class Characters(TokenizerConfig):
 class CharacterTokenizer(Tokenizer):
     """Characters by number."""
 
+    config: Characters
+
     _space = ""
 
     def __init__(self, config: Characters, vocabulary: tuple[str, ...]):
@@ -68,9 +70,6 @@ class CharacterTokenizer(Tokenizer):
 
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return tf.ragged.map_flat_values(self._lookup, self.config.codes(texts))
-
-    def _text(self, ids: list[int]) -> str:
-        return "".join("\ufffd" if k == self.unknown_id else self.vocabulary[k] for k in ids)
 
     def _cleaned(self, joined: tf.Tensor) -> tf.Tensor:
         return joined

@@ -3,9 +3,9 @@
 import dataclasses
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -98,6 +98,9 @@ class Subwords(TokenizerConfig):
 class _Pieces(Tokenizer):
     """Splits each different word once."""
 
+    config: Subwords
+    _split: Callable[[tf.Tensor], tf.RaggedTensor]
+
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         words = self.config.words(texts)
         each, places = tf.unique(words.flat_values)
@@ -118,22 +121,13 @@ class SentencePiece(_Pieces):
         self.model = model
         extra("tensorflow_text")
 
-    def _reader(self):
+    def _split(self, words: tf.Tensor) -> tf.RaggedTensor:
         # Created anew for each graph, the model is a part of it. Shared, it would be a resource
         # that a SavedModel must track and that `tf.random.set_seed` destroys.
-        return extra("tensorflow_text").SentencepieceTokenizer(self.model)
-
-    def _split(self, words: tf.Tensor) -> tf.RaggedTensor:
-        return self._reader().tokenize(words)
+        return extra("tensorflow_text").SentencepieceTokenizer(self.model).tokenize(words)
 
     def _key(self) -> tuple:
         return (self.config, self.model)
-
-    def _text(self, ids: list[int]) -> str:
-        text = self._reader().detokenize(tf.constant(ids, tf.int32)).numpy().decode()
-        for special, code in zip(self.config.special, self.config.stand_ins, strict=True):
-            text = text.replace(code, special)
-        return text
 
     def _surface(self, token: str) -> str | bytes:
         if self.config.byte_fallback and (byte := _BYTE.fullmatch(token)):
@@ -163,9 +157,6 @@ class WordPiece(_Pieces):
         )
         self._split = tokenizer.tokenize
 
-    def _text(self, ids: list[int]) -> str:
-        return super()._text(ids).replace(f" {_INNER}", "")
-
     def _surface(self, token: str) -> str:
         return token.removeprefix(_INNER) if token.startswith(_INNER) else f" {token}"
 
@@ -177,7 +168,8 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
         for chunk in chunks(texts):
             yield from tf.strings.reduce_join(config.words(chunk), -1, separator=" ").numpy()
 
-    model, named = io.BytesIO(), {"pad_id": -1}
+    model = io.BytesIO()
+    named: dict[str, Any] = {"pad_id": -1}
     if config.pad is not None:
         named = {"pad_id": config.first.index(config.pad), "pad_piece": config.pad}
     controls = [token for token in config.named if token not in (config.pad, config.unknown)]

@@ -8,10 +8,10 @@ import importlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -118,27 +118,20 @@ class TokenizerConfig(abc.ABC):
 
     @abc.abstractmethod
     def train(self, texts: Iterable[str | bytes]) -> "Tokenizer":
-        """Trains a tokenizer; equal texts give equal tokenizers.
-
-        Raises:
-            UserError: the texts hold no token.
-        """
+        """Trains a tokenizer; equal texts give equal ones. UserError if they hold no token."""
 
     @abc.abstractmethod
     def load(self, vocabulary: tuple[str, ...], folder: Path) -> "Tokenizer":
         """The tokenizer of a vocabulary, and of whatever else it saved in the folder.
 
-        Raises:
-            ValueError: the vocabulary lacks a special token or has a token twice.
+        Raises ValueError if the vocabulary lacks a special token or has a token twice.
         """
 
     def read(self, path: str | Path) -> "Tokenizer":
-        """The tokenizer of a vocabulary from elsewhere: a text file with one token per line.
+        """The tokenizer of a vocabulary from elsewhere, a text file with one token per line.
 
-        The id of a token is the number of its line, from 0.
-
-        Raises:
-            UserError: the file cannot be read, or does not hold such a vocabulary.
+        The id of a token is the number of its line, from 0. Raises UserError if the file does not
+        hold such a vocabulary.
         """
         try:
             lines = Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
@@ -188,11 +181,9 @@ class Tokenizer(abc.ABC):
         if absent is not None:
             raise ValueError(f"has no token {absent!r}, which special names")
 
-    def _find(self, name: str) -> int | None:
+    def _find(self, name: str) -> int:
         """The id of a named token."""
         token = getattr(self.config, name)
-        if token is None:
-            return None
         if token not in self.vocabulary:
             raise ValueError(f"has no token {token!r}: set {name} to its name there")
         return self.vocabulary.index(token)
@@ -270,7 +261,8 @@ class Tokenizer(abc.ABC):
         """
         flat = ids.flat_values
         known = (flat >= 0) & (flat < self.vocab_size)
-        for left_out in sorted({self.pad_id, self.start_id, self.end_id} - {None}):
+        named = {self.pad_id, self.start_id, self.end_id}
+        for left_out in sorted(token for token in named if token is not None):
             known &= flat != left_out
         ids = tf.ragged.boolean_mask(ids, ids.with_flat_values(known))
         pieces = ids.with_flat_values(tf.gather(self._surfaces, ids.flat_values))
@@ -292,15 +284,6 @@ class Tokenizer(abc.ABC):
     def _cleaned(self, joined: tf.Tensor) -> tf.Tensor:
         """Joined texts without the space before the first word."""
         return tf.strings.regex_replace(joined, "^ ", "")
-
-    def texts(self, ids: tf.RaggedTensor | Iterable[Sequence[int]]) -> list[str]:
-        """Rows of ids as text for people, without the padding."""
-        rows = ids.to_list() if isinstance(ids, tf.RaggedTensor) else ids
-        return [self._text([k for k in row if k != self.pad_id]) for row in rows]
-
-    def _text(self, ids: list[int]) -> str:
-        """Ids without padding as one text."""
-        return " ".join(self.vocabulary[k] for k in ids)
 
     def describe(self) -> str:
         """Such as `30000 words`."""
@@ -329,12 +312,19 @@ def chunks(texts: Iterable[str | bytes] | tf.Tensor, size: int = 1000) -> Iterat
         )
 
 
-def frequent(counts: dict[Any, int], config: TokenizerConfig) -> list[Any]:
-    """The keys that fit into a vocabulary, the most frequent first, ties in the order of the keys.
+class Trainable(Protocol):
+    """The config of a tokenizer whose vocabulary has the most frequent tokens."""
 
-    Raises:
-        UserError: no key is left.
-    """
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def min_count(self) -> int: ...
+    @property
+    def first(self) -> tuple[str, ...]: ...
+
+
+def frequent(counts: Mapping[Any, int], config: Trainable) -> list[Any]:
+    """The most frequent keys that fit a vocabulary, ties in the order of the keys; or UserError."""
     size, min_count = config.size, config.min_count
     found = sorted((-count, key) for key, count in counts.items() if count >= min_count)
     if not found:

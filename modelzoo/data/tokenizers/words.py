@@ -45,10 +45,10 @@ class Words(TokenizerConfig):
         return len(text.split()) if self.split == "whitespace" else None
 
     def train(self, texts: Iterable[str | bytes]) -> "WordTokenizer":
-        counts = collections.Counter()
+        found: collections.Counter[bytes] = collections.Counter()
         for chunk in chunks(texts):
-            counts.update(self.words(chunk).flat_values.numpy().tolist())
-        counts = {word.decode(): number for word, number in counts.items()}
+            found.update(self.words(chunk).flat_values.numpy().tolist())
+        counts = {word.decode(): number for word, number in found.items()}
         for token in (*self.stand_ins, *self.named):
             counts.pop(token, None)
         return WordTokenizer(self, self.first + tuple(frequent(counts, self)))
@@ -59,6 +59,8 @@ class Words(TokenizerConfig):
 
 class WordTokenizer(Tokenizer):
     """Words by their 63-bit fingerprints, which must differ."""
+
+    config: Words
 
     def __init__(self, config: Words, vocabulary: tuple[str, ...]):
         super().__init__(config, vocabulary)

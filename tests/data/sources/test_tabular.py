@@ -5,15 +5,15 @@ import json
 import pytest
 
 from modelzoo.data.columns import BadExample
-from modelzoo.data.sources.tabular import TableFormat, number_of, text_of
+from modelzoo.data.sources.tabular import number_of, read_lines, text_of
 from modelzoo.fields.errors import UserError
 
 
 def lines(folder, text, name="rows.csv", needed=(), **fields):
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    read = TableFormat(json="json" in name, **fields)
-    return list(read.lines(str(path), dict.fromkeys(needed, "config.data.inputs.columns")))
+    needed = dict.fromkeys(needed, "config.data.inputs.columns")
+    return list(read_lines(str(path), needed, **fields))
 
 
 def cells(*args, **fields):
@@ -120,7 +120,7 @@ def test_a_header_without_a_needed_column_is_an_error(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         lines(tmp_path, text, needed=("path",))
     with pytest.raises(UserError, match=r"cannot read the table .*none: No such file.*source\.pa"):
-        list(TableFormat(json=False).lines(str(tmp_path / "none"), {}))
+        list(read_lines(str(tmp_path / "none"), {}))
 
 
 def test_cells_as_texts_and_numbers():
