@@ -296,8 +296,8 @@ def test_overrides_reach_into_a_dict_of_named_inputs():
         (
             "data.inputs",
             "text",
-            "config.data.inputs is title, photo and cannot be 'text': edit the config file, or "
-            "set its fields (config.data.inputs.title, config.data.inputs.photo)",
+            "config.data.inputs is title, photo and cannot be 'text': edit the config file, "
+            "or set its fields (config.data.inputs.title, config.data.inputs.photo)",
         ),
         ("data.inputs.title", "none", "config.data.inputs.title is Text and cannot be 'none'"),
         ("data.inputs.title", Words(), "config.data.inputs.title must be Input, got Words"),
@@ -332,7 +332,7 @@ def test_overrides_are_validated_together():
 
 
 def test_a_key_and_a_field_of_it_are_refused_together():
-    with pytest.raises(UserError, match="cannot be combined"):
+    with pytest.raises(UserError, match="cannot be combined: omit one"):
         config.override(experiment(), [("model.block", "none"), ("model.block.width", "2")])
 
 

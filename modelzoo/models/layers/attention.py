@@ -127,7 +127,7 @@ class Attention(keras.layers.Layer):
         return self._attend(queries, keys, values, bias, False)[0], cache
 
     def _project(self, x: tf.Tensor, name: str) -> list[tf.Tensor]:
-        """Returns projections by one product, each `[batch, num_heads, length, dim / num_heads]`."""
+        """Returns projections of one product, `[batch, num_heads, length, dim / num_heads]`."""
         dim = x.shape[-1]
         bias = getattr(self, f"{name}_bias")
         y = linear(x, getattr(self, f"{name}_kernel"), bias)

@@ -145,7 +145,7 @@ class AttentionLSTM(keras.layers.Layer):
         return tuple(keras.KerasTensor((*x.shape[:2], size), dtype) for size, dtype in sizes)
 
     def _weights(self):
-        """Returns the weights in the compute dtype; one matrix has both kernels of the last output."""
+        """Returns weights in the compute dtype, both kernels of the last output as one matrix."""
         names = ("kernel", "bias", "recurrent_kernel", "query_kernel", "context_kernel", "scale")
         arrays = (tf.cast(getattr(self, name), self.compute_dtype) for name in names)
         kernel, bias, recurrent, query, context, scale = arrays
