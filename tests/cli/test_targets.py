@@ -160,7 +160,7 @@ def test_predictions_of_files(trained, folder, capsys):
     if kind == "tags":
         assert code == 0 and all(len(row["top"]) == 2 for row in lines(out))
     else:
-        assert code == 1 and "--top is for classes and tags" in err and err.count("\n") == 1
+        assert code == 1 and "--top needs a model of classes" in err and err.count("\n") == 1
 
 
 # Imports of Keras and of this package raise, so what runs here knows TensorFlow alone.

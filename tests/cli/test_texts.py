@@ -188,7 +188,7 @@ def test_python_predicts_the_lines_of_files(classifier, tmp_path):
 
 
 def test_a_model_of_images_predicts_no_texts(image_run):
-    with pytest.raises(UserError, match="takes no texts, but images 12x16x3"):
+    with pytest.raises(UserError, match="needs images 12x16x3, not texts"):
         modelzoo.load(image_run.workdir).predict_texts(["ant"])
 
 
@@ -196,7 +196,7 @@ def test_a_model_of_images_predicts_no_texts(image_run):
     ("words", "message"),
     [
         ([], "give either files or folders to predict, or texts by --text"),
-        (["--text=a", "file"], "or give texts by --text alone"),
+        (["--text=a", "file"], "or texts by --text"),
         (["absent.txt"], "the file or folder absent.txt does not exist"),
         (["--text=a", "--config.data.inputs.test_views=flip"], "unknown key .*inputs.test_views"),
         (["--text=a\udcff"], "is not UTF-8"),

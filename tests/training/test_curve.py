@@ -50,5 +50,5 @@ def test_many_records_are_averaged_and_the_last_step_stays(tmp_path):
 
 
 def test_a_folder_without_records_is_a_mistake(tmp_path):
-    with pytest.raises(UserError, match="no record of training"):
+    with pytest.raises(UserError, match="no records of training"):
         modelzoo.curve(tmp_path)

@@ -365,7 +365,7 @@ def test_other_data_is_refused_unless_asked_for(experiment, stripes, tmp_path):
     moved = change(experiment, data={"source": Npz(str(tmp_path / "data.npz"))})
     train(moved, tmp_path / "run")
     (tmp_path / "data.npz").write_bytes(fewer.read_bytes())
-    with pytest.raises(UserError, match="training data is not what .* until step 12"):
+    with pytest.raises(UserError, match="training data has other examples .* until step 12"):
         train(moved, tmp_path / "run")
     result, _ = train(moved, tmp_path / "run", resume_with_changes=True)
     assert result["steps"] == 12
@@ -402,7 +402,7 @@ def test_a_reader_that_stops_ends_the_run_once_it_is_saved(experiment, tmp_path)
         ({"task": {"class_weights": (1.0, 2.0, 3.0)}}, "config.task.class_weights"),
         (
             {"data": {"inputs": Image(augment=Augment(mixup=0.2))}, "train": {"batch_size": 15}},
-            "batch_size must give each of 1 replica.* an even number .* got 15",
+            "batch_size must be an even number per replica .* got 15 on 1",
         ),
         (
             {
@@ -410,7 +410,7 @@ def test_a_reader_that_stops_ends_the_run_once_it_is_saved(experiment, tmp_path)
                 "train": {"batch_size": 6},
                 "distribute": {"devices": "cpu:2"},
             },
-            "batch_size must give each of 2 replica.* got 6",
+            "batch_size must be an even number per replica .* got 6 on 2",
         ),
         ({"model": {"filters": (4, 4, 4, 4)}}, "config.model.filters"),
         ({"distribute": {"devices": "gpu:8"}}, "--devices=gpu:8 needs 8 GPU"),
