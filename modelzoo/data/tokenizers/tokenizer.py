@@ -176,7 +176,10 @@ class Tokenizer(abc.ABC):
 
     def __init__(self, config: TokenizerConfig, vocabulary: tuple[str, ...]):
         self.config, self.vocabulary = config, vocabulary
-        self.pad_id, self.unknown_id, self.start_id, self.end_id = map(self._find, _NAMED)
+        self.pad_id = None if config.pad is None else self._find("pad")
+        self.unknown_id = self._find("unknown")
+        self.start_id = None if config.start is None else self._find("start")
+        self.end_id = None if config.end is None else self._find("end")
         absent = next((text for text in config.special if text not in vocabulary), None)
         if absent is not None:
             raise ValueError(f"has no token {absent!r}, which special names")
