@@ -57,13 +57,13 @@ def main(argv: Sequence[str]) -> None:
 
 def table(found: Mapping[str, Any]) -> str:
     """The result of an evaluation for people."""
-    from modelzoo.training.progress import signature_lines
+    from modelzoo.training.progress import format_signatures
 
     rows = {key: str(found[key]) for key in _ABOUT if found[key]}
     rows |= {key: f"{value:.4f}" for key, value in found.items() if isinstance(value, float)}
     width = max(map(len, rows))
     lines = [f"{key:{width}}  {value}" for key, value in rows.items()]
-    lines += [f"  {words}" for words in signature_lines(found)]
+    lines += [f"  {words}" for words in format_signatures(found)]
     for key, each in found.items():
         if key.startswith("per_"):
             lines += ["", *_rows(key.removeprefix("per_"), each)]

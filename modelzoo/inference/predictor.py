@@ -17,7 +17,7 @@ from modelzoo.data.sources.table import Table
 from modelzoo.fields.errors import UserError
 from modelzoo.inference import artifacts
 from modelzoo.inference.artifacts import Pairs
-from modelzoo.inference.signature_runner import SignatureRunner
+from modelzoo.inference.signature_runner import SignatureRunner, signature_for
 from modelzoo.serving import saved_model
 from modelzoo.tasks.task import Task
 from modelzoo.training import averaging
@@ -127,7 +127,7 @@ class Predictor:
         """
         experiment, bound = artifacts.read_run(workdir, overrides)
         if checkpoint is None:
-            paths = averaging.served(workdir, experiment.eval)
+            paths = averaging.find_final(workdir, experiment.eval)
         else:
             paths = averaging.find(workdir, checkpoint)
         chosen = weights or experiment.eval.weights
@@ -140,7 +140,7 @@ class Predictor:
                     "config.train.ema_decay, or use --weights=raw"
                 )
             chosen, arrays = "raw", averaging.read(paths, "model/")
-        origin = f"{averaging.words(paths)} of {workdir}, {chosen} weights"
+        origin = f"{averaging.describe(paths)} of {workdir}, {chosen} weights"
         return cls._from_arrays(experiment, experiment.task.bind(bound), arrays, chosen, origin)
 
     @classmethod
@@ -229,8 +229,8 @@ class Predictor:
         Raises:
             UserError: the model has several inputs; use `predict_table` instead.
         """
-        name, bound = self._only_input()
-        return self._predict({name: bound.file_part}, bound.from_files(paths), batch_size)
+        part, bound = self._only_input()
+        return self._predict(part, bound.from_files(paths), batch_size)
 
     def predict_texts(
         self, texts: Iterable[str | bytes], batch_size: int = BATCH_SIZE
@@ -240,13 +240,13 @@ class Predictor:
         Raises:
             UserError: the model's input is not a text.
         """
-        name, bound = self._only_input()
+        part, bound = self._only_input()
         if bound.file_part != "text":
             raise UserError(f"{self.origin} needs {bound.describe()}, not texts")
         # A lone surrogate in a str becomes bytes that are not UTF-8.
         encoded = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
         named = ((str(number), text) for number, text in enumerate(encoded))
-        return self._predict({name: "text"}, named, batch_size)
+        return self._predict(part, named, batch_size)
 
     def predict_table(self, path: str | Path, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """Predicts the rows of a table, in order; its columns are those of the training data.
@@ -280,23 +280,23 @@ class Predictor:
             yield Prediction(bad.place, error=bad.reason)
 
     def _only_input(self) -> tuple[str, Any]:
+        """Returns the only input, after the name of the raw tensor that it reads from files."""
         inputs = self.task.data.inputs
         if len(inputs) > 1:
             raise UserError(
                 f"{self.origin} has the inputs {', '.join(inputs)}: predict the rows of a table"
             )
         ((name, bound),) = inputs.items()
-        return name, bound
+        return f"{name}/{bound.file_part}" if name else bound.file_part, bound
 
     def _predict(
-        self, parts: Mapping[str, str], named: Iterable[tuple[str, Any]], batch_size: int
+        self, part: str, named: Iterable[tuple[str, Any]], batch_size: int
     ) -> Iterator[Prediction]:
         """Yields predictions for named raw values; a BadExample becomes an error."""
-        ((name, part),) = parts.items()
-        key, named = f"{name}/{part}" if name else part, iter(named)
+        named = iter(named)
         while batch := list(islice(named, batch_size)):
             good = [value for _, value in batch if not isinstance(value, BadExample)]
-            results = iter(self._predict_batch(key, good))
+            results = iter(self._predict_batch(part, good))
             for label, value in batch:
                 if isinstance(value, BadExample):
                     yield Prediction(label, error=str(value))
@@ -365,16 +365,6 @@ def open_model(
     if artifacts.is_export(folder):
         return Predictor.from_export(folder, overrides)
     return Predictor.from_zoo(folder, overrides)
-
-
-def signature_for(
-    task: Task, raw: Mapping[str, Any]
-) -> tuple[str, dict[str, tuple[str, tf.TensorSpec]]]:
-    """Returns the name and arguments of the first signature whose raw tensors are all given."""
-    for name, arguments in task.data.serving().items():
-        if all(part in raw for part, _ in arguments.values()):
-            return name, arguments
-    raise ValueError(f"no signature has the inputs {', '.join(raw)}")
 
 
 class _Signature:

@@ -1,10 +1,23 @@
 """Evaluation of an exported graph."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
 
 from modelzoo.tasks.task import Task, Tensors
 
 _SERVED = "served/"
+
+
+def signature_for(
+    task: Task, raw: Mapping[str, Any]
+) -> tuple[str, dict[str, tuple[str, tf.TensorSpec]]]:
+    """Returns the name and arguments of the first signature whose raw tensors are all given."""
+    for name, arguments in task.data.serving().items():
+        if all(part in raw for part, _ in arguments.values()):
+            return name, arguments
+    raise ValueError(f"no signature has the inputs {', '.join(raw)}")
 
 
 class SignatureRunner:
@@ -22,13 +35,8 @@ class SignatureRunner:
 
     def outputs(self, batch: Tensors) -> Tensors:
         """Returns the outputs for the objective, and the served outputs with a prefix."""
-        signatures = self.task.data.serving().items()
-        name, parts = next(
-            (name, [part for part, _ in arguments.values()])
-            for name, arguments in signatures
-            if all(part in batch for part, _ in arguments.values())
-        )
-        served = self.signatures[name](*(batch[part] for part in parts))
+        name, arguments = signature_for(self.task, batch)
+        served = self.signatures[name](*(batch[part] for part, _ in arguments.values()))
         outputs = self.task.serving.from_serving(served)
         return {**outputs, **{_SERVED + name: value for name, value in served.items()}}
 

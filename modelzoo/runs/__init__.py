@@ -1,1 +1,1 @@
-"""Training, evaluating and cross-validating an experiment."""
+"""Training, evaluation and cross-validation of an experiment."""

@@ -1,10 +1,9 @@
-"""Cross-validation: a run for each fold of the training split, and their results together.
+"""Cross-validation: one run per fold of the training split, and their combined results.
 
-The examples of `config.data.train_split` are divided into folds, see `modelzoo.data.folds`. Each
-run trains on the other folds and evaluates its own as its test split, which nothing reads before.
-A vocabulary or a scale is learned from the examples that the run trains on. A checkpoint is
-selected by `config.data.validation_split` alone, which must share no example and no group with the
-folds; `config.data.test_split` is not read.
+`modelzoo.data.folds` divides the examples of `config.data.train_split` into folds. Each run holds
+out one fold as its test split and trains on the others, from which it also learns vocabularies and
+scales. Only `config.data.validation_split` selects a checkpoint; it must not share examples or
+groups with the folds. `config.data.test_split` is not used.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ from modelzoo.runs.run import check_config, prepare, run
 from modelzoo.training import checkpoint, run_folder
 from modelzoo.training.progress import Progress
 
-# Written last: the fold that has it is finished.
+# Written last, so a fold with this file is finished.
 _HELD_OUT = "held_out.npz"
 _REFERENCES = "references"
 
@@ -37,39 +36,40 @@ _REFERENCES = "references"
 def cross_validate(
     experiment: config.Experiment, workdir: str | Path, folds: int, progress: Progress
 ) -> dict[str, Any]:
-    """Trains a run for each fold, in `workdir/fold1` and so on; returns the `result.json` of all.
+    """Trains one run per fold, in `workdir/fold1` and so on; returns the combined `result.json`.
 
-    Started again, it resumes the first fold that is not finished.
+    The same call again resumes the first unfinished fold.
 
     Returns:
-        `folds` (folder, numbers of examples, steps and metrics of each), `over_folds` (name of a
-        metric -> `mean`, `std`, `low`, `high`), `pooled` (the metrics of all held-out examples
-        together) and `pooled_intervals` (`accuracy` -> `low`, `high`).
+        `folds` (folder, numbers of examples, steps and metrics of each), `over_folds` (metric name
+        -> `mean`, `std`, `low`, `high`), `pooled` (the metrics over all held-out examples) and
+        `pooled_intervals` (`accuracy` -> `low`, `high`).
 
     Raises:
-        UserError: a field or the data does not fit, or the folder holds something else.
+        UserError: a field or the data does not fit, or the folder belongs to another run.
         Interrupted: a signal stopped the run.
     """
     if folds < 2:
         raise UserError(f"--folds must be at least 2, got {folds}")
     if experiment.data.fold is not None:
         raise UserError(
-            f"config.data.fold must be none with --folds, which sets it, got {experiment.data.fold}"
+            f"config.data.fold must be none, since --folds sets it, got {experiment.data.fold}"
         )
     if not experiment.eval.test_at_end:
         raise UserError(
-            "config.eval.test_at_end must be true with --folds, which evaluates each fold, got "
-            "false"
+            "config.eval.test_at_end must be true for --folds, which evaluates each fold, got false"
         )
     with run_folder.ensure_workdir(workdir) as folder, run_folder.locked(folder):
         if checkpoint.steps(folder):
-            raise UserError(f"{folder} holds a run without --folds: use another --workdir")
+            raise UserError(
+                f"{folder} is the folder of a run without --folds: use another --workdir"
+            )
         strategy = make_strategy(experiment.distribute)
         for number in range(1, folds + 1):
             _train(experiment, folder, (number, folds, experiment.seed), strategy, progress)
-        result = _result(folder, folds)
+        result = _combine_results(folder, folds)
         run_folder.write_json(folder / "result.json", result)
-        for line in table(result):
+        for line in format_table(result):
             progress.say(line)
         return result
 
@@ -81,17 +81,17 @@ def _train(
     strategy: tf.distribute.Strategy,
     progress: Progress,
 ) -> None:
-    """Trains one fold to its end, unless it is finished."""
+    """Trains one fold, unless it is finished."""
     number, folds, _ = fold
     data = {"data.fold": fold, "data.test_split": experiment.data.train_split}
     changed = config.override(experiment, data)
-    path = run_folder.fold(workdir, number)
+    path = run_folder.fold_folder(workdir, number)
     with run_folder.ensure_workdir(path) as folder, run_folder.locked(folder):
         if checkpoint.steps(folder):
             _, before, _ = read_run(folder)[0].data.fold or fold
             if before != folds:
                 raise UserError(
-                    f"{workdir} holds {before} folds, but --folds is {folds}: use another --workdir"
+                    f"--folds must be {before} in {workdir}, got {folds}: use another --workdir"
                 )
         check_config(changed, folder)
         if (folder / _HELD_OUT).is_file():
@@ -99,27 +99,27 @@ def _train(
             return
         progress.say(f"fold {number} of {folds}")
         trainer = prepare(changed, folder, strategy, progress)
-        rows = _check(trainer.splits, experiment.data.validation_split)
-        first = run_folder.fold(workdir, 1) / _HELD_OUT
+        rows = _digest_examples(trainer.splits, experiment.data.validation_split)
+        first = run_folder.fold_folder(workdir, 1) / _HELD_OUT
         if number > 1 and _load(first)["rows"] != rows:
             raise UserError(
-                f"the examples are not those that {first.parent} was trained on: restore them, or "
-                "use another --workdir"
+                f"the examples differ from those of {first.parent}: restore them, or use another "
+                "--workdir"
             )
         run_folder.write_json(workdir / "config.json", config.to_dict(experiment))
         run(trainer)
-        found, held_out = trainer.evaluate.accumulators["test"], trainer.splits["test"]
+        accumulator, held_out = trainer.evaluate.accumulators["test"], trainer.splits["test"]
         arrays: dict[str, Any] = {
             "rows": rows,
             "examples": [trainer.splits["train"].num_examples, held_out.num_examples],
             "grouped": held_out.groups is not None,
-            **{f"sums/{name}": value for name, value in found.metric_sums.items()},
+            **{f"sums/{name}": value for name, value in accumulator.metric_sums.items()},
         }
-        per_example = found.with_references(held_out)
+        per_example = accumulator.with_references(held_out)
         if "reference" in per_example:
-            # NumPy stores tuples of several lengths only as objects.
+            # NumPy can save tuples of unequal lengths only as objects.
             arrays[_REFERENCES] = [json.dumps(texts) for texts in per_example["reference"]]
-            # Each fold has its own vocabulary, so texts are stored, not tokens.
+            # Saves texts instead of tokens, since each fold has its own vocabulary.
             per_example = {"texts": trainer.task.serving.texts(per_example)}
         arrays |= {f"per_example/{name}": value for name, value in per_example.items()}
         file = io.BytesIO()
@@ -127,23 +127,23 @@ def _train(
         run_folder.write_bytes(folder / _HELD_OUT, file.getvalue())
 
 
-def _check(splits: Mapping[str, Split], validation_split: str | None) -> str:
+def _digest_examples(splits: Mapping[str, Split], validation_split: str | None) -> str:
     """Returns a digest of the examples of all folds.
 
     Raises:
-        UserError: the validation split has some of them.
+        UserError: the validation split shares examples with the folds.
     """
 
     def names(role: str) -> list[str]:
         return list(splits[role].groups or splits[role].ids)
 
-    ours = {*names("train"), *names("test")}
-    shared = sorted(ours.intersection(names("validation"))) if "validation" in splits else []
+    folded = {*names("train"), *names("test")}
+    shared = sorted(folded.intersection(names("validation"))) if "validation" in splits else []
     if shared:
         raise UserError(
             f"config.data.validation_split={validation_split!r} shares {len(shared)} examples or "
             f"groups with the folds, such as {shared[0]}: set it to none, or set it and "
-            "config.data.train_split to parts, such as 'train[90%:]' and 'train[:90%]'"
+            "config.data.train_split to disjoint parts, such as 'train[90%:]' and 'train[:90%]'"
         )
     ids = sorted(map(str, [*splits["train"].ids, *splits["test"].ids]))
     return hashlib.sha256("\0".join(ids).encode()).hexdigest()[:16]
@@ -154,73 +154,74 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         return {name: arrays[name] for name in arrays.files}
 
 
-def _result(workdir: Path, folds: int) -> dict[str, Any]:
-    folders = [run_folder.fold(workdir, number) for number in range(1, folds + 1)]
+def _combine_results(workdir: Path, folds: int) -> dict[str, Any]:
+    folders = [run_folder.fold_folder(workdir, number) for number in range(1, folds + 1)]
     runs = [run_folder.read_json(folder / "result.json") for folder in folders]
     counts = [_load(folder / _HELD_OUT) for folder in folders]
     experiment, bound = read_run(folders[0])
     added: dict[str, dict[str, Any]] = {"sums": {}, "per_example": {}}
     for key in counts[0]:
         kind, _, name = key.partition("/")
-        values = [of[key] for of in counts]
+        values = [arrays[key] for arrays in counts]
         if kind in added:
             added[kind][name] = sum(values) if kind == "sums" else np.concatenate(values)
     if _REFERENCES in counts[0]:
-        rows = itertools.chain.from_iterable(of[_REFERENCES] for of in counts)
+        rows = itertools.chain.from_iterable(arrays[_REFERENCES] for arrays in counts)
         added["per_example"]["reference"] = [tuple(json.loads(str(row))) for row in rows]
     task = experiment.task.bind(bound)
     pooled = task.objective.metrics(added["sums"], added["per_example"])
-    held_out, ranges = sum(int(of["examples"][1]) for of in counts), {}
-    # For tokens and for examples with weights or groups the interval would be too narrow.
-    alone = not counts[0]["grouped"] and added["sums"].get("weight") == held_out
-    if alone and "accuracy" in pooled and "correct" in added["sums"]:
+    held_out = sum(int(arrays["examples"][1]) for arrays in counts)
+    pooled_intervals = {}
+    # The interval would be too narrow for tokens, and for examples with weights or groups.
+    independent = not counts[0]["grouped"] and added["sums"].get("weight") == held_out
+    if independent and "accuracy" in pooled and "correct" in added["sums"]:
         low, high = intervals.compute_proportion_interval(float(added["sums"]["correct"]), held_out)
-        ranges["accuracy"] = {"low": low, "high": high}
+        pooled_intervals["accuracy"] = {"low": low, "high": high}
     return {
         "folds": [
             {
                 "folder": folder.name,
-                "train": int(of["examples"][0]),
-                "held_out": int(of["examples"][1]),
+                "train": int(arrays["examples"][0]),
+                "held_out": int(arrays["examples"][1]),
                 "steps": result["steps"],
                 "evaluated_step": result["evaluated_step"],
                 "seconds": result["seconds"],
                 "metrics": result["eval"]["test"],
             }
-            for folder, of, result in zip(folders, counts, runs, strict=True)
+            for folder, arrays, result in zip(folders, counts, runs, strict=True)
         ],
-        "over_folds": over_folds([result["eval"]["test"] for result in runs]),
+        "over_folds": summarize_folds([result["eval"]["test"] for result in runs]),
         "pooled": pooled,
-        "pooled_intervals": ranges,
+        "pooled_intervals": pooled_intervals,
         "seconds": round(sum(result["seconds"] for result in runs), 2),
         **{key: runs[-1][key] for key in ("parameters", "devices", "versions")},
     }
 
 
-def over_folds(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """`mean`, `std` (of a sample) and the 95 % t-interval `low`, `high` of every float metric.
+def summarize_folds(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Computes `mean`, sample `std` and 95 % t-interval (`low`, `high`) of each metric.
 
-    The interval assumes that the folds are independent. They are not, since their training sets
-    overlap, and no unbiased estimate of the variance exists (Bengio and Grandvalet 2004).
+    The interval assumes independent folds. Their training sets overlap, though, and no unbiased
+    estimate of the variance exists (Bengio and Grandvalet 2004).
     """
     result = {}
     for name in (name for name, value in metrics[0].items() if isinstance(value, float)):
-        values = [of[name] for of in metrics]
+        values = [fold[name] for fold in metrics]
         low, high = intervals.compute_mean_interval(values)
         mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
         result[name] = {"mean": mean, "std": std, "low": low, "high": high}
     return result
 
 
-def table(result: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of a result for people, one per metric."""
+def format_table(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the lines of a printed result, one per metric."""
     width = max(map(len, result["over_folds"]))
-    held_out = sum(of["held_out"] for of in result["folds"])
+    held_out = sum(fold["held_out"] for fold in result["folds"])
     yield f"\n{len(result['folds'])} folds of {held_out:,} examples"
     yield f"{'':{width}}     mean      std  95 % interval         pooled"
-    for name, of in result["over_folds"].items():
-        line = f"{name:{width}}  {of['mean']:7.4f}  {of['std']:7.4f}"
-        line += f"  {of['low']:7.4f} to {of['high']:7.4f}  {result['pooled'][name]:9.4f}"
+    for name, values in result["over_folds"].items():
+        line = f"{name:{width}}  {values['mean']:7.4f}  {values['std']:7.4f}"
+        line += f"  {values['low']:7.4f} to {values['high']:7.4f}  {result['pooled'][name]:9.4f}"
         if name in result["pooled_intervals"]:
             low, high = result["pooled_intervals"][name].values()
             line += f" ({low:.4f} to {high:.4f})"

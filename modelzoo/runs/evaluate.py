@@ -1,4 +1,4 @@
-"""Evaluating a trained model on a split: what `modelzoo evaluate` and `modelzoo.evaluate` do."""
+"""Evaluation of a trained model on a split: `modelzoo evaluate` and `modelzoo.evaluate`."""
 
 import contextlib
 import json
@@ -34,23 +34,23 @@ def evaluate(
     overrides: Mapping[str, Any] | Sequence[tuple[str, Any]] = (),
     predictions: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Evaluates a run's checkpoint, an exported model or a shipped one on a split of the data.
+    """Evaluates a run's checkpoint, an exported model or a shipped model on a split of the data.
 
     Args:
         model: folder of a run or an export, or the name of a shipped model; a local folder takes
             precedence.
-        split: "train", "validation", "test", or a split by its text, such as "train[:10%]".
+        split: "train", "validation", "test", or a split expression such as "train[:10%]".
         checkpoint: see `Predictor.from_workdir`.
-        weights: "ema" or "raw"; None is what the run evaluates.
-        overrides: config fields about the data, devices, batches and the task, such as
+        weights: "ema" or "raw"; None is the set that the run evaluates.
+        overrides: config fields of the data, devices, batches and task, such as
             `{"data.source.path": "other.csv", "task.decoding.beams": 5}`.
-        predictions: file for one JSON line per example.
+        predictions: file to write one JSON line per example to.
 
     Returns:
         `model`, `split`, `examples`, `skipped` and the metrics.
 
     Raises:
-        UserError: there is no such model or split, or the data does not fit the model.
+        UserError: the model or split does not exist, or the data does not fit the model.
 
     Example:
         >>> evaluate("digits_resnet", "test[:50]")["examples"]
@@ -80,7 +80,7 @@ def evaluate_model(
     overrides: Sequence[tuple[str, Any]],
     predictions: str | Path | None,
 ) -> dict[str, Any]:
-    """`evaluate` with the model named by a command's flags."""
+    """Evaluates the model that the flags of a command select; see `evaluate`."""
     devices = DistributeConfig(strategy="one_device")
     if not artifacts.is_export(artifacts.find_model(workdir, model)):
         # This machine may have other devices than the one that trained the model.
@@ -90,7 +90,8 @@ def evaluate_model(
     strategy = make_strategy(devices)
     with strategy.scope():
         predictor = open_model(workdir, model, checkpoint, weights, overrides)
-    opened = _open_split(predictor, split)
+    # With labels in the order that the model knows.
+    opened = predictor.experiment.data.open(predictor.task.data).split(split)
     metrics = _evaluate(predictor, strategy, opened, predictions)
     return {
         "model": predictor.origin,
@@ -99,11 +100,6 @@ def evaluate_model(
         "skipped": len(opened.skipped),
         **metrics,
     }
-
-
-def _open_split(predictor: Predictor, split: str) -> Split:
-    """A split of the experiment's data, with labels in the order that the model knows."""
-    return predictor.experiment.data.open(predictor.task.data).split(split)
 
 
 def _evaluate(
@@ -131,46 +127,50 @@ def _evaluate(
     def on_batch(index: np.ndarray, served: dict[str, np.ndarray]) -> None:
         served = {name: as_text(values) for name, values in served.items()}
         for k, example in enumerate(index.tolist()):
-            one = {name: values[k] for name, values in served.items()}
-            rows[example] = {**labels[example], **task.serving.to_json(one), **_scores(one)}
+            outputs = {name: values[k] for name, values in served.items()}
+            json_values = {**task.serving.to_json(outputs), **_scores(outputs)}
+            rows[example] = {**labels[example], **json_values}
 
     evaluator = Evaluator(task, runner, strategy)
     with contextlib.closing(batches):
-        (found,) = evaluator(batches, on_batch=None if predictions is None else on_batch)
+        (accumulator,) = evaluator(batches, on_batch=None if predictions is None else on_batch)
     if predictions is not None:
-        write_lines(Path(predictions), (rows[example] for example in sorted(rows)))
-    return task.objective.metrics(found.metric_sums, found.with_references(split))
+        lines = (json.dumps(rows[example], ensure_ascii=False) for example in sorted(rows))
+        _write_lines(Path(predictions), lines)
+    return task.objective.metrics(accumulator.metric_sums, accumulator.with_references(split))
 
 
 def _scores(served: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Probabilities of a single example; those of each token would not fit a line."""
-    return {k: v.tolist() for k, v in served.items() if k == "scores" and v.ndim == 1}
+    """Returns the probabilities of an example's classes or tags, which a line has room for."""
+    scores = served.get("scores")
+    if scores is None or scores.ndim != 1 or "classes" not in served:
+        return {}
+    return {"scores": scores.tolist()}
 
 
 def _labels(split: Split) -> list[dict[str, Any]]:
-    """What a line of predictions says about each example: id, and label or references."""
-    found = []
+    """Returns the ids of the examples, with their labels or references, for their lines."""
+    rows = []
     target, count = split.bound.get_target(), split.num_examples
     for first in range(0, count, 1024):
         index = np.arange(first, min(first + 1024, count))
         if split.references is not None:
             for k, source in zip(index.tolist(), source_texts(split, index), strict=True):
                 references = list(split.references[k])
-                found.append({"id": str(split.ids[k]), "source": source, "references": references})
+                rows.append({"id": str(split.ids[k]), "source": source, "references": references})
             continue
         labels = split.bound.labels(split.gather(index))["label"].numpy()
         for k, label in zip(index.tolist(), labels, strict=True):
-            found.append({"id": str(split.ids[k]), "label": target.label_to_json(label)})
-    return found
+            rows.append({"id": str(split.ids[k]), "label": target.label_to_json(label)})
+    return rows
 
 
-def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Writes JSON lines, the whole file or none."""
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes the whole file or none."""
     partial = path.with_name(path.name + ".partial")
     try:
         with open(partial, "w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.writelines(f"{line}\n" for line in lines)
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"cannot write --predictions={path}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""Training an experiment in a run folder: what `modelzoo train` and `modelzoo.training` do."""
+"""Preparation and training of an experiment in a run folder."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ from modelzoo import config
 from modelzoo.fields.errors import UserError
 from modelzoo.inference.predictor import Predictor
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.progress import Progress, format_seconds, metric_words, signature_lines
+from modelzoo.training.progress import Progress, format_metrics, format_seconds, format_signatures
 from modelzoo.training.signals import Interrupted
 from modelzoo.training.trainer import Trainer
 
@@ -23,7 +23,7 @@ def prepare(
     progress: Progress,
     other_data: bool = False,
 ) -> Trainer:
-    """A trainer at its start or where it stopped; writes nothing yet."""
+    """Returns a trainer at its start or where the run stopped; writes no file."""
     trainer = Trainer(experiment, workdir, strategy, progress)
     trainer.open_data()
     trainer.build()
@@ -39,7 +39,7 @@ def run(trainer: Trainer) -> dict[str, Any]:
     trainer.bound.save(workdir / "assets")
     trainer.summarize()
     trainer.train()
-    before = _result(workdir)
+    before = _read_result(workdir)
     try:
         result = trainer.finish()
     except KeyboardInterrupt:
@@ -49,16 +49,16 @@ def run(trainer: Trainer) -> dict[str, Any]:
     if result["best_metric"] is not None:
         progress.say(f"best by {result['best_metric']}: step {result['evaluated_step']}")
     for split, metrics in result["eval"].items():
-        progress.say(f"{split}: {metric_words(metrics, trainer.task.objective.headline)}")
-    for line in signature_lines(result["eval"].get("test", {})):
+        progress.say(f"{split}: {format_metrics(metrics, trainer.task.objective.headline)}")
+    for line in format_signatures(result["eval"].get("test", {})):
         progress.say(f"  {line}")
     discarded = result.get("discarded_steps")
-    overflow = f", {discarded:,} of them discarded for an overflow" if discarded else ""
+    overflow = f", {discarded:,} discarded because of overflow" if discarded else ""
     progress.say(
         f"trained {result['steps']:,} steps in {format_seconds(result['seconds'])}{overflow}"
     )
     if experiment.export.at_end:
-        # A finished run that is started again has exported already.
+        # A finished run that starts again has already exported.
         chosen = ("evaluated_step", "averaged_steps")
         same = all(before.get(key) == result.get(key) for key in chosen)
         folder = workdir / before["export"] if same and "export" in before else None
@@ -70,25 +70,25 @@ def run(trainer: Trainer) -> dict[str, Any]:
     return result
 
 
-def _result(workdir: Path) -> dict[str, Any]:
-    """The `result.json` of an earlier process; empty if there is none."""
+def _read_result(workdir: Path) -> dict[str, Any]:
+    """Reads the `result.json` of an earlier process; {} if it does not exist."""
     try:
         return run_folder.read_json(workdir / "result.json")
     except UserError:
         return {}
 
 
-def check_config(experiment: config.Experiment, workdir: Path, way_out: str = "") -> None:
-    """Raises UserError if the folder was trained under another config."""
+def check_config(experiment: config.Experiment, workdir: Path, alternative: str = "") -> None:
+    """Raises UserError if the folder was trained with another config."""
     if not checkpoint.steps(workdir):
         return
     saved = run_folder.read_json(workdir / "config.json")
-    # With the defaults of fields that have been added since.
+    # Adds the defaults of newer fields.
     with contextlib.suppress(UserError):
         saved = config.from_dict(saved)
     changes = config.difference(saved, experiment)
     if changes:
         raise UserError(
-            f"{workdir} was trained under another config ({'; '.join(changes)}): use another "
-            f"--workdir{way_out}"
+            f"{workdir} was trained with another config ({'; '.join(changes)}): use another "
+            f"--workdir{alternative}"
         )

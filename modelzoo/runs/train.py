@@ -1,4 +1,4 @@
-"""Training an experiment: what `modelzoo train` and `modelzoo.train` do."""
+"""Training of an experiment: `modelzoo train` and `modelzoo.train`."""
 
 from pathlib import Path
 from typing import Any
@@ -21,23 +21,23 @@ def train(
 ) -> dict[str, Any]:
     """Trains an experiment in a folder and returns its `result.json`.
 
-    A run that was stopped there resumes.
+    A stopped run in the folder resumes.
 
     Args:
-        experiment: what to train.
+        experiment: the experiment to train.
         workdir: the run's folder.
-        resume_with_changes: whether to resume under another config or on other data.
-        progress: where progress is printed; None is standard output.
+        resume_with_changes: whether to resume with another config or other data.
+        progress: prints the progress; None prints to the standard output.
         folds: number of folds of a cross-validation, see `modelzoo.runs.cross_validation`.
 
     Raises:
-        UserError: a field or the data does not fit, the folder was trained under another config, or
-            another process trains there.
+        UserError: a field or the data does not fit, the folder was trained with another config, or
+            another process trains in it.
         Interrupted: a signal stopped the run.
     """
     if not isinstance(experiment, config.Experiment):
         raise UserError(
-            f"train takes an Experiment, such as modelzoo.configs.get('digits_resnet'), "
+            f"experiment must be an Experiment, such as modelzoo.configs.get('digits_resnet'), "
             f"got {experiment!r}"
         )
     progress = progress or Progress()

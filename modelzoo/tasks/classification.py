@@ -17,8 +17,8 @@ from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.cross_entropy import cross_entropy
-from modelzoo.tasks.ranking import class_roc_auc, ratio
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.ranking import class_roc_auc, f1_scores
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.views import mean_softmax
 
 TOP = 5
@@ -69,7 +69,7 @@ def compute_metric_sums(
     classes; ties favor the lower class. `confusion` is `[classes, classes]`, with a row per label
     and a column per prediction.
     """
-    logits = _wide(logits)
+    logits = logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
     labels = tf.cast(labels, tf.int32)
     weights = tf.cast(weights, logits.dtype)
     predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
@@ -119,11 +119,7 @@ def compute_metrics(
     Raises:
         UserError: no example has a positive weight.
     """
-    weight = float(sums["weight"])
-    if not weight > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
+    weight = check_weight(sums["weight"])
     means = {"loss": "loss", "accuracy": "correct", "top5_accuracy": "top5"}
     result: dict[str, Any] = {
         name: float(sums[key]) / weight for name, key in means.items() if key in sums
@@ -131,13 +127,8 @@ def compute_metrics(
     if "confusion" not in sums:
         return result
     confusion = np.asarray(sums["confusion"], np.float64)
-    hits = np.diag(confusion)
     support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    values = {
-        "precision": ratio(hits, predicted),
-        "recall": ratio(hits, support),
-        "f1": ratio(2 * hits, support + predicted),
-    }
+    values = f1_scores(np.diag(confusion), predicted, support)
     occurring = support + predicted > 0
     for name, per_class in values.items():
         result[f"macro_{name}"] = float(per_class[occurring].mean())
@@ -158,10 +149,6 @@ def compute_metrics(
     whole = bool((confusion == np.round(confusion)).all())
     result["confusion"] = (confusion.astype(np.int64) if whole else confusion).tolist()
     return result
-
-
-def _wide(logits):
-    return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
 
 def to_probabilities(logits: tf.Tensor) -> tf.Tensor:

@@ -52,6 +52,17 @@ def class_roc_auc(
     return each, float(each[defined].mean()) if defined.any() else 0.0
 
 
+def f1_scores(
+    hits: np.ndarray, predicted: np.ndarray, support: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`precision`, `recall` and `f1` from counts of any shape."""
+    return {
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + predicted),
+    }
+
+
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Returns `part / whole`, 0 where `whole` is 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.values import Values
 from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 
 ERRORS = ("mse", "rmse", "mae")
 _IN_TRAINING = {"mse": "squared", "mae": "absolute"}
@@ -55,11 +55,8 @@ def compute_metrics(
     """
     predictions, targets = (np.asarray(a, np.float64) for a in (predictions, targets))
     weights = np.asarray(weights, np.float64)
-    if not weights.sum() > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
-    share = (weights / weights.sum())[:, None]
+    total = check_weight(weights.sum())
+    share = (weights / total)[:, None]
     error = predictions - targets
     mse = (share * error**2).sum(axis=0)
     # Shifting keeps all digits under a large mean, and equal targets become exactly 0.

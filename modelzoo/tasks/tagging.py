@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.tags import Tags
-from modelzoo.fields.errors import FieldError, UserError
-from modelzoo.tasks.ranking import average_precision, class_roc_auc, ratio
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.fields.errors import FieldError
+from modelzoo.tasks.ranking import average_precision, class_roc_auc, f1_scores
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.views import mean_sigmoid
 
 _MOST_RANKED = 100
@@ -104,18 +104,14 @@ def compute_metrics(
     Raises:
         UserError: no example has a positive weight.
     """
-    weight = float(sums["weight"])
-    if not weight > 0:
-        raise UserError(
-            "no example with a positive weight was evaluated: there is nothing to measure"
-        )
+    weight = check_weight(sums["weight"])
     counts = [np.atleast_1d(sums[name]) for name in ("hits", "predicted", "support")]
-    micro = {f"micro_{k}": float(v) for k, v in _f1(*(n.sum() for n in counts)).items()}
+    micro = {f"micro_{k}": float(v) for k, v in f1_scores(*(n.sum() for n in counts)).items()}
     exact = {"exact_match": float(sums["exact"]) / weight}
     if "loss" not in sums:
         return {**micro, **exact}
     _, predicted, support = counts
-    each = _f1(*counts)
+    each = f1_scores(*counts)
     relevant = support + predicted > 0
     macro = {
         f"macro_{k}": float(v[relevant].mean()) if relevant.any() else 0.0 for k, v in each.items()
@@ -144,14 +140,6 @@ def compute_metrics(
             name: {key: float(values[i]) for key, values in each.items()}
             for i, name in enumerate(class_names)
         },
-    }
-
-
-def _f1(hits, predicted, support):
-    return {
-        "precision": ratio(hits, predicted),
-        "recall": ratio(hits, support),
-        "f1": ratio(2 * hits, support + predicted),
     }
 
 
@@ -206,13 +194,8 @@ class TaggingObjective(Objective):
         return mean_sigmoid(shares, logits)
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        return compute_loss(
-            outputs["logits"],
-            batch["label"],
-            batch["weight"],
-            self.config.label_smoothing,
-            self.config.positive_weights,
-        )
+        options = (self.config.label_smoothing, self.config.positive_weights)
+        return compute_loss(outputs["logits"], batch["label"], batch["weight"], *options)
 
     def metric_sums(self, outputs: Tensors, batch: Tensors, training: bool = False) -> Tensors:
         logits, label, weight = outputs["logits"], batch["label"], batch["weight"]

@@ -198,8 +198,7 @@ class Task:
     """A task on given data: its objective and its serving."""
 
     def __init__(self, config: TaskConfig, data: BoundData):
-        self.config = config
-        self.data = data
+        self.config, self.data = config, data
         self.objective = config.objective(data)
         self.serving = config.serving(data)
 
@@ -267,6 +266,15 @@ class Task:
             )
 
         return {name: signature(arguments) for name, arguments in self.data.serving().items()}
+
+
+def check_weight(weight: Any, unit: str = "example") -> float:
+    """Returns a sum of weights as a float; raises UserError if it is not positive."""
+    if not weight > 0:
+        raise UserError(
+            f"no {unit} with a positive weight was evaluated: there is nothing to measure"
+        )
+    return float(weight)
 
 
 def _pad_empty(tensor: tf.Tensor) -> tf.Tensor:

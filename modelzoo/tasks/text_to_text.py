@@ -15,7 +15,7 @@ from modelzoo.decoding.search import search
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
-from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors
+from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.text_metrics import Metric
 
 
@@ -185,11 +185,7 @@ class TextToTextObjective(Objective):
         """
         metrics: dict[str, Any] = {}
         if metric_sums:
-            weight = float(metric_sums["weight"])
-            if not weight > 0:
-                raise UserError(
-                    "no token with a positive weight was evaluated: there is nothing to measure"
-                )
+            weight = check_weight(metric_sums["weight"], "token")
             if "loss" in metric_sums:
                 metrics["loss"] = float(metric_sums["loss"]) / weight
                 # Larger exponents overflow.

@@ -1,1 +1,1 @@
-"""Trainer, train step, checkpoints, records and progress."""
+"""Trainer, train step, evaluation, checkpoints and records."""

@@ -1,4 +1,4 @@
-"""Batch sizes of a run on a number of replicas."""
+"""Batch sizes of a run on several replicas."""
 
 from modelzoo.data.batches import batch_sizes
 from modelzoo.data.split import Split
@@ -6,21 +6,22 @@ from modelzoo.fields.errors import UserError
 from modelzoo.training.config import BATCH_SIZE, EvalConfig, TrainConfig
 
 Sizes = dict[int, int]
-"""Examples of a batch by bucket."""
+"""Number of examples per batch, by bucket."""
 
 
-def sizes_of(
+def compute_batch_sizes(
     train: TrainConfig, evaluation: EvalConfig, split: Split, replicas: int
 ) -> tuple[Sizes, Sizes]:
-    """Sizes of the training batches and of those of evaluation.
+    """Returns the sizes of the batches of training and of evaluation.
 
     Args:
-        train, evaluation: the settings.
+        train: settings of training.
+        evaluation: settings of evaluation.
         split: the training split.
         replicas: number of replicas.
 
     Raises:
-        UserError: a size is impossible, or cannot be divided into equal parts for replicas and
+        UserError: a size is impossible, or does not divide into equal parts for replicas and
             micro-batches.
     """
     size, parts = train.batch_size, replicas * train.accumulate
@@ -35,8 +36,8 @@ def sizes_of(
     odd = next((n for n in sizes.values() if n // replicas % 2), None)
     if split.bound.pairs_examples and odd is not None:
         raise UserError(
-            f"config.train.batch_size must give each of {replicas} replica(s) an even number of "
-            f"examples, since mixup and cutmix pair them, got {odd}"
+            f"config.train.batch_size must be an even number per replica for mixup and cutmix, got "
+            f"{odd} on {replicas} replica(s)"
         )
     if evaluation.batch_size is None:
         return sizes, sizes
@@ -48,8 +49,8 @@ def sizes_of(
     return sizes, dict.fromkeys(sizes, evaluation.batch_size)
 
 
-def size_key(train: TrainConfig) -> str:
-    """The field that decides the size of a batch, and its value, for a message."""
+def describe_batch_size(train: TrainConfig) -> str:
+    """Returns the field that sets the batch size, and its value, for a message."""
     if train.tokens_per_batch is not None:
         return f"config.train.tokens_per_batch (now {train.tokens_per_batch})"
     return f"config.train.batch_size (now {train.batch_size or BATCH_SIZE})"

@@ -1,6 +1,6 @@
-"""Checkpoints: folders of plain arrays, readable with NumPy alone, that appear by one rename.
+"""Checkpoints: folders of plain arrays, readable with NumPy, created by one rename.
 
-`checkpoints/00000120/state.npz` holds `model/PATH`, `ema/PATH` and `optimizer/PATH` arrays by
+`checkpoints/00000120/state.npz` holds the arrays `model/PATH`, `ema/PATH` and `optimizer/PATH` by
 variable path; `meta.json` holds the step, the position in the data and the best metric so far.
 """
 
@@ -27,14 +27,18 @@ _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, AttributeError, zipfile.
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What a checkpoint holds besides its arrays.
+    """The metadata of a checkpoint.
 
-    step: number of updates. examples: position in the training stream. seconds: training time over
-    all processes of the run. data: fingerprint of the training split. best_metric: validation
-    metric that selects the best checkpoint. best_step, best_value, best_loss: its step, the metric
-    and the loss there. stale: evaluations since then. skipped: steps whose update was discarded.
-    pending: sums of the next progress record so far. interim: an interruption wrote it, none was
-    due.
+    step: number of updates.
+    examples: position in the training stream.
+    seconds: training time of the run, over all its processes.
+    data: fingerprint of the training split.
+    best_metric: validation metric that selects the best checkpoint.
+    best_step, best_value, best_loss: step, metric and loss of the best checkpoint.
+    stale: number of evaluations since the best checkpoint.
+    skipped: number of steps whose update was discarded.
+    pending: sums for the next progress record.
+    interim: whether an interruption wrote the checkpoint, when none was due.
     """
 
     step: int
@@ -50,16 +54,16 @@ class Meta:
     pending: dict[str, float] = dataclasses.field(default_factory=dict)
     interim: bool = False
 
-    def judged(
+    def with_evaluation(
         self,
         metric: str,
         metrics: Mapping[str, float],
         lower_is_better: Collection[str] = ("loss",),
     ) -> "Meta":
-        """Compares the metrics of an evaluation at this step with the best so far.
+        """Returns the metadata after an evaluation at this step, compared with the best so far.
 
-        Lower is better for the metrics in `lower_is_better`, higher for others; a tie goes to the
-        lower loss.
+        Lower is better for the metrics in `lower_is_better`, higher for others. Of equal metrics,
+        the one with the lower loss is better.
         """
         value, loss = metrics[metric], metrics.get("loss", 0.0)
         sign = -1 if metric in lower_is_better else 1
@@ -77,8 +81,8 @@ class Meta:
             )
         return dataclasses.replace(self, stale=self.stale + 1)
 
-    def forgetting(self, metric: str | None) -> "Meta":
-        """Without the best checkpoint if another metric than `metric` selected it."""
+    def for_metric(self, metric: str | None) -> "Meta":
+        """Returns the metadata, without the best checkpoint if another metric selected it."""
         if metric == self.best_metric:
             return self
         return dataclasses.replace(
@@ -87,18 +91,18 @@ class Meta:
 
 
 def folder(workdir: str | Path) -> Path:
-    """The folder of a run's checkpoints."""
+    """Returns the folder of a run's checkpoints."""
     return Path(workdir) / "checkpoints"
 
 
 def steps(workdir: str | Path) -> list[int]:
-    """Steps of the checkpoints of a run, in order."""
-    found = folder(workdir).glob("[0-9]*")
-    return sorted(int(p.name) for p in found if p.name.isdigit() and p.is_dir())
+    """Returns the steps of the checkpoints of a run, ascending."""
+    paths = folder(workdir).glob("[0-9]*")
+    return sorted(int(p.name) for p in paths if p.name.isdigit() and p.is_dir())
 
 
 def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> Path:
-    """Writes one checkpoint, entirely or not at all; raises UserError if the disk refuses."""
+    """Writes one checkpoint, completely or not at all; raises UserError if the write fails."""
     target = folder(workdir) / f"{meta.step:08d}"
     partial = target.with_name(target.name + TEMPORARY)
     try:
@@ -117,32 +121,32 @@ def write(workdir: str | Path, arrays: Mapping[str, np.ndarray], meta: Meta) -> 
         run_folder.sync(target.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        there = steps(workdir)
-        kept = f"the checkpoint of step {there[-1]} is intact" if there else "there is none yet"
+        existing = steps(workdir)
+        last = f"the checkpoint of step {existing[-1]} is intact" if existing else "none exists yet"
         raise UserError(
-            f"cannot write the checkpoint {target}: {error.strerror}; {kept}, "
-            "make room and run the same command again"
+            f"cannot write the checkpoint {target}: {error.strerror}; {last}, "
+            "free disk space and run the command again"
         ) from None
     return target
 
 
 def prune(workdir: str | Path, keep: int, best: int | None) -> None:
-    """Deletes all but the newest `keep` due checkpoints and the best, and unfinished ones."""
-    kept = {*due(workdir)[-keep:], best}
+    """Deletes all checkpoints except the newest `keep` due ones and the best."""
+    remaining = {*due_steps(workdir)[-keep:], best}
     for step in steps(workdir):
-        if step not in kept:
+        if step not in remaining:
             shutil.rmtree(folder(workdir) / f"{step:08d}", ignore_errors=True)
     for leftover in folder(workdir).glob(f"*{TEMPORARY}"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def due(workdir: str | Path) -> list[int]:
-    """Steps of the checkpoints that were due by the plan, and of the newest."""
-    there = steps(workdir)
-    return [step for step in there if step == there[-1] or not interim(workdir, step)]
+def due_steps(workdir: str | Path) -> list[int]:
+    """Returns the steps of the checkpoints that were due by the plan, and of the newest."""
+    existing = steps(workdir)
+    return [step for step in existing if step == existing[-1] or not is_interim(workdir, step)]
 
 
-def interim(workdir: str | Path, step: int) -> bool:
+def is_interim(workdir: str | Path, step: int) -> bool:
     """Whether an interruption wrote the checkpoint of `step`."""
     try:
         return read_meta(folder(workdir) / f"{step:08d}").interim
@@ -151,34 +155,37 @@ def interim(workdir: str | Path, step: int) -> bool:
 
 
 def find(workdir: str | Path, which: str | int = "last") -> Path:
-    """Folder of a run's checkpoint: "last", "best" or a step; raises UserError without it.
+    """Returns the folder of a run's checkpoint: "last", "best" or a step.
 
     `modelzoo.training.averaging.find` also supports "mean:N".
+
+    Raises:
+        UserError: the checkpoint does not exist.
     """
-    there = steps(workdir)
-    if not there:
+    existing = steps(workdir)
+    if not existing:
         raise UserError(f"no checkpoint in {folder(workdir)}: train there first")
     if which == "last":
-        step = there[-1]
+        step = existing[-1]
     elif which == "best":
-        best = read_meta(folder(workdir) / f"{there[-1]:08d}").best_step
+        best = read_meta(folder(workdir) / f"{existing[-1]:08d}").best_step
         if best is None:
             raise UserError(
-                f"{workdir} keeps no best checkpoint: set config.eval.best_metric when training, "
-                "or use 'last'"
+                f"{workdir} has no best checkpoint: train with config.eval.best_metric, or use "
+                "'last'"
             )
         step = best
     elif str(which).isdigit():
         step = int(which)
     else:
         raise UserError(f"checkpoint must be 'last', 'best', 'mean:N' or a step, got {which!r}")
-    if step not in there:
-        raise UserError(f"no checkpoint of step {step} in {workdir}; there are {there}")
+    if step not in existing:
+        raise UserError(f"no checkpoint of step {step} in {workdir}, which has {existing}")
     return folder(workdir) / f"{step:08d}"
 
 
 def read_meta(path: str | Path) -> Meta:
-    """The metadata of a checkpoint folder."""
+    """Reads the metadata of a checkpoint folder."""
     try:
         return Meta(**json.loads((Path(path) / "meta.json").read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -189,7 +196,7 @@ def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
     """Reads the arrays of a checkpoint, or of a shipped model, whose names begin with `prefix`.
 
     Raises:
-        UserError: they are missing or damaged.
+        UserError: the file is missing or damaged.
     """
     file = Path(path) / (zoo.WEIGHTS if zoo.is_trained(path) else "state.npz")
     try:
@@ -202,26 +209,29 @@ def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
         reason = "no plain arrays" if "pickle" in str(error) else error
         raise UserError(
             f"the checkpoint {file} is damaged ({reason}): delete its folder to resume from the "
-            "checkpoint before it, if there is one"
+            "previous checkpoint, if any"
         ) from None
 
 
 def resolve(path: str | Path) -> Path:
-    """The folder of arrays: `path` itself, or the best or last checkpoint of a run's folder.
+    """Returns the folder of arrays: `path` itself, or the best or last checkpoint of a run.
 
-    If there is no such folder, `path` is the name of a shipped model.
+    If the folder does not exist, `path` is the name of a shipped model.
+
+    Raises:
+        UserError: neither exists.
     """
     path = zoo.find(path)
     if (path / "state.npz").is_file() or zoo.is_trained(path):
         return path
-    there = steps(path)
-    if there:
-        best = read_meta(folder(path) / f"{there[-1]:08d}").best_step
+    existing = steps(path)
+    if existing:
+        best = read_meta(folder(path) / f"{existing[-1]:08d}").best_step
         return find(path, "last" if best is None else "best")
     raise UserError(f"{path} is neither a checkpoint nor a run folder with checkpoints")
 
 
-_OTHER = {
+_MISMATCHES = {
     "model": "belongs to another model: use the config that it was trained with",
     "optimizer": "belongs to another optimizer: use the config that it was trained with",
     "ema": "has another config.train.ema_decay: none disables the moving average",
@@ -230,22 +240,22 @@ _OTHER = {
 
 
 def assign(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndarray]) -> None:
-    """Assigns every variable the array of its name, or none at all.
+    """Assigns each variable the array of its name, all or none.
 
     Raises:
-        UserError: a variable is missing, superfluous or of another shape.
+        UserError: an array is missing, superfluous or has another shape.
     """
     for name in [*variables, *arrays]:
-        other = _OTHER.get(name.split("/")[0], "has other contents")
+        mismatch = _MISMATCHES.get(name.split("/")[0], "has other contents")
         if name not in arrays:
-            raise UserError(f"the checkpoint {other}; it has no {name!r}")
+            raise UserError(f"the checkpoint {mismatch}; it has no {name!r}")
         if name not in variables:
-            raise UserError(f"the checkpoint {other}; the run has no {name!r}")
+            raise UserError(f"the checkpoint {mismatch}; the run has no {name!r}")
         shape = tuple(variables[name].shape)
         if arrays[name].shape != shape:
             raise UserError(
-                f"the checkpoint {other}; its {name!r} is {arrays[name].shape}, that of the run "
-                f"is {shape}"
+                f"the checkpoint {mismatch}; its {name!r} is {arrays[name].shape}, the run's is "
+                f"{shape}"
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])
@@ -254,18 +264,18 @@ def assign(variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndar
 def restore_model(
     model: keras.Model, arrays: Mapping[str, np.ndarray], weights: str = "ema"
 ) -> None:
-    """Sets a model's weights from a checkpoint's arrays; floats of another type are converted.
+    """Sets a model's weights from a checkpoint's arrays, and converts floats of another type.
 
-    `weights` "ema" uses the moving average if there is one.
+    `weights="ema"` uses the moving average if the arrays have one.
     """
     assign(
         {f"model/{v.path}": v for v in model.weights},
-        {f"model/{path}": a for path, a in weights_of(arrays, weights).items()},
+        {f"model/{path}": a for path, a in select_weights(arrays, weights).items()},
     )
 
 
-def weights_of(arrays: Mapping[str, np.ndarray], weights: str) -> dict[str, np.ndarray]:
-    """The weights in a checkpoint's arrays by path; "ema" is the moving average if there is one."""
+def select_weights(arrays: Mapping[str, np.ndarray], weights: str) -> dict[str, np.ndarray]:
+    """Returns a checkpoint's weights by path; "ema" selects the moving average if it exists."""
     averaged = weights == "ema" and any(name.startswith("ema/") for name in arrays)
     kind = "ema/" if averaged else "model/"
     return {name.removeprefix(kind): a for name, a in arrays.items() if name.startswith(kind)}

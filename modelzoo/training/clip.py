@@ -8,13 +8,13 @@ from modelzoo.training.config import TrainConfig
 
 
 def global_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Euclidean norm of all tensors together, in the dtype of the first."""
+    """Returns the Euclidean norm of all tensors together, in the dtype of the first."""
     dtype = gradients[0].dtype
     return tf.sqrt(2 * tf.add_n([tf.cast(tf.nn.l2_loss(g), dtype) for g in gradients]))
 
 
 def clip(gradients: Sequence[tf.Tensor], settings: TrainConfig) -> list[tf.Tensor]:
-    """Clips elements, then the norm of each gradient, then the global norm, as `settings` say."""
+    """Clips the elements, then the norm of each gradient, then the global norm."""
     gradients = list(gradients)
     if settings.clip_value is not None:
         bound = settings.clip_value

@@ -1,4 +1,4 @@
-"""Configs of training and of the evaluations during it."""
+"""Configs of training and of evaluation during training."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ from modelzoo.fields.duration import Duration
 from modelzoo.fields.errors import FieldError
 
 BATCH_SIZE = 128
-"""The global batch size of a config that sets none."""
+"""The default of the global batch size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,31 +17,33 @@ class TrainConfig:
     """How a model is trained: duration, batches, arithmetic, checkpoints.
 
     steps: duration of the whole run, in steps or as text ("30 epochs", "1_000_000 examples").
-    batch_size: global batch size; each replica gets an equal part, printed at the start. None is
-        128, or what `tokens_per_batch` yields.
-    tokens_per_batch: token budget of a global batch: a batch of sequences padded to a length L has
-        as many examples as fit; None uses `batch_size` for every length.
-    accumulate: number of micro-batches for each replica's part; the update stays the same.
-    precision: arithmetic of the forward and backward pass. Variables are float32 under bfloat16
-        and float16; float16 scales the loss, see `modelzoo.training.loss_scale`.
+    batch_size: global batch size, which is divided equally over the replicas. None is 128, or the
+        sizes from `tokens_per_batch`.
+    tokens_per_batch: maximum number of tokens in a global batch, with padding: batches of shorter
+        sequences have more examples. None uses `batch_size` for every length.
+    accumulate: number of micro-batches into which each replica's part is divided, to save memory;
+        the update stays the same.
+    precision: dtype of the forward and backward pass. With bfloat16 and float16, variables are
+        float32; float16 also scales the loss, see `modelzoo.training.loss_scale`.
     loss_scale: initial factor of the loss under float16, a power of two (None: 32768).
-    loss_scale_growth: updates without an overflow after which the factor doubles (None: 2000).
+    loss_scale_growth: number of updates without overflow after which the factor doubles (None:
+        2000).
     xla: compile the step with XLA.
-    steps_per_loop: steps that the devices run for one call from Python.
+    steps_per_loop: number of steps that the devices run per call from Python.
     clip_value, clip_norm, clip_global_norm: bounds on each element, on the norm of each variable
         and on the norm of all variables together, applied in this order to the reduced gradient.
     ema_decay: decay of the moving average of the weights (None: no average); see `ema_rate`.
     init_from: run folder or checkpoint folder with the initial weights.
     init_skip: regular expressions; a variable whose path matches one keeps its random initial
-        value instead of that in `init_from`, such as a head for other classes.
-    init_embeddings: file of word vectors, in the text format of GloVe or word2vec, gzip or not, for
-        the embedding rows of the words in it; the other rows keep their values.
-    freeze: regular expressions; a variable whose path matches one is not trained. A layer whose
-        variables are all frozen works as in evaluation: BatchNorm uses and keeps its moving
-        statistics.
-    log_every, checkpoint_every: durations between progress records and between checkpoints.
-    keep_checkpoints: number of newest checkpoints to keep, besides the best one.
-    deterministic: compute the same bits on every run, slightly slower on some devices.
+        value, such as the output layer for other classes.
+    init_embeddings: file of word vectors in the text format of GloVe or word2vec, optionally
+        gzipped, for the embeddings of its words; other embeddings keep their random values.
+    freeze: regular expressions; a variable whose path matches one is not trained. If all variables
+        of a BatchNorm are frozen, it uses its moving statistics and does not update them.
+    log_every: duration between progress records.
+    checkpoint_every: duration between checkpoints.
+    keep_checkpoints: number of newest checkpoints to keep, in addition to the best one.
+    deterministic: compute the same bits in every run, which is slightly slower on some devices.
 
     Example:
         >>> TrainConfig(steps="30 epochs", batch_size=64, ema_decay=0.999).accumulate
@@ -107,18 +109,18 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """When the validation and test splits are evaluated, and which checkpoint that selects.
+    """Evaluation of the validation and test splits, and selection of the best checkpoint.
 
     every: duration between evaluations on the validation split (None: none during training).
-    batch_size: global batch size of evaluation, for every length (None: that of training).
-    weights: weights that are evaluated, kept as best and exported: the moving average "ema" if
-        there is one, or "raw". Where they differ, the run logs metrics of both.
-    best_metric: validation metric that selects the best checkpoint, to keep and to use at the end
-        (the lowest value for a loss or another error, the highest for others); None uses the last.
-    patience: evaluations without a better `best_metric` after which training stops.
+    batch_size: global batch size of evaluation, for every length (None: as in training).
+    weights: weights to evaluate and export: "ema", the moving average if `ema_decay` is set, or
+        "raw". With a moving average, the run logs metrics of both.
+    best_metric: validation metric that selects the best checkpoint, which is kept and used at the
+        end: the lowest value of a loss or an error, else the highest. None uses the last one.
+    patience: number of evaluations without a better `best_metric` after which training stops.
     test_at_end: evaluate the test split once after training.
-    average_checkpoints: number of newest checkpoints whose mean is evaluated at the end, exported
-        and served (Vaswani et al. 2017, section 6.1); 1 uses the last alone. See
+    average_checkpoints: number of newest checkpoints whose mean is evaluated at the end and
+        exported (Vaswani et al. 2017, section 6.1); 1 uses only the last one. See
         `modelzoo.training.averaging`.
 
     Example:

@@ -1,4 +1,4 @@
-"""Learning curves: a run's metrics over its steps, as numbers and as a picture."""
+"""Learning curves: a run's metrics by step, as numbers and as a picture."""
 
 import dataclasses
 import statistics
@@ -10,8 +10,16 @@ from modelzoo.measure import plot
 from modelzoo.training import run_folder
 
 POINTS = 200
-# Fields of a train record that are no metrics.
-_OWN = {"step", "kind", "learning_rate", "grad_norm", "examples_per_sec", "data_wait", "epoch"}
+# Fields of a train record that are not metrics.
+_NOT_METRICS = {
+    "step",
+    "kind",
+    "learning_rate",
+    "grad_norm",
+    "examples_per_sec",
+    "data_wait",
+    "epoch",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Curve:
     eval: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
 
     def svg(self, title: str = "") -> str:
-        """The picture: one panel per metric, with lines for training and validation."""
+        """Draws one panel per metric, with lines for training and validation."""
         kinds = {"train": self.train, "validation": self.eval}
         panels = [
             plot.Panel(
@@ -43,38 +51,38 @@ class Curve:
         return plot.render_svg(panels, title)
 
     def _repr_svg_(self) -> str:
-        """What Jupyter shows."""
+        """Returns the picture for Jupyter."""
         return self.svg()
 
 
 def curve(workdir: str | Path) -> Curve:
-    """The learning curve of a run's folder, finished or not.
+    """Returns the learning curve of a finished or running run.
 
-    Neighboring train records are averaged so that at most 200 points remain, each at its last step.
+    It averages consecutive train records to at most 200 points, each at its last step.
 
     Raises:
-        UserError: the folder has no record of training.
+        UserError: the folder has no records of training.
     """
     workdir = Path(workdir).expanduser()
     run_folder.check_no_folds(workdir)
-    found: dict[str, list] = {"train": [], "eval": []}
+    records: dict[str, list] = {"train": [], "eval": []}
     if (workdir / "metrics.jsonl").is_file():
-        for record in run_folder.records(workdir):
-            found[record["kind"]].append(record)
-    if not found["train"]:
-        raise UserError(f"{workdir} has no record of training: train there first")
+        for record in run_folder.read_records(workdir):
+            records[record["kind"]].append(record)
+    if not records["train"]:
+        raise UserError(f"{workdir} has no records of training: train there first")
     names = [
         name
-        for name in dict.fromkeys(name for record in found["train"] for name in record)
-        if name not in _OWN and (not found["eval"] or name in found["eval"][0])
+        for name in dict.fromkeys(name for record in records["train"] for name in record)
+        if name not in _NOT_METRICS and (not records["eval"] or name in records["eval"][0])
     ]
-    width = -(-len(found["train"]) // POINTS)
-    return Curve(_lists(found["train"], names, width), _lists(found["eval"], names, 1))
+    width = -(-len(records["train"]) // POINTS)
+    return Curve(_lists(records["train"], names, width), _lists(records["eval"], names, 1))
 
 
 def _lists(records: list[dict], names: list[str], width: int) -> dict[str, list[float]]:
-    """Steps and metrics of the records, averaged over `width` of them; empty without records."""
-    # Batches without any weight have no metrics.
+    """Returns lists of steps and metrics, averaged over `width` records each."""
+    # Records of batches without weight have no metrics.
     records = [record for record in records if all(name in record for name in names)]
     parts = [records[k : k + width] for k in range(0, len(records), width)]
     if not parts:

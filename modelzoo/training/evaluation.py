@@ -1,4 +1,4 @@
-"""Evaluation over a strategy: every example once, on any number of replicas."""
+"""Evaluation on a distribution strategy: each example once, on any number of replicas."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from modelzoo.tasks.task import Task, Tensors
 SUM = tf.distribute.ReduceOp.SUM
 
 OnBatch = Callable[[np.ndarray, dict[str, np.ndarray]], None]
-"""Called with the numbers of a batch's examples, int64 `[n]`, and their served outputs."""
+"""A callback for the indices of a batch's examples, int64 `[n]`, and their served outputs."""
 
 
 class MetricAccumulator:
@@ -29,9 +29,9 @@ class MetricAccumulator:
     def add(
         self, metric_sums: Tensors, per_example: Tensors, index: tf.Tensor | None = None
     ) -> None:
-        """Adds a batch; `index` (int64 `[n]`, -1 for padding) numbers its examples."""
+        """Adds a batch; `index` holds the indices of its examples, int64 `[n]`, -1 for padding."""
         for name, value in metric_sums.items():
-            # Sums in float64 are exact, so that the order of batches does not matter.
+            # float64 makes the sums independent of the order of batches.
             self.metric_sums[name] = self.metric_sums.get(name, 0.0) + _numpy(value, np.float64)
         if per_example:
             assert index is not None
@@ -50,12 +50,12 @@ class MetricAccumulator:
 
     @property
     def examples(self) -> np.ndarray:
-        """The numbers of the examples that have per-example tensors, int64, ascending."""
+        """The indices of the examples with per-example tensors, int64, ascending."""
         index = np.concatenate([np.zeros(0, np.int64), *(part["index"] for part in self._parts)])
         return np.sort(index[index >= 0])
 
     def with_references(self, split: Split) -> dict[str, Any]:
-        """The per-example arrays and, if the split has them, the examples' `reference` texts."""
+        """Returns the per-example arrays, and the `reference` texts if the split has them."""
         per_example = self.per_example
         if not per_example or split.references is None:
             return per_example
@@ -63,19 +63,19 @@ class MetricAccumulator:
 
 
 class Runner(Protocol):
-    """Runs a model on batches: a Keras model, or an exported graph."""
+    """Runs a Keras model or an exported graph on batches."""
 
     def features(self, raw: Tensors) -> Tensors:
-        """Raw examples to a batch."""
+        """Converts raw examples to a batch."""
 
     def outputs(self, batch: Tensors) -> Tensors:
-        """What the objective computes metrics from; runs in a graph."""
+        """Returns the outputs for the objective; runs in a graph."""
 
     def predictions(self, batch: Tensors, outputs: Tensors) -> Tensors:
-        """Tensors `[n, ...]` that determine the served outputs; runs in a graph."""
+        """Returns tensors `[n, ...]` for `to_serving`; runs in a graph."""
 
     def to_serving(self, predictions: Tensors) -> Tensors:
-        """The served outputs; runs eagerly."""
+        """Returns the served outputs; runs eagerly."""
 
 
 class ModelRunner:
@@ -101,7 +101,7 @@ class ModelRunner:
 class Evaluator:
     """Computes a task's metrics over batches, with any set of weights of the same architecture.
 
-    Build it once, inside or outside of `strategy.scope()`; traced functions are reused.
+    Build it once, inside or outside of `strategy.scope()`; it reuses traced functions.
     """
 
     def __init__(self, task: Task, runner: Runner, strategy: tf.distribute.Strategy):
@@ -118,32 +118,32 @@ class Evaluator:
         *weight_sets: Mapping[str, keras.Variable],
         on_batch: OnBatch | None = None,
     ) -> list[MetricAccumulator]:
-        """Accumulates over `batches`, elements of a data set that the strategy distributed.
+        """Accumulates metrics over batches.
 
         Args:
-            batches: what `Runner.features` returned.
-            weight_sets: variables by path that replace the model's own, each evaluated in the same
-                pass; none evaluates the model's own.
-            on_batch: receives the served outputs of each batch, with the first set of weights.
+            batches: batches from `Runner.features`, distributed by the strategy.
+            weight_sets: variables by path that replace the model's weights; each batch is evaluated
+                with each set. Without sets, the model's own weights are evaluated.
+            on_batch: receives the served outputs of each batch for the first set.
 
         Returns:
             One accumulator per set of weights.
         """
         own = {v.path: v for v in self._weights}
         sets = weight_sets or (own,)
-        wanted = [on_batch is not None and k == 0 for k in range(len(sets))]
-        functions = [self._function(s, w) for s, w in zip(sets, wanted, strict=True)]
-        found = [MetricAccumulator() for _ in functions]
+        predicts = [on_batch is not None and k == 0 for k in range(len(sets))]
+        functions = [self._function(s, w) for s, w in zip(sets, predicts, strict=True)]
+        accumulators = [MetricAccumulator() for _ in functions]
         for batch in batches:
-            for function, accumulator in zip(functions, found, strict=True):
+            for function, accumulator in zip(functions, accumulators, strict=True):
                 metric_sums, per_example, predictions, index = function(batch)
                 accumulator.add(metric_sums, per_example, index)
                 if predictions and on_batch is not None:
                     served = self.runner.to_serving(predictions)
-                    real = np.flatnonzero(index.numpy() >= 0)
-                    each = {name: value.numpy()[real] for name, value in served.items()}
-                    on_batch(index.numpy()[real], each)
-        return found
+                    rows = np.flatnonzero(index.numpy() >= 0)  # Without padding.
+                    each = {name: value.numpy()[rows] for name, value in served.items()}
+                    on_batch(index.numpy()[rows], each)
+        return accumulators
 
     def _function(self, weights: Mapping[str, keras.Variable], predict: bool) -> Callable:
         key = (predict, *(id(weights[v.path]) for v in self._weights))
@@ -174,7 +174,7 @@ class Evaluator:
             return metric_sums, *rows
 
         def step(batch: Tensors) -> tuple[Tensors, Tensors, Tensors, tf.Tensor | None]:
-            # All replicas have the same values after reducing and gathering.
+            # After reducing and gathering, all replicas have the same values.
             return tf.nest.map_structure(
                 lambda value: self.strategy.experimental_local_results(value)[0],
                 self.strategy.run(replica, args=(batch,)),

@@ -2,10 +2,10 @@
 
 The loss is multiplied by a scale before the backward pass, and the reduced gradient is divided by
 it (Micikevicius et al. 2018, section 3.2). An update that is not finite is discarded: the step
-counter and the data continue, and the scale halves. A number of finite updates in a row doubles it.
-The scale is a power of two, which rounds nothing: without overflow and underflow, the update does
-not depend on it. A sum over fewer examples overflows less often, so which steps are discarded may
-depend on the number of replicas and micro-batches.
+counter and the data continue, and the scale halves. After a number of consecutive finite updates,
+the scale doubles. It is a power of two, which causes no rounding: without overflow and underflow,
+the update does not depend on it. A sum over fewer examples overflows less often, so the discarded
+steps may depend on the number of replicas and micro-batches.
 """
 
 import keras
@@ -18,10 +18,12 @@ LEAST, MOST = 1.0, 2.0**24
 
 
 class LossScale:
-    """The scale as state: `variables` are the scale and the finite updates since its last change.
+    """The variables of the loss scale: the scale, and the finite updates since its last change.
 
-    initial: the first scale. growth: finite updates in a row that double it.
     Build it inside `strategy.scope()`.
+
+    initial: the first scale.
+    growth: number of consecutive finite updates after which the scale doubles.
     """
 
     def __init__(self, initial: float, growth: int):
@@ -32,14 +34,16 @@ class LossScale:
         ]
 
     @classmethod
-    def of(cls, settings: TrainConfig) -> "LossScale | None":
-        """The scale that the settings need; None except under float16."""
+    def from_config(cls, settings: TrainConfig) -> "LossScale | None":
+        """Returns the loss scale of float16; None for other precisions."""
         if settings.precision != "float16":
             return None
         return cls(settings.loss_scale or INITIAL, settings.loss_scale_growth or GROWTH)
 
-    def after(self, scale: tf.Tensor, good_steps: tf.Tensor, ok: tf.Tensor) -> list[tf.Tensor]:
-        """The values of `variables` after an update that was finite (`ok`) or discarded."""
+    def next_values(
+        self, scale: tf.Tensor, good_steps: tf.Tensor, ok: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Returns the values of `variables` after an update that was finite (`ok`) or discarded."""
         good_steps = tf.where(ok, good_steps + 1, 0)
         grown = good_steps >= self.growth
         bigger = tf.where(grown, tf.minimum(2 * scale, MOST), scale)

@@ -1,4 +1,4 @@
-"""When a run logs, evaluates and saves, and how its steps are divided into calls."""
+"""The steps at which a run logs, evaluates and saves, and its division into calls."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Durations of a run in steps; None for what never happens.
+    """Durations of a run in steps; `eval_every` is None without validation.
 
-    steps_per_loop: most steps of one call.
+    steps_per_loop: maximum number of steps per call.
     """
 
     total: int
@@ -19,19 +19,19 @@ class Plan:
 
     @property
     def loop(self) -> int:
-        """Steps of the longest call: whatever is due in between limits `steps_per_loop`."""
+        """Number of steps of the longest call, limited by what is due in between."""
         due = (self.log_every, self.checkpoint_every, self.eval_every or self.total)
         return min(self.steps_per_loop, self.total, *due)
 
     def checkpoints(self, step: int) -> int:
-        """Number of checkpoints that are due after `step`."""
+        """Returns the number of checkpoints that are due after `step`."""
         due = {*range(0, self.total + 1, self.checkpoint_every), self.total}
         return sum(later > step for later in due)
 
     def chunk(self, step: int) -> int:
-        """Steps of the call that begins at `step`: up to whatever is due next; 0 at the end.
+        """Returns the number of steps of the call at `step`, up to what is due next; 0 at the end.
 
-        A pure function of the step, so that a resumed run divides the stream as the first one did.
+        It depends only on the step, so that a resumed run divides the stream as before.
         """
         if step >= self.total:
             return 0
@@ -42,7 +42,7 @@ class Plan:
         return min(stops) - step
 
     def chunks(self, step: int) -> Iterator[int]:
-        """Numbers of steps of all calls from `step` on."""
+        """Yields the numbers of steps of all calls from `step` on."""
         while count := self.chunk(step):
             yield count
             step += count

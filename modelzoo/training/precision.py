@@ -27,20 +27,21 @@ def dtype_policy(precision: str) -> Iterator[None]:
 
 
 def inference_precision(precision: str) -> str:
-    """Precision of evaluation, prediction and export: float32, or float64 after float64.
+    """Returns the precision of evaluation, prediction and export: float32, or float64 for float64.
 
-    It is the same for all three, so that what is served is what was evaluated.
+    It is the same for all three, so that the served model is the evaluated one.
     """
     return "float64" if precision == "float64" else "float32"
 
 
-def deterministic(asked: bool) -> bool:
-    """Enables deterministic ops if asked to; returns False if they are enabled without asking.
+def set_determinism(enable: bool) -> bool:
+    """Enables deterministic ops if `enable`; TensorFlow cannot disable them in the same process.
 
-    TensorFlow cannot disable them again within a process.
+    Returns:
+        False if they are enabled although `enable` is False.
     """
     global _deterministic
-    if asked:
+    if enable:
         tf.config.experimental.enable_op_determinism()
         _deterministic = True
-    return asked or not _deterministic
+    return enable or not _deterministic

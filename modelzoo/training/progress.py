@@ -1,4 +1,4 @@
-"""Progress for people: a live line on a terminal and in a notebook, else plain lines."""
+"""Progress output: a live line on a terminal and in a notebook, else plain lines."""
 
 import shutil
 import sys
@@ -7,14 +7,14 @@ from typing import Any, TextIO
 
 
 def format_seconds(seconds: float) -> str:
-    """`0:42`, `12:05` or `1:02:33`."""
+    """Formats a duration: `0:42`, `12:05` or `1:02:33`."""
     minutes, second = divmod(round(max(seconds, 0)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def count(number: float) -> str:
-    """A number with a unit prefix and three digits: `271 k`, `40.8 M`."""
+def format_count(number: float) -> str:
+    """Formats a number with a unit prefix and three digits: `271 k`, `40.8 M`."""
     for unit in ("", " k", " M", " G", " T"):
         if abs(number) < 999.5:
             return f"{number:.3g}{unit}"
@@ -22,28 +22,28 @@ def count(number: float) -> str:
     return f"{number:.3g} P"
 
 
-def metric_words(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The named metrics in a line, `loss 0.0312, accuracy 0.9917`, also of the raw weights."""
+def format_metrics(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Formats the named metrics, `loss 0.0312, accuracy 0.9917`, also of the raw weights."""
     words = ", ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
     if "raw" not in metrics:
         return words
-    return f"{words} (raw weights: {metric_words(metrics['raw'], names)})"
+    return f"{words} (raw weights: {format_metrics(metrics['raw'], names)})"
 
 
-def text_line(text: str, most: int = 200) -> str:
-    """A text on one line: without line breaks and control characters, truncated if long."""
+def format_text(text: str, most: int = 200) -> str:
+    """Formats a text as one line, without control characters and truncated to `most`."""
     shown = "".join(c if c.isprintable() else " " for c in text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def signature_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """The signatures of the metrics that have one, such as `bleu: nrefs:1|case:mixed|...`."""
+def format_signatures(metrics: Mapping[str, Any]) -> list[str]:
+    """Formats the signatures of metrics, such as `bleu: nrefs:1|case:mixed|...`."""
     return [f"{metric}: {text}" for metric, text in metrics.get("signatures", {}).items()]
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel shows standard output, where a line can be overwritten."""
-    # A kernel has imported IPython already.
+    """Whether a Jupyter kernel shows the standard output, which supports live lines."""
+    # A kernel has already imported IPython.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None
@@ -52,21 +52,21 @@ def in_notebook() -> bool:
 class Progress:
     """Prints to `stream` (default: standard output).
 
-    `broken` becomes True when the reader has gone; later output is dropped, so that the caller can
-    save before it stops.
+    `broken` is True after the reader has closed the pipe. Later output is dropped, so that the
+    caller can save before it stops.
     """
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream or sys.stdout
         notebook = stream is None and in_notebook()
         self.live = notebook or self.stream.isatty()
-        # A notebook does not tell its width; lines would wrap beyond this.
+        # The width of a notebook is unknown; most show this many characters.
         self._width = 100 if notebook else None
         self.broken = False
         self._shown = 0
 
     def say(self, text: str = "") -> None:
-        """Prints a line that stays."""
+        """Prints a permanent line."""
         self._write(f"{text}\n")
         self._shown = 0
 
@@ -87,7 +87,7 @@ class Progress:
         self._shown = len(text)
 
     def note(self, text: str) -> None:
-        """Shows what is being done, on the live line of a terminal only."""
+        """Shows the current activity on the live line; prints nothing without one."""
         if self.live:
             self.update([f"{text} ..."])
 

@@ -1,4 +1,4 @@
-"""Recipe: what a run trains, on what, and how."""
+"""Recipe: the part of an experiment that training needs."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from modelzoo.training.config import EvalConfig, TrainConfig
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What training needs of an experiment.
+    """The part of an experiment that training needs.
 
     model: the model to train, one of `modelzoo.models`.
     task: what the model learns, one of `modelzoo.tasks`.

@@ -1,4 +1,4 @@
-"""Records of a run in progress: for people, in `metrics.jsonl` and in TensorBoard."""
+"""Records of a run's progress: as printed lines, in `metrics.jsonl` and in TensorBoard."""
 
 import contextlib
 import time
@@ -12,55 +12,55 @@ import tensorflow as tf
 from modelzoo.data.batches import Batch
 from modelzoo.data.split import Split
 from modelzoo.tasks.task import Task
-from modelzoo.training.progress import Progress, format_seconds, metric_words, signature_lines
-from modelzoo.training.run_folder import MetricsLog, refused
+from modelzoo.training.progress import Progress, format_metrics, format_seconds, format_signatures
+from modelzoo.training.run_folder import MetricsLog, write_error
 
-# As `tf.summary.scalar` writes, which needs an installed TensorBoard.
+# As in `tf.summary.scalar`, which requires an installed TensorBoard.
 _SCALAR = tf.compat.v1.SummaryMetadata(
     plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
 )
 
 
-# A record shows the last value of these; it sums the rest of a report except `_FLAGS`.
+# A record has the last value of these, and the sums of the other values except `_FLAGS`.
 _LAST = ("learning_rate", "grad_norm")
 _FLAGS = ("ok", "alive", "loss_scale")
 
 
 class Events:
-    """TensorBoard's files of a run at `step`, in `tensorboard/`.
+    """TensorBoard's files of a run from `step` on, in `tensorboard/`.
 
     Raises:
-        UserError: the disk refuses to write them.
+        UserError: the files cannot be written.
     """
 
     def __init__(self, workdir: Path, step: int = 0):
         self.path = workdir / "tensorboard"
-        # TensorBoard then discards what an earlier process wrote about later steps.
+        # Makes TensorBoard discard later steps of an earlier process.
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         event = tf.compat.v1.Event(step=step + 1, wall_time=time.time(), session_log=start)
-        with self._explained():
+        with self._converted_errors():
             self._writer = tf.summary.create_file_writer(str(self.path))
             if step:
                 resource = self._writer._resource
                 tf.raw_ops.ImportEvent(writer=resource, event=event.SerializeToString())
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _converted_errors(self) -> Iterator[None]:
         try:
             yield
         except tf.errors.OpError as error:
             reason = error.message.splitlines()[0].rpartition("; ")[2]
-            raise refused(self.path, reason) from None
+            raise write_error(self.path, reason) from None
 
     def write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
-        """Adds one scalar per value; the buffer is written from time to time."""
-        with self._explained(), self._writer.as_default(step=step):
+        """Adds one scalar per value to the buffer."""
+        with self._converted_errors(), self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.write(f"{kind}/{name}", tf.constant(value, tf.float32), metadata=_SCALAR)
 
     def flush(self) -> None:
         """Writes the buffer."""
-        with self._explained():
+        with self._converted_errors():
             self._writer.flush()
 
     def close(self) -> None:
@@ -70,9 +70,9 @@ class Events:
 
 
 class Records:
-    """What a run reports between two log points, for people, in the file and in TensorBoard.
+    """Collects the reports of steps, and writes the records.
 
-    `totals` holds the sums of the next record, without times; a checkpoint keeps them, and
+    `totals` holds the sums for the next record, without times. A checkpoint saves them, and
     `pending` restores them.
     """
 
@@ -93,7 +93,7 @@ class Records:
         self.steps = steps
         self.split = split
         self.traced: set[int] = set()
-        self._signed = False
+        self._signatures_printed = False
         self._reset()
         self.totals: dict[str, float] = dict(pending)
 
@@ -107,21 +107,21 @@ class Records:
     ) -> None:
         """Adds the report of one call; a call that traces and compiles is not timed.
 
-        A step whose update was discarded counts only as discarded.
+        Steps whose update was discarded only count as discarded.
         """
-        taken = report["ok"] > 0
+        applied = report["ok"] > 0
         totals = self.totals
         for name, values in report.items():
             if name in _LAST:
                 finite = values[np.isfinite(values)]
                 totals.update((name, float(value)) for value in finite[-1:])
             elif name not in _FLAGS:
-                added = values[taken].astype(np.float64).sum()
+                added = values[applied].astype(np.float64).sum()
                 totals[name] = totals.get(name, 0.0) + float(added)
         if "loss_scale" in report:
-            discarded = totals.get("discarded_steps", 0) + int((~taken).sum())
+            discarded = totals.get("discarded_steps", 0) + int((~applied).sum())
             totals |= {"discarded_steps": discarded, "loss_scale": int(report["loss_scale"][-1])}
-        # The first call of a shape traces.
+        # The first call with a shape traces.
         if batches[0].bucket in self.traced:
             self.waited += waited
             self.worked += worked
@@ -133,7 +133,7 @@ class Records:
         self.traced.add(batches[0].bucket)
 
     def train(self, step: int, examples: int) -> None:
-        """Writes what was added since the last record; `examples` is the total so far."""
+        """Writes a record of the reports since the last one; `examples` is the total so far."""
         totals = dict(self.totals)
         shown = (*_LAST, "discarded_steps", "loss_scale")
         last = {name: totals.pop(name) for name in shown if name in totals}
@@ -156,8 +156,8 @@ class Records:
         self._reset()
 
     def _fields(self, step: int, values: dict[str, float]) -> list[str]:
-        """The fields of a progress line, the most important first."""
-        fields = [f"step {step}/{self.steps}", metric_words(values, self.task.objective.headline)]
+        """Returns the fields of a progress line, the most important first."""
+        fields = [f"step {step}/{self.steps}", format_metrics(values, self.task.objective.headline)]
         if "examples_per_sec" in values:
             left = (self.steps - step) * (self.waited + self.worked) / self.timed["steps"]
             fields.insert(1, f"left {format_seconds(left)}")
@@ -169,19 +169,19 @@ class Records:
         return [*fields, f"lr {values['learning_rate']:.3g}", f"epoch {values['epoch']:.2f}"]
 
     def eval(self, step: int, metrics: dict[str, Any], samples: Sequence[str] = ()) -> None:
-        """Writes and shows the metrics of the validation split, and shows the sample lines.
+        """Writes and prints the metrics of the validation split, and prints the sample lines.
 
-        The first time it also shows the signatures of the metrics that have one.
+        The first call also prints the signatures of the metrics.
         """
         values = {k: v for k, v in metrics.items() if isinstance(v, float)}
         raw = metrics.get("raw", {})
         values |= {f"raw_{k}": v for k, v in raw.items() if isinstance(v, float)}
         self._write(step, "eval", values)
-        words = metric_words(metrics, self.task.objective.headline)
+        words = format_metrics(metrics, self.task.objective.headline)
         self.progress.say(f"step {step}  validation: {words}")
-        if not self._signed:
-            samples = [*(f"  {line}" for line in signature_lines(metrics)), *samples]
-            self._signed = True
+        if not self._signatures_printed:
+            samples = [*(f"  {line}" for line in format_signatures(metrics)), *samples]
+            self._signatures_printed = True
         for line in samples:
             self.progress.say(line)
 

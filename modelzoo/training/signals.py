@@ -1,4 +1,4 @@
-"""Signals that stop a run."""
+"""Handling of the signals that stop a run."""
 
 import contextlib
 import signal
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-class Interrupted(Exception):  # noqa: N818 (no error)
-    """A signal stopped the training, which was saved; `signal` is its number."""
+class Interrupted(Exception):  # noqa: N818 (not an error)
+    """A signal stopped the training after a checkpoint; `signal` is its number."""
 
     def __init__(self, signal_number: int, step: int):
         super().__init__(f"stopped at step {step}, saved")
@@ -17,9 +17,10 @@ class Interrupted(Exception):  # noqa: N818 (no error)
 
 @contextlib.contextmanager
 def on_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Sends SIGINT and SIGTERM to `handler` inside the block.
+    """Calls `handler` for SIGINT and SIGTERM inside the block.
 
-    Outside of the main thread, as in some notebooks, Python cannot catch signals: nothing happens.
+    It has no effect outside of the main thread, as in some notebooks, where Python cannot handle
+    signals.
     """
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM):

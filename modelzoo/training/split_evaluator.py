@@ -15,7 +15,7 @@ from modelzoo.fields.errors import UserError
 from modelzoo.tasks.task import Task
 from modelzoo.training.config import EvalConfig
 from modelzoo.training.evaluation import Evaluator, MetricAccumulator
-from modelzoo.training.progress import Progress, text_line
+from modelzoo.training.progress import Progress, format_text
 from modelzoo.training.state import TrainState
 
 _SAMPLES = 3
@@ -24,7 +24,7 @@ _SAMPLES = 3
 class SplitEvaluator:
     """Evaluates splits with the weights of a training state.
 
-    accumulators: by split, what the last evaluation accumulated.
+    accumulators: the accumulator of the last evaluation of each split.
     """
 
     def __init__(
@@ -38,7 +38,18 @@ class SplitEvaluator:
         progress: Progress,
         explain_memory: Callable[[], contextlib.AbstractContextManager],
     ):
-        """sizes: examples of a batch by bucket. explain_memory: advises on a lack of memory."""
+        """Creates the evaluator.
+
+        Args:
+            task: the task on the data.
+            evaluator: runs the model.
+            state: the training state with the weights.
+            splits: the splits by name.
+            settings: settings of evaluation.
+            sizes: number of examples per batch, by bucket.
+            progress: prints the progress.
+            explain_memory: context that converts an error for lack of memory to advice.
+        """
         self.task = task
         self.evaluator = evaluator
         self.state = state
@@ -50,65 +61,65 @@ class SplitEvaluator:
         self.accumulators: dict[str, MetricAccumulator] = {}
 
     def __call__(self, split: str) -> dict[str, Any]:
-        """Metrics of a split; with a moving average `raw` holds those of the raw weights.
+        """Computes the metrics of a split; with a moving average, `raw` holds those of raw weights.
 
         Raises:
             UserError: a metric is not finite.
         """
         self.progress.note(f"evaluating the {split} split")
-        both = self.state.ema and self.settings.weights == "ema"
-        sets = ("ema", "raw") if both else (self.settings.weights,)
-        found = self._accumulate(split, sets)
-        self.accumulators[split] = found[0]
-        metrics, *raw = (self._metrics(split, accumulator) for accumulator in found)
+        compare = self.state.ema and self.settings.weights == "ema"
+        sets = ("ema", "raw") if compare else (self.settings.weights,)
+        accumulators = self._accumulate(split, sets)
+        self.accumulators[split] = accumulators[0]
+        metrics, *raw = (self._metrics(split, accumulator) for accumulator in accumulators)
         return {**metrics, "raw": raw[0]} if raw else metrics
 
     def samples(self, split: str) -> list[str]:
-        """Lines with a few examples of the last evaluation of a split, always the same ones.
+        """Returns lines with a few texts of the last evaluation, always of the same examples.
 
-        Empty if the task generates no texts.
+        The list is empty if the task generates no texts.
         """
         opened, accumulator = self.splits[split], self.accumulators[split]
-        known, examples = accumulator.with_references(opened), accumulator.examples
-        if "reference" not in known:
+        per_example, examples = accumulator.with_references(opened), accumulator.examples
+        if "reference" not in per_example:
             return []
         chosen = np.unique(np.linspace(0, len(examples) - 1, _SAMPLES).astype(int))
         generated = self.task.serving.texts(
-            {name: [values[k] for k in chosen] for name, values in known.items()}
+            {name: [values[k] for k in chosen] for name, values in per_example.items()}
         )
         sources = source_texts(opened, examples[chosen])
         lines = []
         for k, text, source in zip(chosen, generated, sources, strict=True):
             lines += [
-                f"  source     {text_line(source)}",
-                f"  reference  {text_line(known['reference'][k][0])}",
-                f"  output     {text_line(text)}",
+                f"  source     {format_text(source)}",
+                f"  reference  {format_text(per_example['reference'][k][0])}",
+                f"  output     {format_text(text)}",
             ]
         return lines
 
     def check_metric(self) -> None:
-        """Checks `best_metric` before training, not hours later.
+        """Checks `best_metric` before training.
 
         Raises:
-            UserError: it is no metric of the task, or a metric cannot be computed here.
+            UserError: it is not a metric of the task, or the package of a metric is missing.
         """
         objective = self.task.objective
         objective.check_metrics()
         name = self.settings.best_metric
         if name is None:
             return
-        (found,) = self._accumulate("validation", (self.settings.weights,), batches=1)
-        sums = {k: np.ones_like(v) for k, v in found.metric_sums.items()}
-        ones = {k: np.ones_like(v) for k, v in found.per_example.items()}
-        known = found.with_references(self.splits["validation"])
-        metrics = objective.metrics(sums, {**known, **ones})
+        (accumulator,) = self._accumulate("validation", (self.settings.weights,), batches=1)
+        sums = {k: np.ones_like(v) for k, v in accumulator.metric_sums.items()}
+        ones = {k: np.ones_like(v) for k, v in accumulator.per_example.items()}
+        per_example = accumulator.with_references(self.splits["validation"])
+        metrics = objective.metrics(sums, {**per_example, **ones})
         if not isinstance(metrics.get(name), float):
             valid = ", ".join(k for k, v in metrics.items() if isinstance(v, float))
             raise UserError(f"config.eval.best_metric must be one of {valid}; got {name!r}")
 
-    def _metrics(self, split: str, found: MetricAccumulator) -> dict[str, Any]:
-        per_example = found.with_references(self.splits[split])
-        metrics = self.task.objective.metrics(found.metric_sums, per_example)
+    def _metrics(self, split: str, accumulator: MetricAccumulator) -> dict[str, Any]:
+        per_example = accumulator.with_references(self.splits[split])
+        metrics = self.task.objective.metrics(accumulator.metric_sums, per_example)
         for name, value in metrics.items():
             if isinstance(value, float) and not np.isfinite(value):
                 raise UserError(
@@ -128,12 +139,12 @@ class SplitEvaluator:
             distribute_batches(strategy, dataset), opened, lambda k: planned[k].rows
         )
         with self.explain_memory(), contextlib.closing(named):
-            served = [self.state.served(weights) for weights in sets]
-            return self.evaluator(itertools.islice(named, batches), *served)
+            variables = [self.state.select_weights(weights) for weights in sets]
+            return self.evaluator(itertools.islice(named, batches), *variables)
 
 
 def source_texts(split: Split, examples: np.ndarray) -> list[str]:
-    """The input texts of examples (int64 `[n]`), whole, those of several inputs joined."""
+    """Returns the untruncated input texts of examples (int64 `[n]`); several inputs are joined."""
     raw = split.gather(examples)
     parts = [value.numpy() for name, value in raw.items() if name.split("/")[-1] == "text"]
     return [

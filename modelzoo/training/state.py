@@ -1,4 +1,4 @@
-"""Everything that a training run is made of at one step, as variables."""
+"""The variables of a training run."""
 
 import collections
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from modelzoo.transfer.initialise import initialise
 
 
 def ema_rate(step: tf.Tensor, decay: float) -> tf.Tensor:
-    """Decay of the moving average at `step`: `min(decay, (1 + step) / (10 + step))`.
+    """Returns the decay of the moving average at `step`: `min(decay, (1 + step) / (10 + step))`.
 
-    The warmup keeps the average close to the weights from the first step on.
+    This warmup keeps the average close to the weights in the first steps.
     """
     step = tf.cast(step, tf.float32)
     return tf.minimum(decay, (1.0 + step) / (10.0 + step))
@@ -26,12 +26,17 @@ def ema_rate(step: tf.Tensor, decay: float) -> tf.Tensor:
 class TrainState:
     """Weights, statistics, optimizer state, moving average and step of a run.
 
-    Build it inside `strategy.scope()`. A step reads these lists at its start and assigns them at
-    its end: `trainable`, `statistics` (non-trainable weights, such as those of BatchNorm),
-    `optimizer_state`, `ema` (the moving average of `trainable + statistics`, empty without),
-    `step` and `scaling` (the loss scale, empty without). `frozen` weights are only read: they have
-    neither optimizer state nor a moving average. `seeds` are the states of Keras's seed
-    generators, which the step sets and no checkpoint holds.
+    Build it inside `strategy.scope()`. A step reads and assigns these lists:
+
+    trainable: trained weights.
+    statistics: non-trainable weights, such as those of BatchNorm.
+    optimizer_state: variables of the optimizer.
+    ema: the moving average of `trainable + statistics`; empty without.
+    step: the number of updates.
+    scaling: the variables of the loss scale; empty without.
+
+    A step only reads `frozen` weights, which have neither optimizer state nor a moving average. It
+    sets `seeds`, the states of Keras's seed generators, which checkpoints omit.
     """
 
     def __init__(
@@ -44,11 +49,11 @@ class TrainState:
     ):
         self.model = model
         self.frozen = list(frozen)
-        apart = {id(v) for v in frozen}
-        self.trainable = [v for v in model.trainable_variables if id(v) not in apart]
-        self.statistics = [v for v in model.non_trainable_weights if id(v) not in apart]
-        weights = {id(v) for v in model.weights}
-        self.seeds = [v for v in model.variables if id(v) not in weights]
+        frozen_ids = {id(v) for v in frozen}
+        self.trainable = [v for v in model.trainable_variables if id(v) not in frozen_ids]
+        self.statistics = [v for v in model.non_trainable_weights if id(v) not in frozen_ids]
+        weight_ids = {id(v) for v in model.weights}
+        self.seeds = [v for v in model.variables if id(v) not in weight_ids]
         self.optimizer = PureOptimizer(optimizer, self.trainable)
         self.optimizer_state = self.optimizer.variables
         self.ema = [
@@ -65,15 +70,15 @@ class TrainState:
         state = [*self.trainable, *self.statistics, *self.optimizer_state, *self.ema]
         return [*state, self.step, *self.scaling]
 
-    def served(self, weights: str) -> dict[str, keras.Variable]:
-        """Maps the path of each model weight to its variable in the set "ema" or "raw"."""
+    def select_weights(self, weights: str) -> dict[str, keras.Variable]:
+        """Returns the variables of the set "ema" or "raw" by the paths of the model's weights."""
         sources = self.trainable + self.statistics
-        values = self.ema if weights == "ema" and self.ema else sources
-        served = {v.path: value for v, value in zip(sources, values, strict=True)}
-        return served | {v.path: v for v in self.frozen}
+        variables = self.ema if weights == "ema" and self.ema else sources
+        selected = {v.path: own for v, own in zip(sources, variables, strict=True)}
+        return selected | {v.path: v for v in self.frozen}
 
     def named(self) -> dict[str, keras.Variable]:
-        """Every variable of a checkpoint, by its name there."""
+        """Returns the variables of a checkpoint by name."""
         weights = self.trainable + self.statistics
         # The moving average of a frozen weight is the weight itself.
         pairs = [(f"ema/{v.path}", v) for v in self.frozen if self.ema]
@@ -92,28 +97,28 @@ class TrainState:
         return names
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of a checkpoint."""
+        """Returns the arrays of a checkpoint."""
         return {name: np.asarray(v.numpy()) for name, v in self.named().items()}
 
     def restore(self, arrays: dict[str, np.ndarray], step: int) -> None:
-        """Sets everything from a checkpoint's arrays."""
+        """Sets all variables from a checkpoint's arrays."""
         checkpoint.assign(self.named(), arrays)
         self.step.assign(step)
 
     def start_from(
         self, arrays: dict[str, np.ndarray], weights: str, skip: Sequence[str] = ()
     ) -> None:
-        """Sets the weights, except those to `skip`, and the moving average to them."""
-        initialise(self.model, checkpoint.weights_of(arrays, weights), skip)
-        self.follow_weights()
+        """Sets the weights from arrays, except those to `skip`, and resets the other variables."""
+        initialise(self.model, checkpoint.select_weights(arrays, weights), skip)
+        self.reset_to_weights()
 
-    def follow_weights(self) -> None:
-        """Resets everything that starts at the weights, after these were set from elsewhere."""
+    def reset_to_weights(self) -> None:
+        """Resets the moving average and optimizer state to new weights."""
         self.optimizer.restart()
         for variable, average in zip(self.trainable + self.statistics, self.ema, strict=False):
             average.assign(variable.numpy())
 
 
 def read(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
-    """The values of the variables on this replica."""
+    """Returns the values of the variables on this replica."""
     return [tf.convert_to_tensor(v) for v in variables]

@@ -1,9 +1,9 @@
 """The train step: a pure function of the training state, the same for any division of a batch.
 
-Each replica sums losses and gradients over its micro-batches; one all-reduce adds them, the weights
-and the moving statistics of all replicas; the division by the global weight, the finite check,
-clipping, the optimizer and the moving average follow, identical everywhere; new values are selected
-or discarded and assigned once.
+Each replica sums losses and gradients over its micro-batches. One all-reduce adds these sums, the
+weights and the moving statistics over all replicas. Then all replicas compute the same: division by
+the global weight, the check for finite values, clipping, the optimizer and the moving average. At
+the end, the new values are assigned once, or discarded.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +26,16 @@ SUM = tf.distribute.ReduceOp.SUM
 class TrainStep:
     """Runs steps of training on a strategy's devices.
 
-    objective, state: what is learned, and the variables, built in the strategy's scope.
-    learning_rate: the rate of a step (an integer scalar tensor).
-    seed: of the dropout masks, which are a function of (seed, step, replica, micro-batch, layer).
+    objective: the objective of the task.
+    state: the variables, built in the strategy's scope.
+    settings: settings of training.
+    learning_rate: maps a step (an integer scalar tensor) to the learning rate.
+    strategy: the distribution strategy.
+    seed: seed of the dropout masks, which are a function of (seed, step, replica, micro-batch,
+        layer).
 
     Raises:
-        UserError: XLA is asked for together with BatchNorm synchronized over several replicas; XLA
+        UserError: `settings.xla` is set with BatchNorm synchronized over several replicas; XLA
             cannot compile collectives for one of several local devices.
     """
 
@@ -69,11 +73,11 @@ class TrainStep:
         """Runs `count` steps over `batches` (tensors, or their per-replica values, `[loop, ...]`).
 
         Returns arrays `[count]` of each step's `loss_sum`, `loss_weight`, `grad_norm`,
-        `learning_rate`, `ok`, `alive` and the objective's training sums. A step whose loss or
-        gradient is not finite has `ok` 0 and changes nothing, nor do those after it, which have
-        `alive` 0 too. With a loss scale (reported as `loss_scale`) such a step only discards its
-        update: the scale falls, the step counter goes on and `alive` is 1, unless the scale was
-        already the least.
+        `learning_rate`, `ok`, `alive` and the objective's training sums. If a loss or gradient is
+        not finite, the step has `ok` 0, and neither it nor the following steps change anything; all
+        have `alive` 0. With a loss scale (reported as `loss_scale`), such a step only discards its
+        update: the scale falls, the step counter increases and `alive` is 1, unless the scale was
+        already the minimum.
         """
         report = self._run(batches, tf.constant(count, tf.int32))
         report = {name: value.numpy() for name, value in report.items()}
@@ -84,7 +88,7 @@ class TrainStep:
 
         def body(index, alive, table):
             report = self.strategy.run(self.replica_step, args=(batches, index, alive))
-            # All replicas have the same report after the all-reduce.
+            # After the all-reduce, all replicas have the same report.
             report = {
                 name: self.strategy.experimental_local_results(value)[0]
                 for name, value in report.items()
@@ -105,15 +109,15 @@ class TrainStep:
     def replica_step(
         self, batches: Tensors, index: tf.Tensor, alive: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """One step on one replica, on batch `index`; changes nothing unless `alive`."""
+        """Runs a step of one replica on batch `index`; changes nothing unless `alive`."""
         context = tf.distribute.get_replica_context()
         state = self.state
         batch = {name: value[index] for name, value in batches.items()}
         trainable, statistics = read(state.trainable), read(state.statistics)
         frozen, scaling = read(state.frozen), read(state.scaling)
         step = tf.convert_to_tensor(state.step)
-        seed = fold(tf.constant([self.seed & 0x7FFFFFFF, self.seed >> 31], tf.int32), step)
-        seed = fold(seed, context.replica_id_in_sync_group)
+        seed = fold_in(tf.constant([self.seed & 0x7FFFFFFF, self.seed >> 31], tf.int32), step)
+        seed = fold_in(seed, context.replica_id_in_sync_group)
         gradients, new_statistics, sums = self._local_sums(
             trainable, frozen, statistics, batch, seed, scaling
         )
@@ -163,15 +167,18 @@ class TrainStep:
         seed: tf.Tensor,
         scaling: Sequence[tf.Tensor],
     ) -> tuple[list[tf.Tensor], list[tf.Tensor], Tensors]:
-        """Sums over the micro-batches of this replica: gradients, moving statistics, counts.
+        """Returns gradients, moving statistics and counts, summed over the micro-batches.
 
-        The gradients are those of the loss over the nominal global weight, which keeps them in
-        range whatever the batch size, times the loss scale; `update` applies the exact ratio.
+        The gradients are those of the loss, divided by the nominal global weight, which keeps them
+        in range for any batch size, and multiplied by the loss scale. `update` applies the exact
+        ratio.
         """
         parts = self.settings.accumulate
 
         def sums_of(cut, statistics, part):
-            return self._micro_batch(trainable, frozen, statistics, cut, fold(seed, part), scaling)
+            return self._micro_batch(
+                trainable, frozen, statistics, cut, fold_in(seed, part), scaling
+            )
 
         if parts == 1:
             return sums_of(batch, statistics, tf.constant(0))
@@ -182,8 +189,8 @@ class TrainStep:
 
         def add(part, gradients, statistics, sums):
             cut = {name: value[part] for name, value in batch.items()}
-            more, statistics, counts = sums_of(cut, statistics, part)
-            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+            added, statistics, counts = sums_of(cut, statistics, part)
+            gradients = [a + b for a, b in zip(gradients, added, strict=True)]
             return gradients, statistics, {name: sums[name] + counts[name] for name in counts}
 
         first = {name: value[0] for name, value in batch.items()}
@@ -206,7 +213,7 @@ class TrainStep:
         weights = state.trainable + state.frozen + state.statistics
         mapping = list(zip(weights, values, strict=True))
         for layer, variable in enumerate(state.seeds):
-            mapping.append((variable, tf.cast(fold(seed, tf.constant(layer)), variable.dtype)))
+            mapping.append((variable, tf.cast(fold_in(seed, tf.constant(layer)), variable.dtype)))
         with tf.GradientTape() as tape:
             tape.watch(trainable)
             with keras.StatelessScope(mapping, collect_losses=True) as scope:
@@ -216,7 +223,7 @@ class TrainStep:
                 total = loss_sum
                 penalties = state.model.losses
                 if penalties:
-                    # Divided by the global weight, a penalty counts once in all.
+                    # The division by the global weight makes a penalty count once.
                     penalty = tf.add_n([tf.cast(p, loss_sum.dtype) for p in penalties])
                     total += penalty * tf.cast(weight, loss_sum.dtype)
             total /= self.settings.batch_size
@@ -242,9 +249,9 @@ class TrainStep:
         alive: tf.Tensor,
         scaling: Sequence[tf.Tensor],
     ) -> tuple[list[tf.Tensor], Tensors]:
-        """The values to assign and the report of the step, from the sums over all replicas."""
+        """Returns the values to assign and the step's report, from the sums of all replicas."""
         settings, state = self.settings, self.state
-        # A batch without any weight has zero gradient, not NaN.
+        # The gradient of a batch without weight is zero, not NaN.
         ratio = tf.math.divide_no_nan(
             tf.cast(settings.batch_size, sums["loss_weight"].dtype), sums["loss_weight"]
         )
@@ -255,10 +262,10 @@ class TrainStep:
         new, new_optimizer_state = state.optimizer.update(
             trainable, optimizer_state, clip(gradients, settings), learning_rate
         )
-        # A norm is finite if all elements are, unless it overflows, which is as bad.
+        # The norm is finite if all elements are, unless it overflows, which is as bad.
         checked = [norm, sums["loss_sum"], global_norm(new)]
         if scaling and statistics:
-            # An overflow in the forward pass may not show in loss and gradient.
+            # Loss and gradient may be finite after an overflow in the forward pass.
             checked.append(global_norm([v for v in new_statistics if v.dtype.is_floating]))
         ok = tf.reduce_all(tf.stack([alive, *(tf.math.is_finite(x) for x in checked)]))
         new_ema = []
@@ -274,10 +281,10 @@ class TrainStep:
         if state.loss_scale is None:
             return [*chosen, tf.where(ok, step + 1, step)], report
         scale, good_steps = scaling
-        # An overflow at the least scale is not due to the scale.
+        # The scale is not the cause of an overflow at the minimum scale.
         alive &= ok | (scale > LEAST)
         counts = zip(
-            [step + 1, *state.loss_scale.after(scale, good_steps, ok)],
+            [step + 1, *state.loss_scale.next_values(scale, good_steps, ok)],
             [step, *scaling],
             strict=True,
         )
@@ -285,8 +292,8 @@ class TrainStep:
         return chosen, {**report, "alive": alive, "loss_scale": scale}
 
 
-def fold(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-    """A seed (int32 `[2]`) for `number` under `seed`."""
+def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """Returns the seed (int32 `[2]`) that `seed` has for `number`."""
     return tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int32))
 
 

@@ -1,4 +1,4 @@
-"""The summary of a run before it starts."""
+"""Summary of a run before it starts."""
 
 import collections
 from collections.abc import Iterable
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from modelzoo.distribution.strategy import describe
 from modelzoo.measure.flops import count_forward_flops
 from modelzoo.optimizers.pure_optimizer import PureOptimizer
-from modelzoo.training.progress import count
+from modelzoo.training.progress import format_count
 
 if TYPE_CHECKING:
     from modelzoo.training.trainer import Trainer
 
 
-def summary(trainer: "Trainer") -> dict[str, str]:
-    """Devices, data, sizes and durations of a built and restored run, by name."""
+def summarize(trainer: "Trainer") -> dict[str, str]:
+    """Returns devices, data, sizes and durations of a built and restored run, by name."""
     settings, experiment = trainer.settings, trainer.experiment
     variables, splits = trainer.state.trainable, trainer.splits
     replicas, batches = trainer.replicas, trainer.batches
@@ -35,32 +35,32 @@ def summary(trainer: "Trainer") -> dict[str, str]:
     epochs = trainer.plan.total * trainer.batches.mean_size / trainer.batches.num_examples
     optimizer = experiment.optimizer
     schedule = optimizer.schedule.describe(trainer.plan.total, trainer.steps)
+    flops = format_count(count_forward_flops(trainer.model))
     return {
         "devices": describe(trainer.strategy),
         "data": f"{examples}; {trainer.task.describe()}",
         "model": f"{type(experiment.model).__name__}, {trainer.parameters:,} parameters, {frozen}"
-        f"{count(count_forward_flops(trainer.model))}FLOP forward an example, {settings.precision}"
-        f"{', XLA' if settings.xla else ''}",
+        f"{flops}FLOP forward an example, {settings.precision}{', XLA' if settings.xla else ''}",
         "batch": words,
         "optimizer": f"{optimizer.describe(variables)}, rate {optimizer.learning_rate:.3g}, "
-        f"{schedule}, {', '.join(_by_variable(trainer.state.optimizer))}",
+        f"{schedule}, {', '.join(_describe_multipliers(trainer.state.optimizer))}",
         "steps": f"{trainer.plan.total:,} ({epochs:.4g} epochs), {trainer.started}",
         "folder": str(trainer.workdir),
     }
 
 
-def _by_variable(optimizer: PureOptimizer) -> list[str]:
-    """Learning rate factors and weight decays, with the number of variables of each."""
+def _describe_multipliers(optimizer: PureOptimizer) -> list[str]:
+    """Describes the learning rate factors and weight decays, with their numbers of variables."""
     number = len(optimizer.targets)
-    rates = _counts("x ", (rate for rate in optimizer.rates if rate != 1))
-    decays = _counts("", (decay for decay in optimizer.decays if decay))
+    rates = _describe_values("x ", (rate for rate in optimizer.rates if rate != 1))
+    decays = _describe_values("", (decay for decay in optimizer.decays if decay))
     return [
         *([f"{rates} of {number} variables"] if rates else []),
         f"weight decay {decays} of {number} variables" if decays else "no weight decay",
     ]
 
 
-def _counts(sign: str, values: Iterable[float]) -> str:
-    """Such as `x 0.1 on 3, x 0.5 on 12`."""
+def _describe_values(sign: str, values: Iterable[float]) -> str:
+    """Describes values and their frequencies: `x 0.1 on 3, x 0.5 on 12`."""
     counts = sorted(collections.Counter(values).items())
     return ", ".join(f"{sign}{value:.3g} on {times}" for value, times in counts)

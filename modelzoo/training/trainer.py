@@ -1,4 +1,4 @@
-"""The trainer: from an experiment to a finished run folder, in named sections."""
+"""The trainer, which turns an experiment into a finished run folder."""
 
 import contextlib
 import dataclasses
@@ -20,12 +20,12 @@ from modelzoo.distribution.strategy import device_names, distribute_batches
 from modelzoo.fields.duration import Duration, to_steps
 from modelzoo.fields.errors import UserError
 from modelzoo.training import averaging, checkpoint, run_folder
-from modelzoo.training.batching import size_key, sizes_of
+from modelzoo.training.batching import compute_batch_sizes, describe_batch_size
 from modelzoo.training.config import EvalConfig, TrainConfig
 from modelzoo.training.evaluation import Evaluator, ModelRunner
 from modelzoo.training.loss_scale import LossScale
 from modelzoo.training.plan import Plan
-from modelzoo.training.precision import deterministic, dtype_policy, inference_precision
+from modelzoo.training.precision import dtype_policy, inference_precision, set_determinism
 from modelzoo.training.progress import Progress
 from modelzoo.training.recipe import Recipe
 from modelzoo.training.records import Events, Records
@@ -34,12 +34,12 @@ from modelzoo.training.signals import Interrupted, on_signals
 from modelzoo.training.split_evaluator import SplitEvaluator
 from modelzoo.training.state import TrainState
 from modelzoo.training.step import TrainStep
-from modelzoo.training.summary import summary
+from modelzoo.training.summary import summarize
 from modelzoo.transfer.freeze import freeze
 
 
 class Trainer:
-    """One run: an experiment on a strategy, in a folder."""
+    """One run: an experiment with a distribution strategy and a folder."""
 
     def __init__(
         self,
@@ -57,15 +57,13 @@ class Trainer:
         self.progress = progress
         self.meta = checkpoint.Meta(step=0, examples=0)
         self.stop_signal: int | None = None
-        self.validated: tuple[int, dict[str, Any]] = (
-            -1,
-            {},
-        )  # Step and metrics of the last evaluation.
+        # Step and metrics of the last validation.
+        self.validated: tuple[int, dict[str, Any]] = (-1, {})
 
-    # Data, and what follows from it.
+    # Data and durations.
 
     def open_data(self) -> None:
-        """Opens the splits that the run needs, so that whatever is missing shows at once."""
+        """Opens all splits of the run, so that errors in the data appear before training."""
         self.progress.note("reading the data")
         data = self.experiment.data.open()
         self.splits = {"train": data.split("train")}
@@ -93,7 +91,9 @@ class Trainer:
 
     def _plan_durations(self) -> None:
         split = self.splits["train"]
-        sizes, self.eval_sizes = sizes_of(self.settings, self.evaluation, split, self.replicas)
+        sizes, self.eval_sizes = compute_batch_sizes(
+            self.settings, self.evaluation, split, self.replicas
+        )
         self.batches = TrainingBatches(split, self.experiment.seed, sizes)
         # The largest of several batch sizes is the nominal weight of a batch.
         largest = max(sizes.values())
@@ -119,29 +119,29 @@ class Trainer:
         factor = optimizer.schedule.bind(self.plan.total, self.steps)
         self.learning_rate = lambda step: optimizer.learning_rate * factor(step)
 
-    def steps(self, length: Duration) -> int:
-        """A duration in steps of this run's batches."""
-        return to_steps(length, self.batches.mean_size, self.batches.num_examples)
+    def steps(self, duration: Duration) -> int:
+        """Converts a duration to steps of this run's batches."""
+        return to_steps(duration, self.batches.mean_size, self.batches.num_examples)
 
-    # Model, optimizer, step.
+    # Model, optimizer and train step.
 
     def build(self) -> None:
-        """Builds everything that has variables, in the strategy's scope."""
+        """Builds the model, the state, the train step and the evaluator."""
         settings, seed = self.settings, self.experiment.seed
         self.progress.note("building the model")
         keras.utils.set_random_seed(seed)
-        if not deterministic(settings.deterministic):
+        if not set_determinism(settings.deterministic):
             self.progress.say("Determinism was enabled by an earlier run in this process")
         with self.strategy.scope():
             with dtype_policy(settings.precision):
                 self.model = self.task.build_model(self.experiment.model)
-                self.parameters = _count(self.model.trainable_variables)
+                self.parameters = _count_scalars(self.model.trainable_variables)
                 self.state = TrainState(
                     self.model,
                     self.experiment.optimizer,
                     ema=settings.ema_decay is not None,
                     frozen=freeze(self.model, settings.freeze),
-                    loss_scale=LossScale.of(settings),
+                    loss_scale=LossScale.from_config(settings),
                 )
             precision = inference_precision(settings.precision)
             if precision == settings.precision:
@@ -149,7 +149,7 @@ class Trainer:
             else:
                 with dtype_policy(precision):
                     inference_model = self.task.build_model(self.experiment.model)
-        self.trainable_parameters = _count(self.state.trainable)
+        self.trainable_parameters = _count_scalars(self.state.trainable)
         self.train_step = TrainStep(
             self.task.objective, self.state, settings, self.learning_rate, self.strategy, seed
         )
@@ -166,7 +166,7 @@ class Trainer:
         self.evaluate.check_metric()
 
     def restore(self, other_data: bool = False) -> None:
-        """Sets the state and the position in the data; see `modelzoo.training.restore`."""
+        """Restores the state and the position in the data; see `modelzoo.training.restore`."""
         fingerprint = self.splits["train"].fingerprint
         with self.strategy.scope():
             self.meta, self.started = restore(
@@ -179,13 +179,13 @@ class Trainer:
             )
 
     def summarize(self) -> None:
-        """Prints what is trained, and on which devices."""
-        self.progress.table(summary(self))
+        """Prints the summary of the run."""
+        self.progress.table(summarize(self))
 
-    # The loop.
+    # Training loop.
 
     def stream(self) -> Generator:
-        """Training batches from the restored position on, one per replica at a time."""
+        """Yields training batches from the restored position on, distributed over the replicas."""
         split, batches = self.splits["train"], self.batches
         dataset = training_dataset(
             split,
@@ -204,11 +204,11 @@ class Trainer:
         yield from naming_bad_examples(distribute_batches(self.strategy, dataset), split, rows)
 
     def train(self) -> None:
-        """Trains from the restored step to the last, or to an early stop.
+        """Trains from the restored step to the last step or an early stop.
 
         Raises:
-            Interrupted: after SIGINT or SIGTERM, once the state is saved.
-            BrokenPipeError: the reader of the output has gone; the state is saved.
+            Interrupted: SIGINT or SIGTERM stopped the training; the state is saved.
+            BrokenPipeError: the reader of the output closed the pipe; the state is saved.
             UserError: a loss, gradient or weight is not finite.
         """
         log = run_folder.MetricsLog(self.workdir, self.meta.step)
@@ -223,7 +223,7 @@ class Trainer:
             pending=self.meta.pending,
         )
         try:
-            # A thread that still reads with Python could delay the end of the interpreter.
+            # An open stream could delay the exit of Python, whose threads it uses.
             with on_signals(self._on_signal), contextlib.closing(self.stream()) as stream:
                 self._train(stream)
             events.flush()
@@ -232,14 +232,14 @@ class Trainer:
             events.close()
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        # Printing here could interrupt a print, and fail if the reader was stopped too.
+        # Printing in the handler could interrupt a print, or fail if the reader stopped as well.
         if self.stop_signal is not None:
             raise KeyboardInterrupt
         self.stop_signal = number
 
     def _train(self, stream: Iterator) -> None:
         step, plan = self.meta.step, self.plan
-        if step >= plan.total or self._stale():
+        if step >= plan.total or self._is_stale():
             return
         before, began = self.meta.seconds, time.perf_counter()
         self.progress.note("compiling the first step")
@@ -251,11 +251,11 @@ class Trainer:
                 report = self._call(batch, chunk)
             if not report["alive"].all():
                 bad = step + int(np.argmin(report["alive"])) + 1
-                scale = " at the least loss scale" if self.state.loss_scale else ""
+                scale = " at the minimum loss scale" if self.state.loss_scale else ""
                 raise UserError(
                     f"the loss, gradient or weights of step {bad} are not finite{scale}: lower "
                     "config.optimizer.learning_rate, lengthen its warmup or clip with "
-                    f"config.train.clip_global_norm; {self._kept()}"
+                    f"config.train.clip_global_norm; {self._last_checkpoint()}"
                 )
             step += chunk
             taken, examples = self.batches.take(self.meta.examples, chunk)
@@ -267,29 +267,29 @@ class Trainer:
                 seconds=before + time.perf_counter() - began,
                 skipped=self.meta.skipped + int(np.sum(report["ok"] == 0)),
             )
-            self._after()
-            if self._stale():
+            self._run_due()
+            if self._is_stale():
                 self.progress.say(
-                    f"stopping early: no better {self.evaluation.best_metric} in "
+                    f"stopping early: {self.evaluation.best_metric} did not improve in "
                     f"{self.meta.stale} evaluations"
                 )
                 return
 
     def _call(self, batch: Any, count: int) -> dict[str, np.ndarray]:
-        """Runs the steps; an error of XLA says what to change."""
+        """Runs the steps; converts an error of XLA to advice."""
         try:
             return self.train_step(batch, count)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if not self.settings.xla:
                 raise
             raise UserError(
-                f"XLA refuses this step: {error.message.splitlines()[0]}; set "
-                "config.train.xla=false, or config.train.deterministic=false where an operation "
-                "has no deterministic form"
+                f"XLA cannot compile this step: {error.message.splitlines()[0]}; set "
+                "config.train.xla=false, or config.train.deterministic=false for an operation "
+                "without a deterministic form"
             ) from error
 
-    def _after(self) -> None:
-        """Does what is due at this step: records, evaluation, a checkpoint, a stop."""
+    def _run_due(self) -> None:
+        """Runs what is due at this step: records, evaluation, checkpoint or stop."""
         step, plan = self.meta.step, self.plan
         end = step == plan.total
         save = end or step % plan.checkpoint_every == 0
@@ -301,9 +301,11 @@ class Trainer:
             self.records.eval(step, metrics, self.evaluate.samples("validation"))
             metric = self.evaluation.best_metric
             if metric is not None:
-                self.meta = self.meta.judged(metric, metrics, self.task.objective.lower_is_better)
+                self.meta = self.meta.with_evaluation(
+                    metric, metrics, self.task.objective.lower_is_better
+                )
                 save |= self.meta.best_step == step
-        save |= self._stale()
+        save |= self._is_stale()
         if save or self.stop_signal is not None or self.progress.broken:
             self._save(interim=not save)
         if self.stop_signal is not None:
@@ -312,39 +314,40 @@ class Trainer:
         if self.progress.broken:
             raise BrokenPipeError
 
-    def _stale(self) -> bool:
+    def _is_stale(self) -> bool:
         patience = self.evaluation.patience
         return patience is not None and self.meta.stale >= patience
 
     @contextlib.contextmanager
     def _explain_memory(self) -> Iterator[None]:
-        """Turns a lack of memory inside the block into advice."""
+        """Converts an error for lack of memory inside the block to advice."""
         try:
             yield
         except (MemoryError, tf.errors.ResourceExhaustedError):
             raise UserError(
                 f"out of memory after step {self.meta.step}: lower "
-                f"{size_key(self.experiment.train)} or config.eval.batch_size (now "
+                f"{describe_batch_size(self.experiment.train)} or config.eval.batch_size (now "
                 f"{max(self.eval_sizes.values())}), or raise "
-                f"config.train.accumulate; {self._kept()}"
+                f"config.train.accumulate; {self._last_checkpoint()}"
             ) from None
 
-    def _kept(self) -> str:
-        there = checkpoint.steps(self.workdir)
-        return f"the checkpoint of step {there[-1]} is kept" if there else "no checkpoint was due"
+    def _last_checkpoint(self) -> str:
+        """Describes the newest checkpoint, for messages."""
+        steps = checkpoint.steps(self.workdir)
+        return f"the checkpoint of step {steps[-1]} is kept" if steps else "no checkpoint was due"
 
     def _save(self, interim: bool) -> None:
-        """Writes a checkpoint of this step and deletes those that are not kept."""
+        """Writes a checkpoint of this step and deletes old ones."""
         if self.meta.step not in checkpoint.steps(self.workdir):
             meta = dataclasses.replace(self.meta, interim=interim, pending=self.records.totals)
             checkpoint.write(self.workdir, self.state.arrays(), meta)
             checkpoint.prune(self.workdir, self.settings.keep_checkpoints, self.meta.best_step)
 
-    # The end.
+    # Final evaluation.
 
     def finish(self) -> dict[str, Any]:
-        """Evaluates the test split with the weights to be served; writes `result.json`."""
-        paths = averaging.served(self.workdir, self.evaluation)
+        """Evaluates the test split with the final weights; writes and returns `result.json`."""
+        paths = averaging.find_final(self.workdir, self.evaluation)
         chosen = averaging.steps(paths)
         if chosen != [self.meta.step]:
             arrays = averaging.read(paths)
@@ -352,8 +355,8 @@ class Trainer:
                 self.state.restore(arrays, chosen[-1])
         metrics = {}
         if "validation" in self.splits:
-            step, known = self.validated
-            metrics["validation"] = known if [step] == chosen else self.evaluate("validation")
+            step, validated = self.validated
+            metrics["validation"] = validated if [step] == chosen else self.evaluate("validation")
         if "test" in self.splits:
             metrics["test"] = self.evaluate("test")
         result = {
@@ -379,6 +382,6 @@ class Trainer:
         return result
 
 
-def _count(variables: Iterable[keras.Variable]) -> int:
-    """Number of scalars in the variables."""
+def _count_scalars(variables: Iterable[keras.Variable]) -> int:
+    """Returns the number of scalars in the variables."""
     return sum(math.prod(v.shape) for v in variables)

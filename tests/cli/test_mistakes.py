@@ -314,7 +314,7 @@ def test_a_full_disk_is_one_line_of_a_whole_process(place, trained):
     assert process.returncode == 1
     assert err == (
         "modelzoo train: cannot write the checkpoint run/checkpoints/00000004: File too large; "
-        "the checkpoint of step 2 is intact, make room and run the same command again\n"
+        "the checkpoint of step 2 is intact, free disk space and run the command again\n"
     )
     assert files(place / "run/checkpoints") == before
     assert_goes_on(place, trained)
@@ -348,7 +348,7 @@ with run_folder.locked(pathlib.Path("run")):
     before = files(place)
     assert main.dispatch(AGAIN.split()) == 1
     assert capsys.readouterr().err == (
-        f"modelzoo train: process {other.pid} trains in run already: wait for its end, or take "
+        f"modelzoo train: process {other.pid} already trains in run: wait for it, or use "
         "another --workdir\n"
     )
     assert files(place) == before

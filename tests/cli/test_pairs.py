@@ -72,7 +72,7 @@ def test_training_shows_metrics_their_signatures_and_samples(trained):
     # Signatures are shown once and at the end; samples each time.
     assert trained.out.count("tok:13a") == 2
     assert trained.out.count("  output ") == 6
-    records = [r for r in run_folder.records(trained.workdir) if r["kind"] == "eval"]
+    records = [r for r in run_folder.read_records(trained.workdir) if r["kind"] == "eval"]
     assert {"bleu", "chrf", "exact_match", "f1", "perplexity"} <= set(records[0])
     saved = json.loads((trained.workdir / "result.json").read_text())
     assert saved["eval"]["test"]["signatures"]["bleu"] == signature

@@ -63,7 +63,7 @@ def differ(a, b):
 
 
 def steps_of(workdir, kind):
-    return [r["step"] for r in run_folder.records(workdir) if r["kind"] == kind]
+    return [r["step"] for r in run_folder.read_records(workdir) if r["kind"] == kind]
 
 
 class Torn(io.StringIO):

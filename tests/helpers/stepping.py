@@ -74,7 +74,7 @@ def make(model, optimizer, replicas=1, task=None, seed=5, strategy=None, data=DA
             optimizer,
             ema=settings.ema_decay is not None,
             frozen=freeze(built, settings.freeze),
-            loss_scale=LossScale.of(settings),
+            loss_scale=LossScale.from_config(settings),
         )
     rate = lambda step: optimizer.learning_rate / (1.0 + tf.cast(step, tf.float32))  # noqa: E731
     return TrainStep(task.objective, state, settings, rate, strategy, seed), state

@@ -103,7 +103,7 @@ def test_metrics_are_of_the_examples_that_each_fold_holds_out(done, tmp_path):
 
 def test_the_folder_of_a_fold_is_a_run(done, experiment):
     folder = done[0]
-    saved = [read_run(run_folder.fold(folder, k))[0] for k in (1, 2, 3)]
+    saved = [read_run(run_folder.fold_folder(folder, k))[0] for k in (1, 2, 3)]
     assert [of.data.fold for of in saved] == [(1, K, 5), (2, K, 5), (3, K, 5)]
     assert run_folder.read_json(folder / "config.json") == config.to_dict(experiment)
     assert modelzoo.curve(folder / "fold2").train["step"] == [2, 4, 6]
@@ -144,7 +144,7 @@ def test_a_killed_run_resumes_to_the_same_bits(done, experiment, tmp_path):
     assert checkpoint.find(folder / "fold1").stat().st_mtime_ns == finished
     for k in (1, 2, 3):
         arrays = [
-            checkpoint.read(checkpoint.find(run_folder.fold(where, k)))
+            checkpoint.read(checkpoint.find(run_folder.fold_folder(where, k)))
             for where in (done[0], folder)
         ]
         for name, values in arrays[0].items():
@@ -224,8 +224,8 @@ def test_values_of_grouped_series(tmp_path):
 @pytest.mark.parametrize(
     "fields, number, message",
     [
-        ({}, 2, "holds 3 folds, but --folds is 2: use another --workdir$"),
-        ({"batch_size": 4}, K, "fold1 was trained under .*batch_size.*: use another --workdir$"),
+        ({}, 2, "--folds must be 3 in .*, got 2: use another --workdir$"),
+        ({"batch_size": 4}, K, "fold1 was trained with .*batch_size.*: use another --workdir$"),
     ],
 )
 def test_another_number_of_folds_or_config_is_refused(done, experiment, fields, number, message):
@@ -250,5 +250,5 @@ def test_examples_that_changed_between_the_folds(experiment, tmp_path):
         patch.setattr(folds, "_train", killed)
         runs.train(changed, tmp_path / "run", folds=2)
     runs.stripes(path, {"train": 14})
-    with pytest.raises(UserError, match="the examples are not those that .*fold1 was trained on"):
+    with pytest.raises(UserError, match="the examples differ from those of .*fold1: restore"):
         runs.train(changed, tmp_path / "run", folds=2)

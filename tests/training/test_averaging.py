@@ -68,7 +68,7 @@ def test_which_checkpoints_are_served(tmp_path):
         write(tmp_path, step, best_metric="loss", best_step=1, best_value=0.5)
 
     def served(**fields):
-        return averaging.steps(averaging.served(tmp_path, EvalConfig(**fields)))
+        return averaging.steps(averaging.find_final(tmp_path, EvalConfig(**fields)))
 
     assert served() == [3]
     assert served(best_metric="loss") == [1]
@@ -86,7 +86,7 @@ def test_too_few_checkpoints_are_refused_before_training(tmp_path):
     plan = Plan(total=60, log_every=5, checkpoint_every=25, eval_every=None, steps_per_loop=1)
     three, four = (EvalConfig(average_checkpoints=n) for n in (3, 4))
     averaging.check(tmp_path, three, 3, plan)  # 25, 50, 60
-    with pytest.raises(UserError, match="needs 4 checkpoints, this run has 3 at its end"):
+    with pytest.raises(UserError, match="needs 4 checkpoints, this run ends with 3"):
         averaging.check(tmp_path, four, 4, plan)
     with pytest.raises(
         UserError, match="keep_checkpoints must be at least .*average_checkpoints, 3, got 2"
@@ -95,16 +95,16 @@ def test_too_few_checkpoints_are_refused_before_training(tmp_path):
     averaging.check(tmp_path, EvalConfig(), 1, plan)
     # A resumed run whose earlier ones are gone; then one that a stop left, which will go.
     write(tmp_path, 50)
-    with pytest.raises(UserError, match="this run has 2 at its end"):
+    with pytest.raises(UserError, match="this run ends with 2"):
         averaging.check(tmp_path, three, 3, plan)
     write(tmp_path, 55, interim=True)
-    with pytest.raises(UserError, match="this run has 2 at its end"):
+    with pytest.raises(UserError, match="this run ends with 2"):
         averaging.check(tmp_path, three, 3, plan)
     # It stays the newest of a run that is to end there.
     ended = dataclasses.replace(plan, total=55)
     averaging.check(tmp_path, EvalConfig(average_checkpoints=2), 2, ended)
     write(tmp_path, 60)
-    with pytest.raises(UserError, match="this run has 2 at its end"):
+    with pytest.raises(UserError, match="this run ends with 2"):
         averaging.check(tmp_path, three, 3, plan)
 
 

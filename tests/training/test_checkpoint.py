@@ -51,7 +51,7 @@ def test_which(tmp_path):
     with pytest.raises(UserError, match="train there first"):
         checkpoint.find(tmp_path / "elsewhere", "last")
     write(tmp_path / "other", 1)
-    with pytest.raises(UserError, match="keeps no best checkpoint"):
+    with pytest.raises(UserError, match="has no best checkpoint"):
         checkpoint.find(tmp_path / "other", "best")
 
 
@@ -124,7 +124,7 @@ def test_assignment_is_all_or_nothing():
     with pytest.raises(UserError, match="another model.* it has no 'model/second'"):
         checkpoint.assign(named, {"model/first": np.ones(2)})
     both = {"model/first": np.ones(2), "model/second": np.ones(3)}
-    with pytest.raises(UserError, match=r"'model/second' is \(4,\), that of the run is \(3,\)"):
+    with pytest.raises(UserError, match=r"'model/second' is \(4,\), the run's is \(3,\)"):
         checkpoint.assign(named, both | {"model/second": np.ones(4)})
     with pytest.raises(UserError, match="another model.* the run has no 'model/third'"):
         checkpoint.assign(named, both | {"model/third": np.ones(4)})
@@ -141,15 +141,17 @@ def test_the_best_is_judged_by_its_metric_then_by_loss():
     evaluations = [(0.5, 2.0), (0.7, 1.0), (0.7, 1.5), (0.7, 0.9), (0.6, 0.1)]
     for step, (accuracy, loss) in enumerate(evaluations, start=1):
         now = dataclasses.replace(meta, step=step)
-        meta = now.judged("accuracy", {"accuracy": accuracy, "loss": loss})
+        meta = now.with_evaluation("accuracy", {"accuracy": accuracy, "loss": loss})
         history.append((meta.best_step, meta.stale))
     assert history == [(1, 0), (2, 0), (2, 1), (4, 0), (4, 1)]
-    assert meta.forgetting("accuracy") == meta
-    assert meta.forgetting("loss").best_step is None
-    lower = Meta(step=1, examples=1).judged("loss", {"loss": 2.0})
-    assert dataclasses.replace(lower, step=2).judged("loss", {"loss": 1.0}).best_step == 2
-    assert dataclasses.replace(lower, step=2).judged("loss", {"loss": 3.0}).best_step == 1
+    assert meta.for_metric("accuracy") == meta
+    assert meta.for_metric("loss").best_step is None
+    lower = Meta(step=1, examples=1).with_evaluation("loss", {"loss": 2.0})
+    assert dataclasses.replace(lower, step=2).with_evaluation("loss", {"loss": 1.0}).best_step == 2
+    assert dataclasses.replace(lower, step=2).with_evaluation("loss", {"loss": 3.0}).best_step == 1
     for lower_is_better, best in ((("loss", "mae"), 2), (("loss",), 1)):
-        error = Meta(step=1, examples=1).judged("mae", {"mae": 2.0}, lower_is_better)
-        error = dataclasses.replace(error, step=2).judged("mae", {"mae": 1.0}, lower_is_better)
+        error = Meta(step=1, examples=1).with_evaluation("mae", {"mae": 2.0}, lower_is_better)
+        error = dataclasses.replace(error, step=2).with_evaluation(
+            "mae", {"mae": 1.0}, lower_is_better
+        )
         assert error.best_step == best

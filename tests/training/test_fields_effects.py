@@ -57,7 +57,7 @@ def test_an_update_is_proportional_to_the_rate(train, tmp_path):
     def bias(rate):
         fields = {"train.steps": "1", "train.log_every": "1", "optimizer.learning_rate": str(rate)}
         train(f"run{rate}", fields)
-        (record,) = run_folder.records(tmp_path / f"run{rate}")
+        (record,) = run_folder.read_records(tmp_path / f"run{rate}")
         assert record["learning_rate"] == pytest.approx(rate)
         # It starts at zero, so that it is the update.
         return checkpoint.read(checkpoint.find(tmp_path / f"run{rate}"))["model/logits/bias"]

@@ -33,12 +33,12 @@ def test_the_scale_by_hand():
     scale = LossScale(4.0, growth=2)
     values, seen = [tf.constant(4.0), tf.constant(0, tf.int64)], []
     for ok in (True, True, True, False, True, True, False, False, False, False, True):
-        values = scale.after(*values, tf.constant(ok))
+        values = scale.next_values(*values, tf.constant(ok))
         seen.append((float(values[0]), int(values[1])))
     up = [(4, 1), (8, 0), (8, 1)]
     assert seen == [*up, (4, 0), (4, 1), (8, 0), (4, 0), (2, 0), (1, 0), (1, 0), (1, 1)]
     most = [tf.constant(2.0**24), tf.constant(1, tf.int64)]
-    assert float(scale.after(*most, tf.constant(True))[0]) == 2**24
+    assert float(scale.next_values(*most, tf.constant(True))[0]) == 2**24
 
 
 @pytest.mark.field("TrainConfig.loss_scale")
@@ -171,10 +171,10 @@ def half(experiment):
 
 def test_a_run_shows_what_it_discards_and_resumes_to_the_same_bits(half, tmp_path):
     result, out = train(half, tmp_path / "whole")
-    records = [r for r in run_folder.records(tmp_path / "whole") if r["kind"] == "train"]
+    records = [r for r in run_folder.read_records(tmp_path / "whole") if r["kind"] == "train"]
     discarded = [r["discarded_steps"] for r in records]
     assert 2 < sum(discarded) == result["discarded_steps"] < 12
-    assert f"12 steps in 0:00, {sum(discarded)} of them discarded for an overflow" in re.sub(
+    assert f"12 steps in 0:00, {sum(discarded)} discarded because of overflow" in re.sub(
         r"\d+:\d\d", "0:00", out
     )
     assert all(np.log2(r["loss_scale"]) == int(np.log2(r["loss_scale"])) < 24 for r in records)
@@ -201,7 +201,7 @@ def test_a_run_shows_what_it_discards_and_resumes_to_the_same_bits(half, tmp_pat
 def test_the_scale_doubles_after_so_many_updates(experiment, tmp_path):
     settings = {"loss_scale": 4.0, "loss_scale_growth": 3, "steps": 7, "log_every": 1}
     result, out = train(change(experiment, train={**settings, **HALF}), tmp_path)
-    records = [r for r in run_folder.records(tmp_path) if r["kind"] == "train"]
+    records = [r for r in run_folder.read_records(tmp_path) if r["kind"] == "train"]
     assert [r["loss_scale"] for r in records] == [4, 4, 4, 8, 8, 8, 16]
     assert result["discarded_steps"] == 0 and "discarded" not in out
 
@@ -212,7 +212,7 @@ def test_an_overflow_at_the_least_scale_is_reported(experiment, tmp_path):
         optimizer={"learning_rate": 1e38},
         train={"loss_scale": 4.0, "steps_per_loop": 4, **HALF},
     )
-    with pytest.raises(UserError, match="of step 3 are not finite at the least loss scale: lower"):
+    with pytest.raises(UserError, match="of step 3 are not finite at the minimum loss scale"):
         train(wild, tmp_path)
 
 

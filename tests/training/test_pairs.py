@@ -86,9 +86,9 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
     _, out = train(dropping, tmp_path)
     assert "resumed at step 3" in out
     assert not differ(whole, weights(tmp_path))
-    records = [r for r in run_folder.records(tmp_path) if r["kind"] == "train"]
+    records = [r for r in run_folder.read_records(tmp_path) if r["kind"] == "train"]
     assert {"loss", "token_accuracy", "tokens_per_sec"} <= set(records[-1])
-    with pytest.raises(UserError, match="was trained under another config"):
+    with pytest.raises(UserError, match="was trained with another config"):
         train(
             change(
                 dropping,

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from modelzoo.training.progress import Progress, count, format_seconds, metric_words
+from modelzoo.training.progress import Progress, format_count, format_metrics, format_seconds
 
 
 class Terminal(io.StringIO):
@@ -38,10 +38,10 @@ def test_a_file_gets_plain_lines_and_no_notes():
 
 def test_words():
     assert [format_seconds(s) for s in (-1, 9.6, 725, 3753)] == ["0:00", "0:10", "12:05", "1:02:33"]
-    assert [count(n) for n in (7, 271_000, 40.8e6, 2e16)] == ["7", "271 k", "40.8 M", "20 P"]
+    assert [format_count(n) for n in (7, 271_000, 40.8e6, 2e16)] == ["7", "271 k", "40.8 M", "20 P"]
     scores = {"loss": 0.5, "f1": 1.0, "accuracy": 0.25, "raw": {"loss": 2.0}}
     words = "loss 0.5000, accuracy 0.2500 (raw weights: loss 2.0000)"
-    assert metric_words(scores, ("loss", "accuracy")) == words
+    assert format_metrics(scores, ("loss", "accuracy")) == words
 
 
 def kernel(monkeypatch, shell):

@@ -25,7 +25,7 @@ def test_the_first_record_after_a_resume_covers_all_its_steps(experiment, tmp_pa
 
     def records(name):
         times = ("examples_per_sec", "data_wait")
-        found = run_folder.records(tmp_path / name)
+        found = run_folder.read_records(tmp_path / name)
         return [{k: v for k, v in record.items() if k not in times} for record in found]
 
     assert records("whole") == records("cut")

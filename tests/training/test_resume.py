@@ -115,11 +115,11 @@ def assert_same_run(whole, cut):
     results = [run_folder.read_json(folder / "result.json") for folder in (whole, cut)]
     assert results[0]["eval"] == results[1]["eval"]
     evals = [
-        [record for record in run_folder.records(folder) if record["kind"] == "eval"]
+        [record for record in run_folder.read_records(folder) if record["kind"] == "eval"]
         for folder in (whole, cut)
     ]
     assert evals[0] == evals[1]
-    steps = [r["step"] for r in run_folder.records(cut) if r["kind"] == "train"]
+    steps = [r["step"] for r in run_folder.read_records(cut) if r["kind"] == "train"]
     assert steps == list(range(2, 61, 2))
 
 

@@ -78,7 +78,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
     taken, position = batches.take(0, 12)
     assert len({len(batch.rows) for batch in taken}) > 1
     assert checkpoint.read_meta(checkpoint.find(tmp_path)).examples == position
-    records = [r for r in run_folder.records(tmp_path) if r["kind"] == "train"]
+    records = [r for r in run_folder.read_records(tmp_path) if r["kind"] == "train"]
     assert [r["step"] for r in records] == [6, 12]
     assert records[-1]["epoch"] == pytest.approx(position / 40)
     assert records[-1]["tokens_per_sec"] > records[-1]["examples_per_sec"]
@@ -126,5 +126,5 @@ def test_another_vocabulary_is_other_data(tmp_path):
     train(change(experiment(model=Bag()), train={"steps": 6}), tmp_path)
     inputs = dataclasses.replace(experiment().data.inputs, tokenizer=Words(size=6))
     smaller = change(experiment(model=Bag()), data={"inputs": inputs})
-    with pytest.raises(UserError, match="was trained under another config"):
+    with pytest.raises(UserError, match="was trained with another config"):
         train(smaller, tmp_path)

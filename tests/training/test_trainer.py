@@ -37,7 +37,7 @@ def test_a_run_leaves_its_result_records_and_checkpoints(experiment, tmp_path):
     assert steps_of(tmp_path, "eval") == [6, 12]
     assert checkpoint.steps(tmp_path) == [6, 12]
     assert checkpoint.read_meta(checkpoint.find(tmp_path)).examples == 12 * 16
-    record = next(run_folder.records(tmp_path))
+    record = next(run_folder.read_records(tmp_path))
     assert {"loss", "accuracy", "learning_rate", "grad_norm", "examples_per_sec"} <= set(record)
     assert 0 <= record["data_wait"] <= 1
     assert config.from_dict(json.loads((tmp_path / "config.json").read_text())) == experiment
@@ -56,7 +56,7 @@ def test_tensorboard_events_hold_the_same_values(experiment, tmp_path):
         for value in event.summary.value:
             assert value.metadata.plugin_data.plugin_name == "scalars" or not value.tag
             seen[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
-    for record in run_folder.records(tmp_path):
+    for record in run_folder.read_records(tmp_path):
         kind, step = record["kind"], record["step"]
         for name in ("loss", "accuracy"):
             assert seen[f"{kind}/{name}", step] == pytest.approx(record[name], rel=1e-5)
@@ -238,7 +238,7 @@ def test_the_best_is_kept_and_patience_ends_a_run(experiment, tmp_path):
         eval={"every": 2, "best_metric": "loss", "patience": 3},
     )
     result, out = train(worse, tmp_path)
-    evals = {r["step"]: r["loss"] for r in run_folder.records(tmp_path) if r["kind"] == "eval"}
+    evals = {r["step"]: r["loss"] for r in run_folder.read_records(tmp_path) if r["kind"] == "eval"}
     best = min(evals, key=evals.get)
     assert max(evals) == best + 6 == result["steps"] < 60
     assert "stopping early" in out
@@ -286,7 +286,7 @@ def test_the_moving_average_is_evaluated_beside_the_raw_weights(experiment, tmp_
     assert scores["loss"] != scores["raw"]["loss"]
     # Usable early on: twelve steps from the start it is no longer near the initial weights.
     assert scores["accuracy"] > 0.9
-    (last,) = [r for r in run_folder.records(tmp_path / "ema") if r["kind"] == "eval"][-1:]
+    (last,) = [r for r in run_folder.read_records(tmp_path / "ema") if r["kind"] == "eval"][-1:]
     assert last["raw_loss"] == pytest.approx(result["eval"]["validation"]["raw"]["loss"])
     raw, _ = train(change(averaged, eval={"weights": "raw"}), tmp_path / "raw")
     assert raw["eval"]["test"]["loss"] == pytest.approx(scores["raw"]["loss"], rel=1e-6)

@@ -51,8 +51,8 @@ def fine_tuning(place):
 @pytest.mark.field("TrainConfig.init_skip")
 def test_fine_tuning(place, fine_tuning, tmp_path):
     result, out = train(fine_tuning, tmp_path / "whole")
-    taken = checkpoint.weights_of(checkpoint.read(checkpoint.find(place / "ten")), "ema")
-    new = checkpoint.weights_of(checkpoint.read(checkpoint.find(tmp_path / "whole")), "raw")
+    taken = checkpoint.select_weights(checkpoint.read(checkpoint.find(place / "ten")), "ema")
+    new = checkpoint.select_weights(checkpoint.read(checkpoint.find(tmp_path / "whole")), "raw")
     frozen = [path for path in new if path.startswith(("stem", "stage1", "stage2"))]
     assert taken.keys() == new.keys()
     for path in new:

@@ -111,7 +111,7 @@ def test_training_starts_from_the_vectors(tmp_path, frozen):
     for path, value in after.items():
         np.testing.assert_array_equal(value, before[path])
     # What is scored is the average; it begins there too.
-    served = state.served("ema")["embedding/embeddings"]
+    served = state.select_weights("ema")["embedding/embeddings"]
     np.testing.assert_array_equal(served.numpy(), expected)
     assert (meta.step, started.split(", ")[0]) == (0, "from scratch")
     assert ", vectors of 2 of 6 words from " in started

@@ -39,15 +39,8 @@ class Field(abc.ABC):
 
     def wanted(self, key: str) -> Wanted:
         """What this field asks of a source; `key` is its place in the config."""
-        return Wanted(
-            key=key,
-            columns=self.columns,
-            default=self.default_column,
-            forms=self.forms,
-            suffixes=self.suffixes,
-            noun=self.noun,
-            many=self.many,
-        )
+        default, many = self.default_column, self.many
+        return Wanted(key, self.columns, default, self.forms, self.suffixes, self.noun, many)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

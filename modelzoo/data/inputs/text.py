@@ -183,24 +183,14 @@ class BoundText(BoundInput):
         return self.tokenizer.special_ids(self.end)
 
     def model_specs(self) -> dict[str, InputSpec]:
-        tokens = TokenSpec(
-            vocab_size=self.ids.size,
-            mask="padding_mask",
-            length=self.widths[-1],
-            vocabulary=vocabulary_name(self.tokenizer, self.ids),
-        )
-        return {"tokens": tokens, "padding_mask": MaskSpec()}
+        return token_specs(self.tokenizer, self.ids, self.widths[-1])
 
     def open(self, view: View, key: str, on_bad: str, whole: bool = False) -> TokenStore:
         parsed = view.rows.parsed_by(key)
+        texts = [parsed[row] for row in view.last]
+        longest, keep = self.widths[-1], self.config.keep
         return TokenStore(
-            self.tokenizer,
-            [parsed[row] for row in view.last],
-            end=self.end,
-            longest=self.widths[-1],
-            keep=self.config.keep,
-            key=key,
-            with_text=True,
+            self.tokenizer, texts, end=self.end, longest=longest, keep=keep, key=key, with_text=True
         )
 
     def features(
@@ -268,9 +258,19 @@ class BoundText(BoundInput):
         return self.tokenizer.vocabulary
 
 
-def vocabulary_name(tokenizer: Tokenizer, ids: SpecialIds) -> str:
-    """`TokenSpec.vocabulary`: equal if tokens have the same ids and there are equally many."""
-    return f"{tokenizer.fingerprint()}/{ids.size}"
+def token_specs(
+    tokenizer: Tokenizer, ids: SpecialIds, length: int, prefix: str = ""
+) -> dict[str, InputSpec]:
+    """Tokens and their padding mask as inputs of a model; those of a decoder have a prefix."""
+    tokens = TokenSpec(
+        vocab_size=ids.size,
+        mask=f"{prefix}padding_mask",
+        length=length,
+        # Equal if tokens have the same ids and there are equally many.
+        vocabulary=f"{tokenizer.fingerprint()}/{ids.size}",
+        decoder=bool(prefix),
+    )
+    return {f"{prefix}tokens": tokens, f"{prefix}padding_mask": MaskSpec()}
 
 
 def text_inputs(inputs: Mapping[str, Input]) -> dict[str, Text]:

@@ -124,12 +124,8 @@ def _subfolders(folder: str) -> dict[str, str]:
     """Name to path of the folders in a folder, without hidden ones, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            folders = {
-                entry.name: entry.path
-                for entry in entries
-                if entry.is_dir() and not entry.name.startswith((".", "__"))
-            }
-            return dict(sorted(folders.items()))
+            found = sorted((one.name, one.path) for one in entries if one.is_dir())
+            return {name: path for name, path in found if not name.startswith((".", "__"))}
     except OSError as error:
         raise UserError(
             f"cannot open the folder {folder}: {error.strerror}; check config.data.source.path"

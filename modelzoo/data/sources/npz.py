@@ -82,21 +82,25 @@ class OpenNpz(OpenSource):
             one.key: tuple(self._column(file, one, name, split) for name in one.columns)
             for one in wanted
         }
-        (first, count), *others = [
-            (f"{column.name}_{split}", len(column.values))
+        counts = {
+            column.name: len(column.values)
             for group in columns.values()
             for column in group
             if column.values is not None
-        ]
-        for other, size in others:
-            self._check_length(first, count, other, size)
+        }
         weights = None
         if f"w_{split}" in self._arrays:
             weights = file[f"w_{split}"]
-            self._check_length(first, count, f"w_{split}", len(weights))
+            counts["w"] = len(weights)
             if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
                 raise UserError(f"{self.where}: w_{split} must be [n] finite weights of at least 0")
             weights = weights.astype(np.float32)
+        (first, count), *others = counts.items()
+        for name, other in others:
+            if other != count:
+                raise UserError(
+                    f"{self.where}: {first}_{split} has {count} rows and {name}_{split} has {other}"
+                )
         return Rows(
             split=split,
             where=self.where,
@@ -121,10 +125,9 @@ class OpenNpz(OpenSource):
                 f"{wanted.field} cannot read as {' or '.join(wanted.forms)}"
             )
         form = self.form_of(wanted, key, stored)
-        if form == "text":
-            return Column(name, form, [text.strip() for text in array.tolist()])
-        if form == "bytes":
-            return Column(name, form, array.tolist())
+        if form in ("text", "bytes"):
+            cells = array.tolist()
+            return Column(name, form, [c.strip() for c in cells] if form == "text" else cells)
         if form == "class":
             labels = array.reshape(len(array)).astype(np.int64)
             if len(labels) and labels.min() < 0:
@@ -171,10 +174,6 @@ class OpenNpz(OpenSource):
         if "class_names" not in self._arrays:
             return None
         return tuple(map(str, np.atleast_1d(file["class_names"]).tolist()))
-
-    def _check_length(self, name: str, count: int, other: str, size: int) -> None:
-        if size != count:
-            raise UserError(f"{self.where}: {name} has {count} rows and {other} has {size}")
 
 
 def _forms(array: np.ndarray) -> tuple[Form, ...]:

@@ -92,11 +92,8 @@ class OpenParallelText(OpenSource):
                 f"{paths[0]} has {counts[0]:,} lines and {paths[1]} has {counts[1]:,}: both need "
                 "the same number, because the lines of one number belong together"
             )
-        texts = {
-            side: _texts(lines[side])
-            for side in _SIDES
-            if any(side in one.columns for one in wanted)
-        }
+        used = {name for one in wanted for name in one.columns}
+        texts = {side: [_text(line) for line in lines[side]] for side in _SIDES if side in used}
         bad = {
             row: Bad(split, f"{path}, line {row + 1}", "is not UTF-8")
             for side, path in zip(_SIDES, paths, strict=True)
@@ -130,12 +127,9 @@ def _lines(path: str) -> list[bytes]:
     return lines if lines[-1] else lines[:-1]
 
 
-def _texts(lines: Sequence[bytes]) -> list[str | None]:
-    """The lines as texts, stripped; None in place of one that is not UTF-8."""
-    texts: list[str | None] = []
-    for line in lines:
-        try:
-            texts.append(line.decode("utf-8-sig").strip())
-        except UnicodeDecodeError:
-            texts.append(None)
-    return texts
+def _text(line: bytes) -> str | None:
+    """A line as a text, stripped; None if it is not UTF-8."""
+    try:
+        return line.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        return None

@@ -186,7 +186,7 @@ class OpenTable(OpenSource):
             ids=[f"{name}:{number}" for number in numbers],
             place=lambda row: f"{path}, line {numbers[row]}",
             columns={one.key: tuple(next(columns) for _ in one.columns) for one in wanted},
-            groups=None if config.group is None else groups,
+            groups=None if config.group is None else list(groups),
             weights=None if config.weight is None else np.array(weights, np.float32),
             bad=tuple(one for one in bad if one.split in (None, split)),
             bad_before=np.array(missing, np.int64),

@@ -1,7 +1,7 @@
 """One class for each example."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,11 +82,6 @@ class BoundClassLabel(BoundTarget):
         if change is None:
             return {"label": label}
         return {"label": label, "label_2": mixing.partners(label)}
-
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        order = tf.constant(places(other.names, self.names, self.noun))
-        return lambda raw: {**raw, "label": tf.gather(order, raw["label"])}
 
     def label_to_json(self, label: Any) -> str:
         return self.names[label]

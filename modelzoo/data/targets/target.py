@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -118,22 +118,6 @@ class BoundTarget(abc.ABC):
     @abc.abstractmethod
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         """Raw tensors to the batch's, such as `label`."""
-
-    def align(self, other: "BoundTarget") -> Callable[[Tensors], Tensors]:
-        """Maps batches labelled by another target of this kind to this one's names.
-
-        Raises:
-            UserError: it is of another kind, or has names that this one does not know.
-        """
-        raise NotImplementedError
-
-    def check_kind(self, other: "BoundTarget") -> None:
-        """Raises UserError if the other target is of another kind."""
-        if type(other) is not type(self):
-            raise UserError(
-                f"the model learned {self.config.kind}, but the data has {other.config.kind}: "
-                "choose other data or another run"
-            )
 
     @abc.abstractmethod
     def label_to_json(self, label: Any) -> Any:

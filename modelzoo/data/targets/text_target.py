@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from modelzoo.data.inputs.text import (
     cell_text,
     item_text,
     text_inputs,
-    vocabulary_name,
+    token_specs,
 )
 from modelzoo.data.inputs.token_store import TokenStore
 from modelzoo.data.targets.target import BoundInputs, BoundTarget, Target
 from modelzoo.data.tokenizers import Tokenizer
 from modelzoo.data.tokenizers.tokenizer import SpecialIds
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import InputSpec, MaskSpec, TokenSpec
+from modelzoo.fields.input_specs import InputSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,6 @@ class BoundTextTarget(BoundTarget):
 
     @functools.cached_property
     def ids(self) -> SpecialIds:
-        """The special ids of the tokens."""
         return self.tokenizer.special_ids(end=True)
 
     @property
@@ -161,23 +160,11 @@ class BoundTextTarget(BoundTarget):
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> TokenStore:
         parsed = view.rows.parsed_by(key)
-        return TokenStore(
-            self.tokenizer,
-            [parsed[row][0] for row in view.target],
-            end=True,
-            longest=self.widths[-1],
-            key=key,
-        )
+        texts = [parsed[row][0] for row in view.target]
+        return TokenStore(self.tokenizer, texts, end=True, longest=self.widths[-1], key=key)
 
     def model_specs(self) -> dict[str, InputSpec]:
-        tokens = TokenSpec(
-            vocab_size=self.ids.size,
-            mask="decoder/padding_mask",
-            length=self.widths[-1],
-            vocabulary=vocabulary_name(self.tokenizer, self.ids),
-            decoder=True,
-        )
-        return {"decoder/tokens": tokens, "decoder/padding_mask": MaskSpec()}
+        return token_specs(self.tokenizer, self.ids, self.widths[-1], "decoder/")
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         """`label` (int32 `[n, width]`), what the decoder reads, and the mask of both.
@@ -194,15 +181,8 @@ class BoundTextTarget(BoundTarget):
         }
 
     def join(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Texts, strings `[n]`, of tokens int32 `[n, length]`, in a graph as well.
-
-        Special ids are left out.
-        """
+        """Texts, strings `[n]`, of tokens int32 `[n, length]` without the special ids."""
         return self.tokenizer.join(tf.RaggedTensor.from_tensor(tokens))
-
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        return lambda batch: batch
 
     def label_to_json(self, label: np.ndarray) -> str:
         return self.join(tf.constant(label, tf.int32)[None]).numpy()[0].decode()

@@ -12,7 +12,7 @@ from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Input, Store
 from modelzoo.data.inputs.text import cell_text, item_text, text_inputs
 from modelzoo.data.inputs.token_store import TokenStore
-from modelzoo.data.targets.labels import found_names, places
+from modelzoo.data.targets.labels import found_names
 from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
 from modelzoo.fields.errors import FieldError
 
@@ -123,17 +123,6 @@ class BoundTokenLabels(BoundTarget):
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         return dict(raw)
-
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        table = tf.constant(places(other.names, self.names, self.noun))
-
-        def aligned(batch: Tensors) -> Tensors:
-            label = batch["label"]
-            found = tf.gather(table, tf.maximum(label, 0))
-            return {**batch, "label": tf.where(label < 0, label, found)}
-
-        return aligned
 
     def label_to_json(self, label: np.ndarray) -> list[str | None]:
         """The names of the tokens' classes, up to the last token that has one."""

@@ -50,11 +50,6 @@ class BoundVector(BoundTarget):
         label = raw["label"]
         return {"label": label if change is None else mixing.blend(label, change.mix_share)}
 
-    def align(self, other: BoundTarget) -> Callable[[Tensors], Tensors]:
-        self.check_kind(other)
-        self._reordered(tf.zeros([0, len(other.names)]), other.names)  # Checks the names.
-        return lambda raw: {**raw, "label": self._reordered(raw["label"], other.names)}
-
 
 def number_names(rows: Rows, columns: Sequence[Column]) -> tuple[str, ...]:
     """Names of the numbers in columns: the source's for one column, else those of the columns."""

@@ -71,8 +71,5 @@ class CharacterTokenizer(Tokenizer):
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return tf.ragged.map_flat_values(self._lookup, self.config.codes(texts))
 
-    def _text(self, ids: list[int]) -> str:
-        return "".join("\ufffd" if k == self.unknown_id else self.vocabulary[k] for k in ids)
-
     def _cleaned(self, joined: tf.Tensor) -> tf.Tensor:
         return joined

@@ -121,22 +121,13 @@ class SentencePiece(_Pieces):
         self.model = model
         extra("tensorflow_text")
 
-    def _reader(self):
+    def _split(self, words: tf.Tensor) -> tf.RaggedTensor:
         # Created anew for each graph, the model is a part of it. Shared, it would be a resource
         # that a SavedModel must track and that `tf.random.set_seed` destroys.
-        return extra("tensorflow_text").SentencepieceTokenizer(self.model)
-
-    def _split(self, words: tf.Tensor) -> tf.RaggedTensor:
-        return self._reader().tokenize(words)
+        return extra("tensorflow_text").SentencepieceTokenizer(self.model).tokenize(words)
 
     def _key(self) -> tuple:
         return (self.config, self.model)
-
-    def _text(self, ids: list[int]) -> str:
-        text = self._reader().detokenize(tf.constant(ids, tf.int32)).numpy().decode()
-        for special, code in zip(self.config.special, self.config.stand_ins, strict=True):
-            text = text.replace(code, special)
-        return text
 
     def _surface(self, token: str) -> str | bytes:
         if self.config.byte_fallback and (byte := _BYTE.fullmatch(token)):
@@ -165,9 +156,6 @@ class WordPiece(_Pieces):
             no_pretokenization=True,
         )
         self._split = tokenizer.tokenize
-
-    def _text(self, ids: list[int]) -> str:
-        return super()._text(ids).replace(f" {_INNER}", "")
 
     def _surface(self, token: str) -> str:
         return token.removeprefix(_INNER) if token.startswith(_INNER) else f" {token}"

@@ -8,7 +8,7 @@ import importlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -287,15 +287,6 @@ class Tokenizer(abc.ABC):
     def _cleaned(self, joined: tf.Tensor) -> tf.Tensor:
         """Joined texts without the space before the first word."""
         return tf.strings.regex_replace(joined, "^ ", "")
-
-    def texts(self, ids: tf.RaggedTensor | Iterable[Sequence[int]]) -> list[str]:
-        """Rows of ids as text for people, without the padding."""
-        rows = ids.to_list() if isinstance(ids, tf.RaggedTensor) else ids
-        return [self._text([k for k in row if k != self.pad_id]) for row in rows]
-
-    def _text(self, ids: list[int]) -> str:
-        """Ids without padding as one text."""
-        return " ".join(self.vocabulary[k] for k in ids)
 
     def describe(self) -> str:
         """Such as `30000 words`."""

@@ -10,7 +10,6 @@ from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.image import Image
 from modelzoo.data.inputs.input import Change
 from modelzoo.data.targets.class_label import BoundClassLabel, ClassLabel
-from modelzoo.data.targets.tags import BoundTags, Tags
 from modelzoo.fields.errors import UserError
 
 
@@ -104,18 +103,6 @@ def test_another_order_of_classes_is_mapped_by_name(lazy):
         UserError, match="2 of its classes .* the first 'x'; it knows ant, bee, cat"
     ):
         unknown.open(bound).split("train")
-
-
-def test_batches_are_aligned_by_name():
-    config = ClassLabel()
-    ours = BoundClassLabel(config, ("a", "b", "c"))
-    raw = {"label": tf.constant([0, 1]), "weight": tf.ones(2)}
-    aligned = ours.align(BoundClassLabel(config, ("c", "a")))(raw)
-    assert aligned["label"].numpy().tolist() == [2, 0] and aligned["weight"] is raw["weight"]
-    with pytest.raises(UserError, match="2 of its classes .* the first 'x'"):
-        ours.align(BoundClassLabel(config, ("x", "y")))
-    with pytest.raises(UserError, match="the model learned a class, but the data has tags"):
-        ours.align(BoundTags(Tags(), ("a",)))
 
 
 def test_mixed_examples_have_the_label_of_the_partner():

@@ -129,16 +129,6 @@ def test_other_names_are_mapped_and_missing_ones_are_0():
         dataset(Column("t", "list", [("x", "a")])).open(bound).split("train")
 
 
-def test_batches_are_aligned_by_name():
-    ours = BoundTags(Tags(), ("a", "b", "c"))
-    raw = {"label": tf.constant([[1.0, 2.0], [3.0, 4.0]]), "weight": tf.ones(2)}
-    aligned = ours.align(BoundTags(Tags(), ("c", "a")))(raw)
-    assert aligned["label"].numpy().tolist() == [[2, 0, 1], [4, 0, 3]]
-    assert aligned["weight"] is raw["weight"]
-    with pytest.raises(UserError, match="1 of its tags .* the first 'x'; it knows a, b, c"):
-        ours.align(BoundTags(Tags(), ("a", "x")))
-
-
 def test_mixed_examples_blend_their_tags():
     bound = BoundTags(Tags(), ("a", "b"))
     raw = {"label": tf.constant([[1.0, 0.0], [0.0, 0.0]])}

@@ -13,7 +13,6 @@ from modelzoo.data.columns import Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.text import Text
 from modelzoo.data.targets.text_target import TextTarget
-from modelzoo.data.targets.token_labels import TokenLabels
 from modelzoo.data.tokenizers import Characters, Words, load
 from modelzoo.fields.errors import UserError
 from modelzoo.fields.input_specs import MaskSpec, TokenSpec
@@ -292,24 +291,16 @@ def test_bound_targets_can_be_loaded(sides, tmp_path):
         assert (tmp_path / str(k) / "target").exists() == (k > 0)
 
 
-def test_labels_are_texts_for_people_and_need_no_alignment(sides):
+def test_labels_are_texts_for_people(sides):
     data = dataset(source_of(), *sides).open()
     bound = data.bound.target
     batch = data.bound.features(data.split("train").gather([1]), training=False)
     assert bound.label_to_json(batch["label"][0].numpy()) == "q r s t"
-    assert bound.align(dataset(source_of()).open().bound.target)(batch) is batch
     assert bound.describe() == "target texts of up to 8 tokens, 7 words"
     assert dataset(source_of()).open().bound.describe() == (
         "target texts of up to 9 tokens, the vocabulary of the input, "
         "texts of up to 9 tokens, 18 words"
     )
-    tagged = Dataset(
-        source=source_of(["a b"], ["x y"]),
-        inputs=Text(columns=("source",), tokenizer=Words(split="whitespace")),
-        target=TokenLabels(columns=("target",)),
-    )
-    with pytest.raises(UserError, match="the model learned a text, but the data has one class per"):
-        bound.align(tagged.open().bound.target)
 
 
 @pytest.mark.parametrize(

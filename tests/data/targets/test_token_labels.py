@@ -9,7 +9,6 @@ from modelzoo.data.bound import BoundData
 from modelzoo.data.columns import Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.text import Text
-from modelzoo.data.targets.text_target import TextTarget
 from modelzoo.data.targets.token_labels import TokenLabels
 from modelzoo.data.tokenizers import Characters, Subwords, Words
 from modelzoo.fields.errors import UserError
@@ -115,24 +114,6 @@ def test_labels_are_of_a_named_input(tmp_path):
     assert BoundData.load(data.data, tmp_path) == data.bound
     only = dataset(["a"], ["x"]).open()
     assert only.bound.target.mask_name == "padding_mask"
-
-
-def test_labels_are_aligned_by_name():
-    data = dataset(["1 2 3"], ["a b c"], lengths=(4,)).open()
-    other = dataset(["1 2"], ["c a"], lengths=(4,)).open()
-    batch = other.bound.features(other.split("train").gather([0]), training=False)
-    assert batch["label"].numpy().tolist() == [[1, 0, -1, -1]]
-    aligned = data.bound.target.align(other.bound.target)(batch)
-    assert aligned["label"].numpy().tolist() == [[2, 0, -1, -1]]
-    assert aligned["tokens"] is batch["tokens"]
-    with pytest.raises(UserError, match="1 .*classes that the model does not know, the first 'b'"):
-        other.bound.target.align(data.bound.target)
-    source = Memory(splits={"train": {n: Column(n, "text", ["a"]) for n in ("text", "target")}})
-    text = Dataset(source=source, inputs=Text(), target=TextTarget()).open().bound.target
-    with pytest.raises(UserError, match="the model learned one class per token, but .* has a text"):
-        data.bound.target.align(text)
-    assert data.bound.target.label_to_json(np.array([2, -1, 0, -1])) == ["c", None, "a"]
-    assert data.bound.describe().startswith("3 classes, texts of up to 4 tokens")
 
 
 def test_data_without_any_label_is_an_error():

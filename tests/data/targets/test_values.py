@@ -72,10 +72,6 @@ def test_another_order_is_mapped_and_all_values_are_needed():
         other = Column("v", "array", np.array([[1, 2], [3, 4]]), names=("c", "a"))
         split = opened(other, lazy=lazy, bound=bound).split("train")
         assert labels_of(split).numpy().tolist() == [[2, 1], [4, 3]]
-    aligned = bound.target.align(BoundValues(Values(), ("c", "a")))
-    assert aligned({"label": tf.constant([[1.0, 2.0]])})["label"].numpy().tolist() == [[2, 1]]
-    with pytest.raises(UserError, match="the data has no values 'c'"):
-        bound.target.align(BoundValues(Values(), ("a",)))
     with pytest.raises(UserError, match="the data has no values 'c'"):
         opened(Column("v", "array", TABLE[:, :1], names=("a",)), bound=bound).split("train")
 

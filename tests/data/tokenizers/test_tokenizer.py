@@ -67,9 +67,7 @@ def test_invalid_utf_8_becomes_replacement_characters(trained):
 def test_training_texts_are_known_and_can_be_restored(trained):
     ids = trained.ids(tensor(TEXTS))
     assert trained.unknown_id not in ids.flat_values.numpy()
-    back = trained.texts(ids)
-    padded = ids.to_tensor().numpy()
-    assert padded.shape[1] > min(map(len, ids.to_list())) and trained.texts(padded) == back
+    back = [text.decode() for text in trained.join(ids).numpy()]
     config = trained.config
     whole = config.normalised(tensor(TEXTS)).numpy()
     for text, again in zip(whole, back, strict=True):
@@ -288,10 +286,8 @@ def test_joined_texts_leave_out_padding_and_mark_unknown_tokens(trained):
     size = trained.vocab_size
     ids = [[0, 0], [], [size, 5, 0, size + 9, -1], [1, 0, 1]]
     ids = tf.ragged.constant(ids, dtype=tf.int32)
-    first = trained.texts([[5]])[0]
+    first = trained.vocabulary[5].removeprefix("\u2581").removeprefix("##")
     space = " " if isinstance(trained.config, Words) or "wordpiece" in trained.describe() else ""
-    if "wordpiece" in trained.describe():
-        first = first.removeprefix("##")
     graph = tf.function(
         lambda rows: trained.join(tf.RaggedTensor.from_tensor(rows, padding=0)),
         input_signature=[tf.TensorSpec([None, None], tf.int32)],
