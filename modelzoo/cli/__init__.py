@@ -1,1 +1,1 @@
-"""The commands: absl binaries, each also `python -m modelzoo.cli.NAME`."""
+"""The commands: absl binaries, which also run as `python -m modelzoo.cli.NAME`."""

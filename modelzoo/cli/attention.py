@@ -12,11 +12,14 @@ FLAGS = shared.Flags()
 shared.trained_model(
     FLAGS,
     """\
-Fields of the task by --config.KEY=VALUE, such as --config.task.decoding.beams=5.""",
+Set fields of the task by --config.KEY=VALUE, such as --config.task.decoding.beams=5.""",
 )
-flags.DEFINE_string("text", None, "The text that is decoded.", flag_values=FLAGS, required=True)
+flags.DEFINE_string("text", None, "The source text.", flag_values=FLAGS, required=True)
 shared.path(
-    FLAGS, "output", "The picture's file, PNG or SVG by its suffix, such as map.svg.", required=True
+    FLAGS,
+    "output",
+    "File of the picture; its suffix, .png or .svg, selects the format.",
+    required=True,
 )
 
 
@@ -37,13 +40,13 @@ for _name in ("layer", "head"):
         _ChoiceParser(),
         _name,
         "mean",
-        f"A {_name}'s number, from 1; the mean over all; or all, a panel each.",
+        f"Number of a {_name}, from 1; mean, over all; or all, one panel each.",
         flag_values=FLAGS,
     )
 
 
 def main(argv: Sequence[str]) -> None:
-    """Draws the picture, and prints its path."""
+    """Draws the picture and prints its path."""
     del argv
     from modelzoo.explain.attention import check_output, compute_attention_map, draw
     from modelzoo.inference.predictor import open_model

@@ -1,4 +1,4 @@
-"""Evaluate a run's checkpoint, an exported model or a shipped one on a split of the data."""
+"""Evaluate a run's checkpoint, an exported model or a shipped model on a split of the data."""
 
 import json
 import sys
@@ -14,20 +14,20 @@ FLAGS = shared.Flags()
 shared.trained_model(
     FLAGS,
     """\
-Fields of the run's config about its data, task, devices and batches by --config.KEY=VALUE, such as
+Set fields of the data, task, devices and batches by --config.KEY=VALUE, such as
   --config.eval.batch_size=512
   --config.data.source.path=/data/other
   --config.data.test_split="train[:10%]"
   --config.data.on_bad=skip
   --config.task.decoding.beams=5
-What the run learned from its data, such as a vocabulary, is always the run's.""",
+What the model learned from its data, such as a vocabulary, cannot be changed.""",
 )
 shared.distribute(FLAGS)
 flags.DEFINE_string(
     "split",
     "test",
-    "train, validation, test, or a split by the data's own name, such as 'train[:10%]'. In a fold "
-    "of train --folds, test is what it held out, and 'test[:]' the data's own.",
+    "train, validation, test, or a split expression such as 'train[:10%]'. In a fold of train "
+    "--folds, test is the held-out fold and 'test[:]' is the test split of the data.",
     flag_values=FLAGS,
 )
 shared.path(
@@ -36,7 +36,7 @@ shared.path(
     "File for one JSON line per example: id, label or references, prediction, scores.",
 )
 flags.DEFINE_enum(
-    "format", "table", ["table", "json"], "How the metrics are printed.", flag_values=FLAGS
+    "format", "table", ["table", "json"], "Output format of the metrics.", flag_values=FLAGS
 )
 
 _MOST_ROWS = 50
@@ -44,34 +44,36 @@ _ABOUT = ("model", "split", "examples", "skipped")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the metrics, and writes the predictions if asked to."""
+    """Prints the metrics and, with --predictions, writes the predictions."""
     del argv
     from modelzoo.runs.evaluate import evaluate_model
 
-    found = evaluate_model(FLAGS.split, **shared.chosen_model(FLAGS), predictions=FLAGS.predictions)
+    result = evaluate_model(
+        FLAGS.split, **shared.chosen_model(FLAGS), predictions=FLAGS.predictions
+    )
     if FLAGS.format == "json":
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(result, ensure_ascii=False))
     else:
-        print(table(found))
+        print(format_result(result))
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """The result of an evaluation for people."""
+def format_result(result: Mapping[str, Any]) -> str:
+    """Formats the result of an evaluation as tables."""
     from modelzoo.training.progress import format_signatures
 
-    rows = {key: str(found[key]) for key in _ABOUT if found[key]}
-    rows |= {key: f"{value:.4f}" for key, value in found.items() if isinstance(value, float)}
+    rows = {key: str(result[key]) for key in _ABOUT if result[key]}
+    rows |= {key: f"{value:.4f}" for key, value in result.items() if isinstance(value, float)}
     width = max(map(len, rows))
     lines = [f"{key:{width}}  {value}" for key, value in rows.items()]
-    lines += [f"  {words}" for words in format_signatures(found)]
-    for key, each in found.items():
+    lines += [f"  {words}" for words in format_signatures(result)]
+    for key, each in result.items():
         if key.startswith("per_"):
             lines += ["", *_rows(key.removeprefix("per_"), each)]
     return "\n".join(lines)
 
 
 def _rows(kind: str, each: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """A line per class, tag or output, below the names of the metrics."""
+    """Returns a header and one line per class, tag or output."""
     if len(each) > _MOST_ROWS:
         return [f"{len(each)} rows, one per {kind}: --format=json shows each"]
     first = max(map(len, [kind, *each]))

@@ -1,4 +1,4 @@
-"""Export a run's model, or a shipped one, as a SavedModel for TensorFlow Serving."""
+"""Export the model of a run, or a shipped model, as a SavedModel for TensorFlow Serving."""
 
 import re
 import shlex
@@ -14,24 +14,24 @@ FLAGS = shared.Flags()
 shared.trained_model(
     FLAGS,
     """\
-Fields of the task and of inputs that may change after training by --config.KEY=VALUE, such as
+Set fields that can change after training by --config.KEY=VALUE, such as
   --config.task.decoding.beams=5
   --config.data.inputs.test_views=flip""",
 )
 shared.path(
     FLAGS,
     "export_dir",
-    "Folder in which the next version is written (default: WORKDIR/export; needed with --model).",
+    "Folder to write the next version to (default: WORKDIR/export; required with --model).",
 )
 
 
 def main(argv: Sequence[str]) -> None:
-    """Exports; prints the folder, its signatures and how to serve it."""
+    """Exports the model; prints the folder, the signatures and the command to serve it."""
     del argv
     from modelzoo.inference.predictor import open_model
 
     if FLAGS.model is not None and FLAGS.export_dir is None:
-        raise UserError("name the folder to write to: --export_dir=FOLDER")
+        raise UserError("--model needs --export_dir=FOLDER, the folder to write to")
     predictor = open_model(**shared.chosen_model(FLAGS))
     folder = predictor.export(FLAGS.export_dir or Path(FLAGS.workdir, "export"))
     print(f"exported {predictor.origin}\nto {folder}\n")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def serving_command(export_dir: Path, name: str) -> str:
-    """The command line that serves the newest version in a folder."""
+    """Returns the command that serves the newest version in a folder."""
     base = shlex.quote(str(export_dir.resolve()))
     return (
         f"tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path={base}"
@@ -50,7 +50,7 @@ def serving_command(export_dir: Path, name: str) -> str:
 
 
 def _model_name(workdir: str) -> str:
-    """The run folder's name, where it can stand in a URL."""
+    """Returns the name of the folder, or "model" if the name is not valid in a URL."""
     name = Path(workdir).resolve().name
     return name if re.fullmatch(r"[\w.-]+", name, re.ASCII) else "model"
 
@@ -58,13 +58,13 @@ def _model_name(workdir: str) -> str:
 def _signature(name, function) -> str:
     concrete = function.get_concrete_function()
 
-    def text(spec, called):
+    def describe(spec, name):
         shape = ", ".join("n" if size is None else str(size) for size in spec.shape)
-        return f"{called}: {spec.dtype.name} [{shape}]"
+        return f"{name}: {spec.dtype.name} [{shape}]"
 
-    given = [text(spec, spec.name) for spec in concrete.structured_input_signature[0]]
-    answers = [text(spec, called) for called, spec in concrete.structured_outputs.items()]
-    return f"{name}: {', '.join(given)} -> {', '.join(answers)}"
+    inputs = [describe(spec, spec.name) for spec in concrete.structured_input_signature[0]]
+    outputs = [describe(spec, output) for output, spec in concrete.structured_outputs.items()]
+    return f"{name}: {', '.join(inputs)} -> {', '.join(outputs)}"
 
 
 if __name__ == "__main__":

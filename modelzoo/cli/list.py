@@ -1,4 +1,4 @@
-"""List the shipped configs, the trained models, and the classes that a config is composed of."""
+"""List the shipped configs, the trained models and the classes for configs."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _CLASSES = (
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the lists, each name with the first line of its docstring or card."""
+    """Prints the lists: each name with the first line of its docstring or card."""
     del argv
     lists = {
         "configs (modelzoo train --config=NAME --workdir=FOLDER)": {

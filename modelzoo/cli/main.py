@@ -1,4 +1,4 @@
-"""The `modelzoo` command: finds the subcommand and runs it as every command is run."""
+"""The `modelzoo` command, which runs its subcommands."""
 
 import contextlib
 import difflib
@@ -29,13 +29,13 @@ _MACHINE = {
 
 
 def commands() -> dict[str, pathlib.Path]:
-    """The commands: name to the file of its module."""
+    """Returns the commands: the name of each and the file of its module."""
     found = introspection.module_files(cli.__path__)
     return {name: path for name, path in found.items() if name not in ("main", "flags")}
 
 
 def console() -> None:
-    """Entry of the console script."""
+    """Runs the console script."""
     sys.exit(dispatch(sys.argv[1:]))
 
 

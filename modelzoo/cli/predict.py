@@ -1,8 +1,8 @@
 """Predict classes, tags, values or texts: one JSON line per example.
 
-Image models take image files and folders; text models take files of UTF-8 text, one text per line
-("-" is the standard input), or --text; series models take CSV files; models with several inputs
-take tables whose columns are those of the training data.
+Image models read image files and folders. Text models read files of UTF-8 text, one text per line
+("-" is the standard input), or --text. Series models read CSV files. Models with several inputs
+read tables with the columns of the training data.
 """
 
 import collections
@@ -30,27 +30,27 @@ FLAGS = shared.Flags(arguments="[FILE_OR_FOLDER ...]")
 shared.trained_model(
     FLAGS,
     """\
-Fields of the task and of inputs that may change after training by --config.KEY=VALUE, such as
+Set fields that can change after training by --config.KEY=VALUE, such as
   --config.task.decoding.beams=5
   --config.data.inputs.test_views=flip""",
 )
 flags.DEFINE_integer(
     "top",
     None,
-    "Also print that many of the best classes, tags or texts, with their probabilities or scores.",
+    "Also print this number of best classes, tags or texts, with probabilities or scores.",
     lower_bound=1,
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "batch_size", 64, "Examples predicted at a time.", lower_bound=1, flag_values=FLAGS
+    "batch_size", 64, "Number of examples per batch.", lower_bound=1, flag_values=FLAGS
 )
 flags.DEFINE_multi_string(
-    "text", [], "A text to predict, in place of files of texts; may be repeated.", flag_values=FLAGS
+    "text", [], "A text to predict, instead of files; may be repeated.", flag_values=FLAGS
 )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the predictions; returns 1 if a file or line could not be read, named on stderr."""
+    """Prints the predictions, and errors to stderr; returns 1 if there are errors."""
     paths = check_paths(argv[1:])
 
     from modelzoo.inference.predictor import open_model
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS.top is not None:
         serving.check_top(FLAGS.top, exported=predictor.model is None)
     part = next(iter(inputs.values())).file_part if len(inputs) == 1 else None
-    good = bad = 0
+    good = bad = 0  # Numbers of examples.
 
     def fail(message: str) -> None:
         nonlocal bad
@@ -68,11 +68,11 @@ def main(argv: Sequence[str]) -> int:
         print(message, file=sys.stderr)
 
     if part == "text":
-        texts = _lines(paths, fail) if paths else _given_texts()
+        texts = _lines(paths, fail) if paths else _flag_texts()
         named = _predict_texts(predictor, texts)
     elif FLAGS.text:
         raise UserError(
-            f"--text is for models of texts, {predictor.origin} takes "
+            f"--text needs a model of texts, {predictor.origin} reads "
             f"{predictor.task.data.describe_inputs()}"
         )
     elif part is None:
@@ -89,10 +89,10 @@ def main(argv: Sequence[str]) -> int:
             fail(f"{prediction.name}: {prediction.error}")
             continue
         good += 1
-        answer = serving.to_json(prediction.outputs, FLAGS.top)
-        if name.keys() & answer.keys():  # The text of an answer is another.
+        result = serving.to_json(prediction.outputs, FLAGS.top)
+        if name.keys() & result.keys():  # `text` is the generated text.
             name = {"source": name["text"]}
-        print(json.dumps({**name, **answer}, ensure_ascii=False), flush=True)
+        print(json.dumps({**name, **result}, ensure_ascii=False), flush=True)
     if bad and good + bad > 1:
         unit = "lines" if part == "text" else "examples"
         print(f"{bad} of {good + bad} {unit} could not be predicted", file=sys.stderr)
@@ -100,18 +100,22 @@ def main(argv: Sequence[str]) -> int:
 
 
 def check_paths(paths: Sequence[str]) -> list[str]:
-    """The paths with "~" expanded; raises UserError if one does not exist, or none is given."""
+    """Returns the paths with "~" expanded.
+
+    Raises:
+        UserError: a path does not exist, or not exactly one of paths and --text is given.
+    """
     if bool(paths) == bool(FLAGS.text):
-        raise UserError("name the files or folders to predict, or give texts by --text alone")
+        raise UserError("give either files or folders to predict, or texts by --text")
     paths = [os.path.expanduser(path) for path in paths]
-    absent = [path for path in paths if path != STDIN and not os.path.exists(path)]
-    if absent:
-        raise UserError(f"no file or folder {absent[0]}")
+    missing = [path for path in paths if path != STDIN and not os.path.exists(path)]
+    if missing:
+        raise UserError(f"the file or folder {missing[0]} does not exist")
     return paths
 
 
 def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
-    """The files given, and those of the suffixes in the folders given, sorted within each.
+    """Returns the files in `paths`, and the files with the suffixes in its folders, sorted.
 
     Raises:
         UserError: a folder holds no such file.
@@ -121,21 +125,21 @@ def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
         if not os.path.isdir(path):
             files.append(path)
             continue
-        found = sorted(
+        matches = sorted(
             str(file)
             for file in Path(path).rglob("*")
             if file.suffix.lower() in suffixes and file.is_file() and file.name[0] != "."
         )
-        if not found:
+        if not matches:
             if not suffixes:
                 raise UserError(f"{path} is a folder: name the files in it")
             raise UserError(f"{path} has no file that ends in {', '.join(suffixes)}")
-        files += found
+        files += matches
     return files
 
 
-def _given_texts() -> Iterator[tuple[dict[str, Any], bytes]]:
-    """The texts of --text."""
+def _flag_texts() -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yields the texts of --text with their names."""
     for text in FLAGS.text:
         try:
             yield {"text": text}, text.encode()
@@ -146,10 +150,10 @@ def _given_texts() -> Iterator[tuple[dict[str, Any], bytes]]:
 def _lines(
     paths: Sequence[str], fail: Callable[[str], None]
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """The lines of files of UTF-8 text; calls `fail` for what cannot be read, then goes on."""
+    """Yields the lines of files of UTF-8 text; calls `fail` for unreadable ones and continues."""
     for path in paths:
         try:
-            # Bytes, so that a line that is not UTF-8 harms no other.
+            # Reads bytes, so that a line that is not UTF-8 does not affect others.
             stdin = contextlib.nullcontext(sys.stdin.buffer)
             with stdin if path == STDIN else open(path, "rb") as file:
                 for number, line in enumerate(file, 1):
@@ -157,7 +161,7 @@ def _lines(
                     try:
                         line.decode()
                     except UnicodeDecodeError:
-                        fail(f"{path}, line {number}: is not UTF-8")
+                        fail(f"{path}, line {number} is not UTF-8")
                     else:
                         yield {"file": path, "line": number}, line
         except OSError as error:
@@ -167,8 +171,8 @@ def _lines(
 def _predict_texts(
     predictor: "Predictor", named: Iterable[tuple[dict[str, Any], bytes]]
 ) -> "Iterator[tuple[dict[str, Any], Prediction]]":
-    """The predictions of named texts, with their names."""
-    # The names of a batch wait here for their predictions.
+    """Yields the predictions of named texts with their names."""
+    # The names of texts whose predictions are pending.
     names: collections.deque[dict[str, Any]] = collections.deque()
 
     def texts() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Train a vocabulary on the training texts of a config and write it to a folder."""
+"""Train a vocabulary on the training texts of a config, and write it to a folder."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ shared.config(FLAGS)
 shared.overrides(
     FLAGS,
     """\
-Any field of the config by --config.KEY=VALUE, such as
+Set any field of the config by --config.KEY=VALUE, such as
   --config.data.inputs.tokenizer.size=20000
   --config.data.inputs.tokenizer.lower=false
   --config.data.train_split="train[:90%]\"""",
@@ -32,7 +32,7 @@ Any field of the config by --config.KEY=VALUE, such as
 shared.path(
     FLAGS,
     "output",
-    "Folder to write to, for --config.data.inputs.vocabulary; it must not exist, or be empty.",
+    "New or empty folder to write to, for --config.data.inputs.vocabulary.",
     required=True,
 )
 flags.DEFINE_string(
@@ -43,20 +43,22 @@ flags.DEFINE_string(
     "with several vocabularies.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("samples", 3, "Texts to show as tokens.", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "samples", 3, "Number of texts to show as tokens.", lower_bound=0, flag_values=FLAGS
+)
 
 _SAMPLE_TOKENS = 20
 
 
 def main(argv: Sequence[str]) -> None:
-    """Trains; prints the size, the share of the tokens that it covers, lengths and samples."""
+    """Trains the vocabulary; prints its size, its coverage, text lengths and samples."""
     del argv
     from modelzoo import config
     from modelzoo.data.split import example_names
 
     data = config.load(FLAGS.config, shared.config_overrides(FLAGS)).data
     fields = _vocabulary_fields(data)
-    key = _chosen(fields)
+    key = _choose_field(fields)
     folder = Path(FLAGS.output)
     _check(folder)
     field = dataclasses.replace(fields[key], vocabulary=None)
@@ -72,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
         names = [f"{name} {side}" for name in names for side in by_key]
     texts = [text for example in zip(*by_key.values(), strict=True) for text in example]
     _write(tokenizer, folder)
-    print(report(tokenizer, names, texts, folder, FLAGS.samples))
+    print(describe_vocabulary(tokenizer, names, texts, folder, FLAGS.samples))
     print(f"\nuse it: --config.data.{key}.vocabulary={folder}")
     if len(fields) > 1 and len(by_key) == 1:
         others = " or ".join(other for other in fields if other != key)
@@ -83,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _vocabulary_fields(data: "Dataset") -> "dict[str, VocabularyField]":
-    """The fields of the data that have a vocabulary, by their place in the config."""
+    """Returns the fields of the data with a vocabulary, by their keys in the config."""
     from modelzoo.data.bound import TARGET, input_key
     from modelzoo.data.inputs.text import VocabularyField
 
@@ -92,8 +94,8 @@ def _vocabulary_fields(data: "Dataset") -> "dict[str, VocabularyField]":
     return {key: one for key, one in fields.items() if isinstance(one, VocabularyField)}
 
 
-def _chosen(fields: "dict[str, VocabularyField]") -> str:
-    """The field whose vocabulary is trained."""
+def _choose_field(fields: "dict[str, VocabularyField]") -> str:
+    """Returns the key of the field whose vocabulary is trained."""
     if not fields:
         raise UserError("config.data has no texts to train a vocabulary on")
     needed = [key for key, one in fields.items() if (one.tokenizer, one.vocabulary) != (None, None)]
@@ -107,11 +109,11 @@ def _chosen(fields: "dict[str, VocabularyField]") -> str:
 
 def _check(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"--output={folder} exists: name another folder, or an empty one")
+        raise UserError(f"--output={folder} exists: use a new or empty folder")
 
 
 def _write(tokenizer: "Tokenizer", folder: Path) -> None:
-    """Writes the folder, whole or not at all."""
+    """Writes the folder, completely or not at all."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
@@ -123,14 +125,14 @@ def _write(tokenizer: "Tokenizer", folder: Path) -> None:
         raise UserError(f"cannot write --output={folder}: {error.strerror}") from None
 
 
-def report(
+def describe_vocabulary(
     tokenizer: "Tokenizer",
     names: Sequence[str],
     texts: Sequence[str | bytes],
     folder: Path,
     samples: int,
 ) -> str:
-    """Describes a tokenizer and the texts that it was trained on, for people."""
+    """Describes a tokenizer and its training texts in a few lines."""
     import numpy as np
 
     ids, bounds = tokenizer.encode(texts)
@@ -139,7 +141,7 @@ def report(
     known = np.mean(ids != tokenizer.unknown_id)
     lines = [
         f"{tokenizer.describe()} in {folder}",
-        f"{len(ids):,} tokens in {len(lengths):,} texts, {known:.2%} of them in the vocabulary",
+        f"{len(ids):,} tokens in {len(lengths):,} texts, {known:.2%} in the vocabulary",
         f"tokens per text: median {middle:,}, 95 % have at most {most:,}, the longest "
         f"{lengths.max():,}",
         "",
@@ -153,7 +155,7 @@ def report(
 
 
 def _visible(token: str) -> str:
-    """A token on one line, with invisible characters escaped."""
+    """Escapes the invisible characters of a token."""
     return token if token.isprintable() else ascii(token)[1:-1]
 
 

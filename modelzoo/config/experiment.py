@@ -1,4 +1,4 @@
-"""Experiment: the config of a run, composed of the configs of the packages below."""
+"""Experiment: the config of a run, composed of the configs of other packages."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,10 @@ from modelzoo.training.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True)
 class Experiment(Recipe):
-    """The config of a run: the fields of `Recipe`, and these.
+    """The config of a run: the fields of `Recipe`, the devices and the export.
 
-    distribute, export: settings of the devices and of the export.
+    distribute: settings of the devices.
+    export: settings of the export.
     """
 
     distribute: DistributeConfig = dataclasses.field(default_factory=DistributeConfig)
@@ -26,11 +27,12 @@ def override(
 ) -> Experiment:
     """Returns the experiment with fields replaced.
 
-    Raises UserError with one line for an unknown key, a wrong type or an impossible value.
-
     Args:
-        experiment: Stays as it is.
+        experiment: The experiment, which does not change.
         pairs: Dotted keys and values, such as `{"train.steps": "10 epochs", "seed": 1}`. Text is
             parsed as on the command line; any other value, including a dataclass, is used as is.
+
+    Raises:
+        UserError: A key is unknown, or a value is impossible or of a wrong type.
     """
     return overrides.apply(experiment, pairs, "config")

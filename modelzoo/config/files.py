@@ -13,10 +13,10 @@ from modelzoo.config.experiment import Experiment, override
 from modelzoo.fields import introspection, overrides
 from modelzoo.fields.errors import FieldError, UserError
 
-# Imported by name, as every config is: the shipped configs import this package.
+# Imported by name, since the shipped configs import this package.
 _SHIPPED = "modelzoo.configs"
 
-# The folders of the config files loaded so far: only there are modules beside a file found.
+# Folders of the loaded config files, in which `defined_in` looks for modules.
 _folders: set[str] = set()
 
 
@@ -25,11 +25,15 @@ def load(
 ) -> Experiment:
     """Returns the experiment of a shipped config or of a file.
 
-    Calls nothing in the file but `get_config()`. Raises UserError with one line for every mistake.
+    It calls only `get_config()` in the file.
 
     Args:
         name_or_path: Name of a shipped config, or a path that ends in `.py`.
         pairs: Overrides, see `modelzoo.config.override`.
+
+    Raises:
+        UserError: The config does not exist, fails or returns no experiment, or an override is
+            wrong.
     """
     if name_or_path.endswith(".py"):
         path = pathlib.Path(name_or_path).expanduser()
@@ -54,8 +58,8 @@ def _import_shipped(name: str) -> types.ModuleType:
         near = difflib.get_close_matches(name, names, cutoff=0.4)
         hint = f", nearest is {' or '.join(near)}" if near else ""
         raise UserError(
-            f"no config is named {name!r}{hint}; `modelzoo list` shows all, and the path of your "
-            "own file must end in .py"
+            f"there is no config {name!r}{hint}; `modelzoo list` shows all, and the path of a "
+            "config file must end in .py"
         )
     return _guarded(lambda: importlib.import_module(f"{_SHIPPED}.{name}"), f"config {name}")
 
@@ -67,33 +71,34 @@ def _shipped_folders() -> list[str]:
 def run_file(path: pathlib.Path) -> types.ModuleType:
     """Runs a config file as a module with the name of the file.
 
-    Raises UserError with the line number where the file fails.
+    Raises:
+        UserError: The file fails; the message has the line number.
     """
     try:
         source = path.read_bytes()
     except OSError as error:
         raise UserError(f"config file {path} cannot be read: {error.strerror}") from None
-    # The folder is not part of the name, so a run does not depend on where the file is.
+    # The name omits the folder, so that a run does not depend on the place of the file.
     module = types.ModuleType(path.name)
     module.__file__ = str(path.absolute())
     sys.modules[path.name] = module
-    # As for a script, modules beside the file can be imported.
+    # As in a script, the file can import modules in its folder.
     add_folder(str(path.resolve().parent))
     _guarded(lambda: exec(compile(source, str(path), "exec"), module.__dict__), str(path))
     return module
 
 
 def add_folder(folder: str) -> None:
-    """Lets modules of a folder be imported."""
+    """Makes the modules of a folder importable."""
     _folders.add(folder)
     if folder not in sys.path:
-        sys.path.append(folder)  # Last, so that it hides no other module.
+        sys.path.append(folder)  # Last, so that it does not hide other modules.
 
 
 def defined_in(cls: type) -> str | None:
-    """Returns the config file of a class, or the folder in which its module was found.
+    """Returns the config file of a class, or the folder of its module.
 
-    None for a class of an installed module, which its name is enough to find.
+    It is None for a class of an installed module, which the name is sufficient to find.
     """
     name = cls.__module__
     file = getattr(sys.modules.get(name), "__file__", None)
@@ -106,20 +111,20 @@ def defined_in(cls: type) -> str | None:
 
 
 def _guarded(call: Callable[[], Any], where: str) -> Any:
-    """Calls; turns any error of a config file into one line with the file's line number."""
+    """Calls; converts an error of a config file to one line with the file's line number."""
     try:
         return call()
     except (Exception, SystemExit) as error:
         if isinstance(error, SyntaxError):
-            line, said = error.lineno, error.msg
+            line, message = error.lineno, error.msg
         else:
             frames = traceback.extract_tb(error.__traceback__)
-            # Frames of importlib and of modelzoo surround those of the config file.
+            # The traceback also has frames of importlib and modelzoo.
             own = [f.lineno for f in frames if _is_config_file(f.filename, where)]
-            line, said = (own[-1] if own else None), str(error)
+            line, message = (own[-1] if own else None), str(error)
         kind = "" if isinstance(error, (UserError, FieldError)) else f"{type(error).__name__}: "
         at = f", line {line}" if line else ""
-        raise UserError(f"{where}{at}: {kind}{' '.join(said.split())}".rstrip(": ")) from error
+        raise UserError(f"{where}{at}: {kind}{' '.join(message.split())}".rstrip(": ")) from error
 
 
 def _is_config_file(filename: str, where: str) -> bool:

@@ -12,7 +12,7 @@ from modelzoo.fields import field_types, overrides, registry
 from modelzoo.fields.errors import UserError
 
 _TYPE = "type"
-# With a space, so that no field has this name. It helps to find a class again and is not part of
+# No field has this name, since it contains a space. It helps to find a class, and is not part of
 # the experiment.
 _DEFINED_IN = "defined in"
 
@@ -36,9 +36,10 @@ def to_dict(config: Any) -> Any:
 
 
 def from_dict(saved: Any) -> Experiment:
-    """Returns the experiment that `to_dict` saved; a field that is missing takes its default.
+    """Returns the experiment that `to_dict` saved; missing fields have their defaults.
 
-    Raises UserError with the key of what does not fit.
+    Raises:
+        UserError: A key or value does not fit; the message names the key.
     """
     experiment = _from_saved(saved, "config")
     if not isinstance(experiment, Experiment):
@@ -61,7 +62,7 @@ def _from_saved(saved: Any, key: str) -> Any:
         near = overrides.nearest(f"{key}.{unknown[0]}", [f"{key}.{name}" for name in kinds])
         raise UserError(
             f"unknown key {key}.{unknown[0]} for {cls.__name__}, nearest is {near}: "
-            "another version of it wrote this config"
+            "another version wrote this config"
         )
     if missing := sorted(_required_fields(cls) - inner.keys()):
         raise UserError(
@@ -86,33 +87,33 @@ def _required_fields(cls: type) -> set[str]:
 
 
 def _find_class(name: str, key: str, source: str | None) -> type:
-    """Returns the dataclass of that name, of an installed module or of one in `source`."""
+    """Returns the dataclass with the name, of an installed module or of a module in `source`."""
     module_name, _, class_name = name.rpartition(".")
     if module_name.endswith(".py"):
         _rerun_file(module_name, class_name, key, source)
-        found = getattr(sys.modules[module_name], class_name, None)
+        cls = getattr(sys.modules[module_name], class_name, None)
     else:
         if source is not None and module_name not in sys.modules:
             files.add_folder(source)
         try:
-            found = registry.find(name)
+            cls = registry.find(name)
         except ImportError as error:
             raise UserError(
                 f"{key} is {name}, whose module cannot be imported ({error}): "
-                "install it or put its folder on PYTHONPATH"
+                "install it or add its folder to PYTHONPATH"
             ) from error
-    if isinstance(found, type) and dataclasses.is_dataclass(found):
-        return found
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+        return cls
     if module_name == "__main__":
         raise UserError(
-            f"{key} is the class {class_name} of the script that trained it (__main__): "
-            "put the class into a module that Python can import"
+            f"{key} is the class {class_name} of the training script (__main__): move the class to "
+            "a module that Python can import"
         )
     raise UserError(f"{key} is {name}, and {module_name} defines no such dataclass")
 
 
 def _rerun_file(module_name: str, class_name: str, key: str, source: str | None) -> None:
-    """Runs the config file `source`, unless it is loaded or was moved since it was loaded."""
+    """Runs the config file `source`, unless it is loaded or has moved since."""
     module = sys.modules.get(module_name)
     loaded = source == getattr(module, "__file__", None)
     if source and not loaded and (module is None or pathlib.Path(source).exists()):
@@ -125,7 +126,7 @@ def _rerun_file(module_name: str, class_name: str, key: str, source: str | None)
     if module_name not in sys.modules:
         raise UserError(
             f"{key} is the class {class_name} of the config file {module_name}, which is not "
-            "loaded: put the class into a module that Python can import"
+            "loaded: move the class to a module that Python can import"
         )
 
 

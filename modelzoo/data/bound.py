@@ -152,7 +152,7 @@ class BoundData:
     def serving(self) -> dict[str, dict[str, tuple[str, tf.TensorSpec]]]:
         """By signature name and argument, the raw tensor that a request gives and its spec.
 
-        Each input offers its signatures; where another input lacks one, its default is taken.
+        With several inputs, each signature of one takes the first signature of those without it.
         """
         offers = {name: bound.serving() for name, bound in self.inputs.items()}
         signatures = dict.fromkeys(sig for offer in offers.values() for sig in offer)

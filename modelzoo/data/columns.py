@@ -14,9 +14,8 @@ Form = Literal["file", "bytes", "text", "array", "number", "list", "class"]
 """How a cell is stored.
 
 "file": path of a file, an absolute str. "bytes": the content of a file. "text": a str, stripped.
-"array": numbers of a fixed shape. "number": one finite number. "list": a list of values; a table
-has a str, stripped, in place of a cell that is not a list if the field accepts "text" too. "class":
-an integer that numbers `Column.names`.
+"array": numbers of a fixed shape. "number": one finite number. "list": a list of values, or a str
+in a table whose field accepts "text" too. "class": an integer, the place in `Column.names`.
 """
 
 Tensors = dict[str, tf.Tensor]

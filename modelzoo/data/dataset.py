@@ -35,11 +35,11 @@ class Dataset:
             "validation", "val", "valid" or "dev" if it has one of them; None for none.
         test_split: the examples to evaluate on at the end; "auto" is the source's "test" if it has
             one; None for none.
-        split_by: columns whose values a slice hashes in place of the first input; examples equal in
-            them are never parted. () for groups, or else the first input.
+        split_by: columns that a slice hashes, so that examples with equal values stay together. ()
+            hashes the source's groups, or the first input if it has none.
         fold: (number from 1, count, seed) of a fold of cross-validation, which `modelzoo train
-            --folds` sets with `test_split` equal to `train_split`: the test split is the fold's
-            part of these examples, the training split the rest. See `modelzoo.data.folds`.
+            --folds` sets. `test_split` must equal `train_split`: the fold's part of its examples
+            is the test split, and the rest the training split. See `modelzoo.data.folds`.
         on_bad: what a bad example causes, such as a corrupt image, a malformed line or an empty
             text: "error" names it, "skip" leaves it out and counts it.
         on_long: what a sequence longer than the longest of its lengths causes in the training

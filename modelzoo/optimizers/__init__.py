@@ -1,4 +1,4 @@
-"""Optimizers as configs, one a file, and their update rules as pure functions."""
+"""Configs of optimizers, and their update rules as pure functions."""
 
 from typing import TYPE_CHECKING
 

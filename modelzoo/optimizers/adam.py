@@ -1,4 +1,4 @@
-"""Adam and the optimizers that keep the same two moving means."""
+"""Adam and its variants, with moving means of the gradient and its magnitude."""
 
 import dataclasses
 
@@ -67,7 +67,7 @@ class Nadam(Moments):
 class Lamb(Moments):
     """Adam's update scaled to the norm of each variable, for large batches (You et al. 2020).
 
-    The paper decays the weights within the scaled update; here decay is decoupled from it.
+    The paper includes weight decay in the scaled update; this optimizer decouples it.
     """
 
     keras_name = "Lamb"

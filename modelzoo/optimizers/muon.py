@@ -26,8 +26,8 @@ class Muon(Optimizer):
     rms_rate: root mean square that a matrix's update is scaled to, so that Adam's learning rate and
         weight decay fit (Liu et al. 2025); None keeps its singular values near 1.
     convolutions: also treat kernels of more than two axes as matrices `[all inputs, outputs]`;
-        Keras leaves them to Adam.
-    adam: regular expressions; a variable whose path matches one is left to Adam, such as `logits`.
+        Keras uses Adam for them.
+    adam: regular expressions; Adam updates the variables whose path matches one, such as `logits`.
     adam_beta_1, adam_beta_2, epsilon: Adam's.
     adam_lr_ratio: Adam's learning rate as a factor of the matrices'.
     """
@@ -71,7 +71,7 @@ class Muon(Optimizer):
 
 
 class OrthogonalMomentum(keras.optimizers.Optimizer):
-    """Muon for the variables that `config` calls matrices, and Adam for the others.
+    """Muon for the matrices according to `config`, and Adam for the other variables.
 
     It computes the same numbers as `keras.optimizers.Muon` in Keras 3.15. Keras 3.12 scales the
     updates differently and selects other variables; neither supports convolutions.
@@ -93,7 +93,7 @@ class OrthogonalMomentum(keras.optimizers.Optimizer):
         ]
 
     def update_step(self, gradient, variable, learning_rate) -> None:
-        """Updates one variable and its slots."""
+        """Updates one variable and its state."""
         config, index = self.config, compat.variable_index(self, variable)
         momentum, velocity = self._momentums[index], self._velocities[index]
         rate = ops.cast(learning_rate, variable.dtype)
@@ -122,7 +122,7 @@ def orthogonal(matrix, steps: int):
     """Approximates the nearest semi-orthogonal matrix of `[rows, columns]` by Newton-Schulz."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    # So that the square below is the smaller of the two.
+    # The square below is smaller for a wide matrix.
     x = ops.transpose(matrix) if tall else matrix
     x = x / (ops.norm(x) + 1e-7)
     for _ in range(steps):

@@ -1,8 +1,8 @@
-"""The base of the optimizer configs.
+"""Base of the optimizer configs.
 
-The fields of an optimizer are Keras's arguments with Keras's defaults. Weight decay, clipping,
-averaging and loss scaling belong to the train step. `modelzoo.optimizers.pure_optimizer` runs the
-update rules.
+The fields of an optimizer are the arguments of Keras with the defaults of Keras. Weight decay,
+clipping, averaging and loss scaling belong to the train step. `modelzoo.optimizers.pure_optimizer`
+runs the update rules.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class Optimizer:
     learning_rate_multipliers, weight_decay_multipliers: pairs of a regular expression and a factor.
         The first expression that matches a variable's path applies, and each variable must match
         one. A learning rate of 0 keeps the variable unchanged, at the cost of its gradient;
-        `config.train.freeze` saves that cost. Layer-wise decay (Clark et al. 2020, section 3.1) is
+        `config.train.freeze` avoids this cost. Layer-wise decay (Clark et al. 2020, section 3.1) is
         one pair for each block: `(("stage3", 1.0), ("stage2", 0.5), ("stage1", 0.25), ...)`.
     """
 
@@ -64,7 +64,8 @@ class Optimizer:
     def rates(self, paths: Sequence[str]) -> list[float]:
         """Returns each variable's factor of the learning rate, by its path.
 
-        Raises UserError where the patterns do not fit the paths.
+        Raises:
+            UserError: The patterns do not fit the paths.
         """
         key = "config.optimizer.learning_rate_multipliers"
         return multipliers(key, self.learning_rate_multipliers, paths)
@@ -72,7 +73,8 @@ class Optimizer:
     def decays(self, paths: Sequence[str]) -> list[float]:
         """Returns each variable's weight decay, by its path.
 
-        Raises UserError where the patterns do not fit the paths.
+        Raises:
+            UserError: The patterns do not fit the paths.
         """
         key = "config.optimizer.weight_decay_multipliers"
         factors = multipliers(key, self.weight_decay_multipliers, paths)

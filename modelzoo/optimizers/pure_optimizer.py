@@ -14,21 +14,25 @@ class PureOptimizer:
     """A Keras optimizer as a pure function of its state.
 
     Keras's TensorFlow optimizers assign to `tf.Variable`s and reduce gradients themselves. Such an
-    update cannot be discarded if a gradient is not finite, nor be compiled on several replicas.
-    Here `update_step` runs on tensors inside a `keras.StatelessScope`, and the caller decides what
-    to assign. Build it inside `strategy.scope()`. Raises UserError if the config's multipliers do
-    not fit the variables.
+    update cannot be discarded if a gradient is not finite, and cannot be compiled on several
+    replicas. This class runs `update_step` on tensors inside a `keras.StatelessScope`; the caller
+    assigns the results. Build it inside `strategy.scope()`.
 
     targets: the variables to update.
-    variables, names: the optimizer's own variables (slots), and their names in a checkpoint.
-    rates, decays: each target's factor of the learning rate and its weight decay.
+    variables: the optimizer's own variables.
+    names: the names of `variables` in a checkpoint.
+    rates: the learning rate factor of each target.
+    decays: the weight decay of each target.
+
+    Raises:
+        UserError: the config's multipliers do not fit the variables.
 
     Example:
         >>> from modelzoo.optimizers import SGD
         >>> weight = keras.Variable([1.0, 2.0])
         >>> optimizer = PureOptimizer(SGD(), [weight])
-        >>> slots = [tf.convert_to_tensor(v) for v in optimizer.variables]
-        >>> (new,), _ = optimizer.update([weight.value], slots, [tf.constant([1.0, 1.0])], 0.5)
+        >>> state = [tf.convert_to_tensor(v) for v in optimizer.variables]
+        >>> (new,), _ = optimizer.update([weight.value], state, [tf.constant([1.0, 1.0])], 0.5)
         >>> new.numpy().tolist(), weight.numpy().tolist()
         ([0.5, 1.5], [1.0, 2.0])
     """
@@ -41,38 +45,38 @@ class PureOptimizer:
         compat.make_pure(rule)
         rule.build(self.targets)
         self._keras = rule
-        # Without the variable of Keras's own learning rate, which nothing reads here.
+        # Without Keras's own learning rate, which this class does not use.
         self.variables = [v for v in rule.variables if not v.path.endswith("learning_rate")]
         self.names = self._names()
 
     def restart(self) -> None:
-        """Resets the slots that start at the weights, after new weights were loaded."""
+        """Resets the state that starts at the weights, after new weights were loaded."""
         if hasattr(self._keras, "restart"):
             self._keras.restart()
 
     def update(
         self,
         values: Sequence[tf.Tensor],
-        slots: Sequence[tf.Tensor],
+        state: Sequence[tf.Tensor],
         gradients: Sequence[tf.Tensor],
         learning_rate: tf.Tensor,
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Returns values and slots after one update, in the order of `targets` and `variables`."""
-        own = {rate: learning_rate * rate for rate in dict.fromkeys(self.rates)}
-        rates = [own[rate] for rate in self.rates]
+        """Returns values and state after one update, in the order of `targets` and `variables`."""
+        scaled = {rate: learning_rate * rate for rate in dict.fromkeys(self.rates)}
+        rates = [scaled[rate] for rate in self.rates]
         values = [
             value * (1 - tf.cast(rate, value.dtype) * decay) if decay else value
             for value, rate, decay in zip(values, rates, self.decays, strict=True)
         ]
-        state = zip(self.targets + self.variables, [*values, *slots], strict=True)
-        # A rate of 0 need not keep a variable unchanged: Ftrl divides by the rate.
-        moved = [k for k, rate in enumerate(self.rates) if rate]
-        with keras.StatelessScope(state) as scope:
+        mapping = zip(self.targets + self.variables, [*values, *state], strict=True)
+        # Skips rates of 0, since Ftrl divides by the rate.
+        updated = [k for k, rate in enumerate(self.rates) if rate]
+        with keras.StatelessScope(mapping) as scope:
             compat.update_step(
                 self._keras,
-                [gradients[k] for k in moved],
-                [self.targets[k] for k in moved],
-                [rates[k] for k in moved],
+                [gradients[k] for k in updated],
+                [self.targets[k] for k in updated],
+                [rates[k] for k in updated],
             )
             self._keras.iterations.assign_add(1)
         return (
@@ -81,22 +85,22 @@ class PureOptimizer:
         )
 
     def _names(self) -> list[str]:
-        """Returns Keras's path of each slot; attribute and target if that path is not unique."""
+        """Returns Keras's path of each variable; attribute and target if the path is not unique."""
         rule = self._keras
-        held = {}
+        names = {}
         for attribute, value in vars(rule).items():
             attribute = attribute.strip("_")
             if attribute in ("variables", "trainable_variables"):
                 continue
             if isinstance(value, keras.Variable):
-                held[id(value)] = f"{rule.name}/{attribute}"
+                names[id(value)] = f"{rule.name}/{attribute}"
             elif isinstance(value, list) and len(value) == len(self.targets):
-                for slot, target in zip(value, self.targets, strict=True):
-                    held[id(slot)] = f"{rule.name}/{attribute}/{target.path}"
+                for variable, target in zip(value, self.targets, strict=True):
+                    names[id(variable)] = f"{rule.name}/{attribute}/{target.path}"
         paths = collections.Counter(v.path for v in self.variables)
         return [
             v.path
             if paths[v.path] == 1 and v.path.startswith(f"{rule.name}/")
-            else held.get(id(v), v.path)
+            else names.get(id(v), v.path)
             for v in self.variables
         ]

@@ -45,8 +45,8 @@ class ScheduleFree(keras.optimizers.Optimizer):
     """Adam's steps on a sequence z, whose mean is x; the weights y lie between both.
 
     `z -= rate g / sqrt(v)`, `x += (z - x) / t`, `y = (1 - beta_1) z + beta_1 x` at step t (Defazio
-    et al. 2024, equations 3 to 5). Keras 3.15 gives other numbers: it computes x from the z after
-    its step.
+    et al. 2024, equations 3 to 5). Keras 3.15 computes other numbers: it takes x from the z after
+    the step.
     """
 
     def __init__(self, config: ScheduleFreeAdamW):
@@ -66,7 +66,7 @@ class ScheduleFree(keras.optimizers.Optimizer):
             z.assign(variable.value)
 
     def update_step(self, gradient, variable, learning_rate) -> None:
-        """Updates one variable and its slots."""
+        """Updates one variable and its state."""
         index = compat.variable_index(self, variable)
         z, velocity = self._momentums[index], self._velocities[index]
         beta_1, beta_2 = self.config.beta_1, self.config.beta_2

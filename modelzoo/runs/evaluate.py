@@ -141,9 +141,9 @@ def _evaluate(
 
 
 def _scores(served: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns the probabilities of an example's classes or tags, which a line has room for."""
+    """Returns the probabilities of an example's classes or tags; those of tokens are too many."""
     scores = served.get("scores")
-    if scores is None or scores.ndim != 1 or "classes" not in served:
+    if scores is None or scores.ndim > 1 or "classes" not in served:
         return {}
     return {"scores": scores.tolist()}
 

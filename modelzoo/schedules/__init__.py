@@ -1,4 +1,4 @@
-"""Learning rate schedules, one a file."""
+"""Learning rate schedules."""
 
 from typing import TYPE_CHECKING
 

@@ -9,7 +9,7 @@ from modelzoo.schedules.schedule import WarmupSchedule
 
 @dataclasses.dataclass(frozen=True)
 class Constant(WarmupSchedule):
-    """The peak rate throughout."""
+    """The peak rate in all steps after the warmup."""
 
     def at_progress(self, progress: tf.Tensor) -> tf.Tensor:
         """Returns 1."""

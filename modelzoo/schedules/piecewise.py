@@ -13,7 +13,7 @@ from modelzoo.schedules.schedule import Factor, ToSteps, WarmupSchedule
 
 @dataclasses.dataclass(frozen=True)
 class Piecewise(WarmupSchedule):
-    """Constant pieces: the peak, then a new factor of it from each boundary on.
+    """The peak, multiplied by another factor from each boundary on.
 
     boundaries: durations from the start of the run, increasing, none within the warmup.
     factors: of the peak, one for each boundary.
@@ -42,7 +42,8 @@ class Piecewise(WarmupSchedule):
     def bind_after_warmup(self, warmup: int, total_steps: int, to_steps: ToSteps) -> Factor:
         """Returns the factor of the last boundary reached.
 
-        Raises UserError where the boundaries do not increase, counted in steps.
+        Raises:
+            UserError: The boundaries do not increase when counted in steps.
         """
         at = [to_steps(boundary) for boundary in self.boundaries]
         if sorted(at) != at or min(at, default=warmup) < warmup:

@@ -1,4 +1,4 @@
-"""The bases of the learning rate schedules: factors of the peak rate as functions of the step."""
+"""Base classes of learning rate schedules, which map a step to a factor of the peak rate."""
 
 import dataclasses
 import math
@@ -44,7 +44,7 @@ class WarmupSchedule(Schedule):
     A subclass overrides `at_progress`, or `bind_after_warmup` if it needs the steps.
 
     warmup: duration of the rise from `peak / warmup_steps` at the first step to the peak. A run
-        shorter than it, such as a trial, rises to its end.
+        shorter than the warmup, such as a trial, rises until its end.
     """
 
     warmup: Duration = 0
@@ -79,7 +79,7 @@ class WarmupSchedule(Schedule):
     def describe(self, total_steps: int, to_steps: ToSteps) -> str:
         """Returns the schedule and its warmup in words."""
         name, warmup = type(self).__name__, to_steps(self.warmup)
-        never = ", which the run never ends" if warmup > total_steps else ""
+        never = ", longer than the run" if warmup > total_steps else ""
         return f"{name} after {warmup} steps of warmup{never}" if warmup else name
 
 

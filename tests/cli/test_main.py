@@ -74,8 +74,8 @@ def test_flags_overrides_and_words_reach_the_command():
         (["--config=c", "--workdir"], "--workdir has no value"),
         (["--config=c", "--config.train.steps"], "--config.train.steps has no value"),
         (["--config=c", "--config.train.steps", "--fast"], "--config.train.steps has no value"),
-        (["--config=c", "--config.=1"], "--config. is no key"),
-        (["--config=c", "--config.a..b=1"], "--config.a..b is no key"),
+        (["--config=c", "--config.=1"], "--config. is not a valid key"),
+        (["--config=c", "--config.a..b=1"], "--config.a..b is not a valid key"),
         (
             ["--config=c", "word"],
             "unexpected word 'word': this command takes flags only, did you mean --workdir=word?",
@@ -86,11 +86,11 @@ def test_flags_overrides_and_words_reach_the_command():
         ),
         (
             ["--config=c", "--steps=1"],
-            "unknown flag --steps; a config field is set by --config.KEY=VALUE, such as --config."
+            "unknown flag --steps; set a config field by --config.KEY=VALUE, such as --config."
             "train.steps=200",
         ),
         (["--config=c", "--workdir=w", "a.b/x=1"], "takes flags only\n"),
-        (["--config=c", "train.steps=1"], "a config field is set by --config.train.steps=VALUE"),
+        (["--config=c", "train.steps=1"], "set a config field by --config.train.steps=VALUE"),
         (["--config=c", "--nofast=1"], "--nofast=1 does not take an argument"),
     ],
 )

@@ -191,7 +191,7 @@ def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, ca
             "task.decoding.n_best must be at most beam",
         ),
         (predict, ["--top=3", "--text=a"], f"--top must be .* {DECODING}.n_best=3$"),
-        (predict, ["absent.txt"], "no file or folder absent.txt"),
+        (predict, ["absent.txt"], "the file or folder absent.txt does not exist"),
         (evaluate, [f"{DECODING}=5"], "config.task.decoding is Decoding and cannot be '5'"),
         (
             evaluate,

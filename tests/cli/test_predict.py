@@ -89,7 +89,7 @@ def test_a_broken_file_is_named_and_the_others_are_predicted(image_run, tmp_path
     ("words", "message"),
     [
         ([], "name the files"),
-        (["absent.png"], "no file or folder absent.png"),
+        (["absent.png"], "the file or folder absent.png does not exist"),
         (["{tmp}"], "has no file that ends in .png, .jpg"),
         (["--config.task.class_weights=1,2,3", "{image}"], "cannot change after training"),
         (["--weights=ema", "--model=x", "{image}"], "either --workdir"),

@@ -133,7 +133,7 @@ def test_overrides_reach_into_a_named_input(trained, capsys):
             ["{root}/other.csv"],
             "other.csv has no column 'heat' for config.data.inputs.weather.columns",
         ),
-        (["--text=ant"], "--text is for models of texts"),
+        (["--text=ant"], "--text needs a model of texts"),
         (["{table}", "--config.data.inputs.title.lengths=9"], "inputs.title.lengths cannot change"),
         (["{table}", "--config.data.inputs.titel.lengths=9"], "nearest is config.data.inputs.titl"),
     ],

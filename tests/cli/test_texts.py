@@ -163,8 +163,8 @@ def test_a_bad_line_or_file_is_named_and_the_others_are_predicted(classifier, tm
     assert [row["line"] for row in rows] == [1, 3]
     assert err.splitlines() == [
         f"{tmp_path}: Is a directory",
-        f"{file}, line 2: is not UTF-8",
-        f"{file}, line 4: is not UTF-8",
+        f"{file}, line 2 is not UTF-8",
+        f"{file}, line 4 is not UTF-8",
         "3 of 5 lines could not be predicted",
     ]
 
@@ -195,9 +195,9 @@ def test_a_model_of_images_predicts_no_texts(image_run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "name the files or folders to predict, or give texts by --text"),
+        ([], "give either files or folders to predict, or texts by --text"),
         (["--text=a", "file"], "or give texts by --text alone"),
-        (["absent.txt"], "no file or folder absent.txt"),
+        (["absent.txt"], "the file or folder absent.txt does not exist"),
         (["--text=a", "--config.data.inputs.test_views=flip"], "unknown key .*inputs.test_views"),
         (["--text=a\udcff"], "is not UTF-8"),
     ],
@@ -212,7 +212,7 @@ def test_mistakes_are_one_line(classifier, capsys, words, message):
 def test_a_model_of_images_takes_no_text(image_run, capsys):
     code, rows, err = predicted(capsys, f"--workdir={image_run.workdir}", "--text=ant")
     assert (code, rows) == (1, [])
-    assert "--text is for models of texts" in err and err.count("\n") == 1
+    assert "--text needs a model of texts" in err and err.count("\n") == 1
 
 
 def test_other_texts_are_read_with_the_vocabulary_of_the_run(classifier, capsys):

@@ -61,7 +61,7 @@ def test_the_training_texts_make_the_vocabulary(place, capfd):
     # 4, 3 and 30 words, of which "two" and "red" have no id; lengths do not truncate them.
     assert lines[:3] == [
         "5 words in new/vocab",
-        "37 tokens in 3 texts, 94.59% of them in the vocabulary",
+        "37 tokens in 3 texts, 94.59% in the vocabulary",
         "tokens per text: median 4, 95 % have at most 30, the longest 30",
     ]
     samples = dict(line.split(": ") for line in lines[4:-2])
@@ -80,14 +80,14 @@ def test_an_empty_folder_is_filled_and_invisible_characters_are_escaped(place, c
     words = "vocab --config=letters.py --output=empty --samples=3 --config.data.train_split"
     code, out, err = run(capfd, f"{words}=train")
     assert (code, err) == (0, "")
-    assert "100.00% of them in the vocabulary" in out and "B | L | U | E | \\u200e | f" in out
+    assert "100.00% in the vocabulary" in out and "B | L | U | E | \\u200e | f" in out
     saved = json.loads((place / "empty/tokenizer.json").read_text())
     assert saved["type"] == "Characters" and "\u200e" in saved["vocabulary"]
     before = (place / "empty/tokenizer.json").read_bytes()
     assert run(capfd, f"{words}=test") == (
         1,
         "",
-        "modelzoo vocab: --output=empty exists: name another folder, or an empty one\n",
+        "modelzoo vocab: --output=empty exists: use a new or empty folder\n",
     )
     assert (place / "empty/tokenizer.json").read_bytes() == before
 

@@ -609,9 +609,9 @@ def test_shipped_configs_by_name(shipped):
 
 
 def test_wrong_names_and_broken_shipped_configs(shipped):
-    with pytest.raises(UserError, match=r"no config is named 'toy_cn', nearest is toy_cnn"):
+    with pytest.raises(UserError, match=r"there is no config 'toy_cn', nearest is toy_cnn"):
         configs.get("toy_cn")
-    with pytest.raises(UserError, match=r"no config is named '\./other'.* must end in \.py"):
+    with pytest.raises(UserError, match=r"there is no config '\./other'.* must end in \.py"):
         configs.get("./other")
     with pytest.raises(UserError, match=r"^config toy_lstm, line 2: NameError: name 'undefined'"):
         configs.get("toy_lstm")

@@ -204,7 +204,7 @@ def test_one_cycle_by_hand():
 def test_the_warmup_in_words():
     assert Cosine().describe(40, steps_of) == "Cosine"
     assert Cosine(warmup="1 epoch").describe(40, steps_of) == "Cosine after 10 steps of warmup"
-    words = "Constant after 10 steps of warmup, which the run never ends"
+    words = "Constant after 10 steps of warmup, longer than the run"
     assert Constant(warmup=10).describe(4, steps_of) == words
 
 

@@ -169,7 +169,7 @@ def test_stopping_saves_and_says_how_to_go_on(tmp_path, start):
     for number in (signal.SIGINT, signal.SIGTERM):
         out, code = interrupt_at(start("run", seldom), 4, number)
         assert code == 128 + number
-        assert "go on with the same command" in out
+        assert "resume with the same command" in out
         assert (f"resumed at step {before}" if before else "from scratch") in out
         step = checkpoint.steps(tmp_path / "run")[-1]
         assert before + 8 <= step < 60

@@ -25,7 +25,7 @@ from modelzoo.tasks import Classification
                 learning_rate_multipliers=(("conv", 0.0), ("dense", 0.1), (".*", 1.0)),
                 weight_decay_multipliers=(("logits", 0.5), (".*", 1.0)),
             ),
-            "SGD, rate 0.1, Constant after 9 steps of warmup, which the run never ends, x 0 on 2, "
+            "SGD, rate 0.1, Constant after 9 steps of warmup, longer than the run, x 0 on 2, "
             "x 0.1 on 2 of 6 variables, weight decay 0.005 on 1, 0.01 on 2 of 6 variables",
         ),
         (

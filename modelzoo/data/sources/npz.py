@@ -74,8 +74,9 @@ class OpenNpz(OpenSource):
         except OSError as error:
             raise UserError(f"cannot read {self.where}: {error.strerror or error}") from None
         except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{self.where} is not a .npz file of plain arrays: {reason}") from None
+            # NumPy advises to load what it cannot read as a pickle.
+            reason = "" if "pickle" in str(error) else f": {' '.join(str(error).split())}"
+            raise UserError(f"{self.where} is not a .npz file of plain arrays{reason}") from None
 
     def _rows(self, file: np.lib.npyio.NpzFile, wanted: Sequence[Wanted], split: str) -> Rows:
         columns = {

@@ -23,10 +23,10 @@ Read = Callable[[tf.Tensor], Tensors]
 class Tfds(Source):
     """A data set that TFDS has prepared; nothing is downloaded.
 
-    Columns are features; one within another is such as "objects/label". Images and texts are
-    inputs. A text or a sequence of texts is a target text, a class label a class, a sequence of
-    class labels or a dict of booleans tags, and numbers, an array or a dict of numbers values. The
-    default columns are the supervised features, or else the only feature of the kind.
+    Columns are features; "objects/label" is a feature within another. `Image` reads an image and
+    `Text` a text. `ClassLabel` reads a class label. `Tags` reads a sequence of class labels or a
+    dict of booleans. `Values` reads a number, an array or a dict of numbers. `TextTarget` reads a
+    text or a sequence of texts. The default is the supervised feature, or the only one of the kind.
 
     Slices are those of TFDS, and examples come in the order in which it stored them.
 
@@ -75,7 +75,8 @@ class OpenTfds(OpenSource):
         if not count:
             raise UserError(f"{self.where}: the split {split!r} is empty")
         read = self._reader(list(features.values()), split)
-        lazy = any(one.large for one in features.values())
+        # Images may not fit in memory.
+        lazy = any(one.shape is not None for one in features.values())
         values = dict.fromkeys(features) if lazy else _read_all(read, count)
         columns = {
             key: Column(key, one.form, values[key], names=one.names, shape=one.shape)

@@ -21,7 +21,6 @@ class Feature(NamedTuple):
     key: its path, such as "objects/label". form: that of its cells. names: of classes or numbers.
     shape: of images; None for what differs. stored: stored values, as `tf.io.parse_example` takes
     them. cells: stored values to cells. suffixes: of files that contain what a cell contains.
-    large: whether cells are too large to be kept in memory.
     """
 
     key: str
@@ -31,7 +30,6 @@ class Feature(NamedTuple):
     names: tuple[str, ...] | None = None
     shape: tuple[int | None, ...] | None = None
     suffixes: tuple[str, ...] = ()
-    large: bool = False
 
     def fits(self, wanted: Wanted) -> bool:
         """Whether an input or target can read it; one that names no suffixes reads texts."""
@@ -118,7 +116,7 @@ def describe(key: str, feature: Any, many: bool) -> Feature:
         return _plain(key, tf.string, many, "bytes", suffixes=_TEXTS)
     if isinstance(feature, tfds.features.Image) and not many and feature.np_dtype == np.uint8:
         shape = tuple(feature.shape)
-        return _plain(key, tf.string, many, "bytes", shape=shape, suffixes=_IMAGES, large=True)
+        return _plain(key, tf.string, many, "bytes", shape=shape, suffixes=_IMAGES)
     if isinstance(feature, tfds.features.FeaturesDict) and not many and len(feature):
         # Sorted, for TFDS restores a dict in another order in each process.
         names = tuple(sorted(feature))
