@@ -413,7 +413,7 @@ def test_a_field_that_config_json_lacks_takes_its_default():
             lambda d: d["model"].update(type="own_file.py.Net"),
             "class Net of the config file own_fi",
         ),
-        (lambda d: d["model"].update(type="__main__.Net"), "put the class into a module that Pyth"),
+        (lambda d: d["model"].update(type="__main__.Net"), "move the class to a module that Pyth"),
         (lambda d: d.pop("type"), "config must be an Experiment, got dict"),
     ],
 )

@@ -65,7 +65,11 @@ class Positions(keras.layers.Layer):
 
     def call(self, inputs, position=None):
         if position is None:
-            self.check_length(inputs.shape[1])
+            try:
+                self.check_length(inputs.shape[1])
+            except FieldError as error:
+                # Keras rebuilds an error of a layer from its message alone.
+                raise ValueError(str(error)) from None
             positions = tf.range(sizes(inputs)[1])
         else:
             positions = position[None]
