@@ -98,11 +98,11 @@ def test_a_file_without_a_series_is_named(trained, tmp_path, capsys):
     _, workdir, _, _ = trained
     wrong = {
         "short.csv": (table(3).encode(), "has 3 rows, the model needs 4"),
-        "other.csv": (b"a,c\n1,2\n", "has no column 'b' in its header"),
+        "other.csv": (b"a,c\n1,2\n", "has no column 'b' for the model; its columns are a, c"),
         "words.csv": (b"a,b\n1,2\n1,2\n1,two\n1,2\n", "line 4 has 'two' in the column b"),
-        "gap.csv": (b"a,b\n1,2\n1,2\n1,2\n1\n", "line 5 has '' in the column b"),
-        "latin.csv": ("a,b\n1,\xe9".encode("latin-1"), "is no CSV in UTF-8"),
-        "empty.csv": (b"", "has no column 'a' in its header"),
+        "gap.csv": (b"a,b\n1,2\n1,2\n1,2\n1\n", "line 5 has 1 columns, the header has 2"),
+        "latin.csv": (b"a,b\n" + 3 * b"1,2\n" + b"1,\xe9", "line 5 is not UTF-8"),
+        "empty.csv": (b"", "has no header: its first line must name the columns"),
     }
     for name, (text, _) in wrong.items():
         (tmp_path / name).write_bytes(text)
