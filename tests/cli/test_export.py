@@ -46,7 +46,7 @@ def test_the_chosen_weights_go_into_the_runs_export_folder(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--workdir={tmp}"], "no run folder"),
+        (["--workdir={tmp}"], "not a run folder"),
         (["--workdir={run}", "--checkpoint=first"], "'last', 'best', 'mean:N' or a step"),
         (["--workdir={run}", "--export_dir={run}/config.json"], "cannot write the export"),
     ],

@@ -193,7 +193,7 @@ def test_override_has_the_type_of_the_annotation(key, text, value):
         ("model.rate", "2", "config.model.rate must be below 1, got 2.0"),
         ("model.filters", "1,2,3,4,5", "config.model: too many filters for the test"),
         ("optimizer.schedule", "cosine", "config.optimizer.schedule is Cosine and cannot be"),
-        ("model.block", "3", "choose another in the config file, or set its fields"),
+        ("model.block", "3", "edit the config file, or set its fields"),
         ("train", "3", "config.train is TrainConfig and cannot be '3'"),
         ("model.head.width", "3", "unknown key config.model.head.width: config.model.head has no"),
         ("train.steps.x", "3", "config.train.steps has no fields, it holds '10 epochs'"),
@@ -296,8 +296,8 @@ def test_overrides_reach_into_a_dict_of_named_inputs():
         (
             "data.inputs",
             "text",
-            "config.data.inputs is title, photo and cannot be 'text': choose another in the config "
-            "file, or set its fields (config.data.inputs.title, config.data.inputs.photo)",
+            "config.data.inputs is title, photo and cannot be 'text': edit the config file, "
+            "or set its fields (config.data.inputs.title, config.data.inputs.photo)",
         ),
         ("data.inputs.title", "none", "config.data.inputs.title is Text and cannot be 'none'"),
         ("data.inputs.title", Words(), "config.data.inputs.title must be Input, got Words"),
@@ -308,7 +308,7 @@ def test_overrides_reach_into_a_dict_of_named_inputs():
             {"photo": Image(augment=3)},
             "config.data.inputs.photo.augment must be Aug",
         ),
-        ("data.target", "tags", "config.data.target is ClassLabel and cannot be 'tags': choose"),
+        ("data.target", "tags", "config.data.target is ClassLabel and cannot be 'tags': edit"),
     ],
 )
 def test_a_wrong_override_of_named_inputs_names_the_key(key, value, message):
@@ -332,7 +332,7 @@ def test_overrides_are_validated_together():
 
 
 def test_a_key_and_a_field_of_it_are_refused_together():
-    with pytest.raises(UserError, match="both given"):
+    with pytest.raises(UserError, match="cannot be combined: omit one"):
         config.override(experiment(), [("model.block", "none"), ("model.block.width", "2")])
 
 

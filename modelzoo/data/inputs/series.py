@@ -232,7 +232,7 @@ class BoundSeries(BoundInput):
             except OSError as error:
                 yield path, BadExample(error.strerror)
             except UserError as error:
-                yield path, BadExample(str(error))
+                yield path, BadExample(str(error).removeprefix(f"{path} "))
 
     def _from_file(self, path: str) -> Iterator[tuple[str, Any]]:
         needed = dict.fromkeys(self.columns, "the model")
