@@ -1,6 +1,7 @@
 """Splits the one CPU into four logical ones, before any test starts TensorFlow's runtime."""
 
 import os
+import pathlib
 import types
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,6 +22,56 @@ if not tf.config.get_logical_device_configuration(CPU):
     tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 4)
 # Now, for a run on two devices would cut the CPU anew where nothing had started the runtime yet.
 tf.config.list_logical_devices()
+
+
+# Files and folders whose tests are fast: they train no model and start no process that does.
+FAST = (
+    "config",
+    "data/augment/test_boxes.py",
+    "data/augment/test_erasing.py",
+    "data/augment/test_hashing.py",
+    "data/sources/test_class_folders.py",
+    "data/sources/test_npz.py",
+    "data/sources/test_parallel_text.py",
+    "data/sources/test_table.py",
+    "data/sources/test_tabular.py",
+    "data/targets",
+    "data/test_batches.py",
+    "data/test_folds.py",
+    "data/test_order.py",
+    "data/test_slices.py",
+    "data/tokenizers/test_characters.py",
+    "data/tokenizers/test_words.py",
+    "fields",
+    "inference/test_artifacts.py",
+    "inference/test_overrides.py",
+    "measure/test_intervals.py",
+    "measure/test_plot.py",
+    "models/layers/test_layer_norm.py",
+    "models/layers/test_linear.py",
+    "models/layers/test_positions.py",
+    "optimizers/test_multipliers.py",
+    "optimizers/test_optimizer.py",
+    "schedules",
+    "tasks/test_classification.py",
+    "tasks/test_cross_entropy.py",
+    "tasks/test_ranking.py",
+    "tasks/test_regression.py",
+    "tasks/test_tagging.py",
+    "tasks/test_text_metrics.py",
+    "test_fields.py",
+    "training/test_clip.py",
+    "training/test_run_folder.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Marks the tests that `-m fast` selects."""
+    folder = pathlib.Path(__file__).parent
+    fast = [folder / path for path in FAST]
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in fast):
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture(autouse=True)
