@@ -29,6 +29,11 @@ def check_overrides(
     for key, _ in pairs:
         root, _, rest = key.partition(".")
         field: tuple[str, Any] | None = (rest, experiment.task)
+        if key == "data.fold":
+            raise UserError(
+                "--config.data.fold cannot change after training, or a model would be evaluated on "
+                "what it learned from: use the run of that fold, such as --workdir=RUN/fold2"
+            )
         if root == "data" and rest:
             field = _data_field(rest, experiment.data)
         elif key.startswith(_ANYWHERE):

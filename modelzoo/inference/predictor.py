@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from modelzoo import config, zoo
 from modelzoo.data.columns import BadExample
+from modelzoo.data.sources.source import Source
 from modelzoo.data.sources.table import Table
+from modelzoo.data.sources.tabular import is_json
 from modelzoo.fields.errors import UserError
 from modelzoo.inference import artifacts
 from modelzoo.inference.artifacts import Pairs
@@ -76,6 +78,20 @@ class Prediction:
 @dataclasses.dataclass(frozen=True)
 class _OrderedTable(Table):
     ordered = "stored"
+
+
+def _table_like(source: Source, path: str, windowed: bool) -> Table:
+    """Returns the table at `path`, read as the training table is.
+
+    Only windows need the groups: no window may hold rows of two.
+    """
+    kept: dict[str, Any] = {}
+    if isinstance(source, Table):
+        if not is_json(path) and not is_json(source.path):
+            kept = {name: getattr(source, name) for name in ("columns", "header", "delimiter")}
+        if windowed:
+            kept["group"] = source.group
+    return _OrderedTable(path, **kept)
 
 
 class Predictor:
@@ -251,14 +267,18 @@ class Predictor:
     def predict_table(self, path: str | Path, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """Predicts the rows of a table, in order; its columns are those of the training data.
 
+        If the model learned from a `Table`, its `header`, `columns` and `delimiter` hold for this
+        one too, and its `group` if the model reads windows of rows.
+
         Rows that cannot be read yield a `Prediction` with `error`, after all other rows.
 
         Raises:
             UserError: the table cannot be read or lacks a column.
         """
+        trained = self.experiment.data
         data = dataclasses.replace(
-            self.experiment.data,
-            source=_OrderedTable(str(path)),
+            trained,
+            source=_table_like(trained.source, str(path), bool(trained.windowed_inputs)),
             target=None,
             train_split="train",
             validation_split=None,

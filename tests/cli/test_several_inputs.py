@@ -124,6 +124,42 @@ def test_overrides_reach_into_a_named_input(trained, capsys):
     assert [row["probability"] for row in flipped] != [row["probability"] for row in plain]
 
 
+def test_a_table_is_read_as_the_training_table_is(tmp_path, capsys):
+    """No header, bars between columns, and windows of two groups whose rows alternate."""
+    for split, number in (("train", 24), ("test", 8)):
+        rows = [f"{'ab'[k % 2]}|{WORDS[k % 3]}|p{k % 2}|{k * k % 7}" for k in range(number)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(rows))
+    source = Table(
+        str(tmp_path / "{split}.csv"),
+        columns=("label", "title", "place", "heat"),
+        header=False,
+        delimiter="|",
+        group="place",
+    )
+    inputs = {
+        "title": Text(columns=("title",), lengths=(4,)),
+        "weather": Series(columns=("heat",), length=3),
+    }
+    data = Dataset(source=source, inputs=inputs, target=ClassLabel())
+    experiment = Experiment(
+        model=Mixed(),
+        task=Classification(),
+        data=data,
+        optimizer=SGD(0.3),
+        train=TrainConfig(steps=4, batch_size=4),
+    )
+    train(experiment, tmp_path / "run")
+    place, path = f"--workdir={tmp_path / 'run'}", tmp_path / "lines"
+    assert run(evaluate, [place, f"--predictions={path}"]) == 0
+    expected = {row["id"]: row["probability"] for row in lines(path.read_text())}
+    assert sorted(expected) == [
+        f"test.csv:{k}" for k in range(5, 9)
+    ]  # The third row of each group.
+    code, found, err = predicted(capsys, place, tmp_path / "test.csv")
+    assert (code, err) == (0, "")
+    assert {row["row"]: row["probability"] for row in found} == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -56,6 +56,7 @@ def test_what_was_not_learned_may_change(trained, key, exported_too):
 @pytest.mark.parametrize(
     ("trained", "key", "reason"),
     [
+        (IMAGES, "data.fold", "use the run of that fold, such as --workdir=RUN/fold2"),
         (IMAGES, "data.inputs.size", "the run's own is used; of Image only test_views can"),
         (IMAGES, "data.inputs.mean", "of Image only test_views can"),
         (IMAGES, "data.inputs.augment.flip", "of Image only test_views can"),
