@@ -72,8 +72,8 @@ def main(argv: Sequence[str]) -> int:
         named = _predict_texts(predictor, texts)
     elif FLAGS.text:
         raise UserError(
-            f"--text needs a model of texts, {predictor.origin} reads "
-            f"{predictor.task.data.describe_inputs()}"
+            f"--text needs a model of texts, got one of {predictor.task.data.describe_inputs()} "
+            f"({predictor.origin})"
         )
     elif part is None:
         named = (

@@ -158,9 +158,8 @@ def _parse(text: Any, kind: Any, current: Any, key: str) -> Any:
             return _converted(text, kind)
     shown = type(current).__name__ if field_types.is_config(current) else ", ".join(fields)
     keys = ", ".join(f"{key}.{name}" for name in fields)
-    raise UserError(
-        f"{key} is {shown} and cannot be {text!r}: edit the config file, or set its fields ({keys})"
-    )
+    others = f", or set its fields ({keys})" if fields else " to use another class"
+    raise UserError(f"{key} is {shown} and cannot be {text!r}: edit the config file{others}")
 
 
 def _fit(value: Any, kind: Any, key: str) -> Any:

@@ -318,6 +318,12 @@ def test_a_wrong_override_of_named_inputs_names_the_key(key, value, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_class_without_fields_is_replaced_in_the_config_file():
+    message = "config.data.source is Digits and cannot be 'x': edit the config file to use another "
+    with pytest.raises(UserError, match=f"^{message}class$"):
+        config.override(experiment(), {"data.source": "x"})
+
+
 def test_of_one_key_the_last_override_counts():
     changed = config.override(experiment(), [("seed", "1"), ("seed", "2")])
     assert changed.seed == 2
