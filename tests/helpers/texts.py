@@ -15,6 +15,7 @@ from modelzoo.data.inputs.text import BoundText
 from modelzoo.data.sources.source import Source
 from modelzoo.data.targets.token_labels import BoundTokenLabels
 from modelzoo.fields.input_specs import only_tokens
+from modelzoo.models.layers.inputs import keras_inputs
 
 WORDS = ("ant", "bee", "cät", "dog", "emu", "fox", "gnu", "hen")
 NAMES = {
@@ -94,8 +95,8 @@ class Bag:
 
     def build(self, inputs, num_outputs, per_token=False):
         name, spec = only_tokens(inputs)
-        tokens = keras.Input(spec.shape, dtype=spec.dtype, name=name)
-        mask = keras.Input((None,), dtype="bool", name=spec.mask)
+        tensors = keras_inputs(inputs)
+        tokens, mask = tensors[name], tensors[spec.mask]
         x = keras.layers.Embedding(spec.vocab_size, 6, name="embedding")(tokens)
         x = keras.layers.Dense(6, activation="tanh", name="hidden")(x)
         if not per_token:
@@ -103,7 +104,7 @@ class Bag:
             count = keras.ops.maximum(keras.ops.sum(real, axis=1), 1)
             x = keras.ops.sum(x * real, axis=1) / keras.ops.sqrt(count)
         logits = keras.layers.Dense(num_outputs, name="logits")(x)
-        return keras.Model({name: tokens, spec.mask: mask}, logits)
+        return keras.Model(tensors, logits)
 
 
 def text_data(kind="class", names=None, end=False, **fields):

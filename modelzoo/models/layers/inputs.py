@@ -17,7 +17,10 @@ def keras_inputs(inputs: Inputs) -> dict[str, keras.KerasTensor]:
         kind = dtype if isinstance(spec, ArraySpec) else spec.dtype
         tensor = keras.KerasTensor((None, *spec.shape), kind, name=name)
         # The name of a layer must not contain a slash; the name of a tensor may.
-        tensors[name] = keras.Input(tensor=tensor, name=name.replace("/", "_"))
+        layer_name = name.replace("/", "_")
+        tensors[name] = keras.Input(tensor=tensor, name=layer_name)
+        # Keras 3.12 refuses an input that no layer reads, such as a mask that a model ignores.
+        keras.layers.Identity(name=f"{layer_name}_read")(tensors[name])
     return tensors
 
 
