@@ -1,16 +1,28 @@
 """LSTM, GRU and simple recurrent layers with the large matrix products outside the time loop."""
 
+import inspect
 from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.checks import check_rate
+from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.precision import at_least_float32
 
 if TYPE_CHECKING:
     from keras.layers import RNN as _KerasLayer  # noqa: N811
 else:  # A mixin: the class beside it is the Keras layer.
     _KerasLayer = object
+
+
+# Values of arguments that Keras takes: its other loops are not those of these layers.
+_FIXED = {
+    "unroll": (False,),
+    "implementation": (2,),
+    "reset_after": (True,),
+    "use_cudnn": ("auto", False),
+}
 
 
 class _Recurrent(_KerasLayer):
@@ -20,6 +32,9 @@ class _Recurrent(_KerasLayer):
     the gradients of the gates only; products over all steps compute the gradients of kernels and
     bias after the loop. On a GPU, Keras's own loop runs instead if it can use cuDNN, unless
     `use_cudnn` is False.
+
+    The arguments are Keras's, but for those that choose another loop: `unroll`, `implementation`,
+    `reset_after=False` and `use_cudnn=True` raise an error. Integer inputs are cast.
 
     Where the mask (bool `[batch, length]`) is False, states and output keep their values. States
     are float32 under any policy, except float64 under a float64 policy. All gates share one
@@ -32,12 +47,21 @@ class _Recurrent(_KerasLayer):
     """
 
     def __init__(self, *args, halves=True, **kwargs):
+        given = inspect.signature(super().__init__).bind(*args, **kwargs).arguments
+        given = given.pop("kwargs", {}) | given
+        # Keras would clip these.
+        check_rate(**{name: given.get(name, 0.0) for name in ("dropout", "recurrent_dropout")})
+        for name, allowed in _FIXED.items():
+            if given.get(name, allowed[0]) not in allowed:
+                values = " or ".join(map(repr, allowed))
+                raise FieldError(name, f"must be {values}, got {given[name]!r}")
         super().__init__(*args, **kwargs)
         self.halves = halves
-        self.cell.implementation = 2
         self.cell.dropout_mask_count = None
-        if not getattr(self.cell, "reset_after", True):
-            raise ValueError("reset_after must be True, got False")
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        sequences = tf.cast(sequences, self.compute_dtype)  # From integers.
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Last output, all outputs and last states for inputs `[batch, length, features]`."""
