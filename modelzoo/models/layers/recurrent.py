@@ -36,7 +36,8 @@ class _Recurrent(_KerasLayer):
     The arguments are Keras's, but for those that choose another loop: `unroll`, `implementation`,
     `reset_after=False` and `use_cudnn=True` raise an error. Integer inputs are cast.
 
-    Where the mask (bool `[batch, length]`) is False, states and output keep their values. States
+    Where the mask (bool `[batch, length]`) is False, states and output keep their values; before
+    the first real step, the output is zero. States
     are float32 under any policy, except float64 under a float64 policy. All gates share one
     recurrent dropout mask for all steps (Gal and Ghahramani, 2016); Keras draws one per gate.
 
@@ -61,6 +62,7 @@ class _Recurrent(_KerasLayer):
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         sequences = tf.cast(sequences, self.compute_dtype)  # From integers.
+        self._starts_at_zero = initial_state is None and not self.stateful
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
@@ -105,6 +107,10 @@ class _Recurrent(_KerasLayer):
             x = project(x, kernel, bias[0])
             inner = None if self._summed else bias[1]
             outputs, *states = scan(self._step, x, within, inner, states, mask, dropout, training)
+            if mask is not None and not self._starts_at_zero:
+                # As in Keras, the output is zero before the first real step, not the given state.
+                started = tf.cumsum(tf.cast(mask, tf.int32)) > 0
+                outputs = tf.where(started, outputs, tf.zeros([], outputs.dtype))
             outputs = tf.transpose(outputs, [1, 0, 2])
             if self.zero_output_for_mask and mask is not None:
                 outputs *= tf.cast(tf.transpose(mask, [1, 0, 2]), outputs.dtype)
@@ -120,7 +126,8 @@ class _Recurrent(_KerasLayer):
             outputs, *states = (tf.concat(v, 0) for v in zip(*map(run, *given), strict=True))
         else:
             outputs, *states = run(*given)
-        return states[0], outputs, states
+        last = states[0] if mask is None or self._starts_at_zero else outputs[:, -1]
+        return last, outputs, states
 
     def get_config(self):
         return super().get_config() | {"halves": self.halves}
