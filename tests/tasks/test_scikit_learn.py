@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 import tensorflow as tf
+from comparisons import Comparisons
 from linear import softmax
 
 from modelzoo.tasks import classification, ranking, regression, tagging
@@ -24,18 +25,6 @@ def draw_weights(rng, n):
 def summed(function, *arrays, **options):
     arrays = (tf.constant(array) for array in arrays)
     return {name: value.numpy() for name, value in function(*arrays, **options).items()}
-
-
-class Comparisons:
-    """Compares values with expected ones, and counts them."""
-
-    def __init__(self, rel=1e-5):
-        self.rel, self.count = rel, 0
-
-    def __call__(self, got, expected, what):
-        got, expected = np.ravel(got), np.ravel(expected)
-        np.testing.assert_allclose(got, expected, rtol=self.rel, atol=1e-9, err_msg=str(what))
-        self.count += len(got)
 
 
 def areas(labels, scores, weights):
