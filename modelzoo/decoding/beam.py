@@ -33,17 +33,18 @@ def choose(
     # forbidden ones may be among the best tokens too.
     best = min(beams + 1 + len(forbidden), logits.shape[2])
     values, tokens = top_k(logits, best)
-    # The log of the best token's probability gives the normalizer, faster than a logsumexp.
+    # The log of the best token's probability gives the normalizer, faster than a logsumexp. It is
+    # added to logits relative to the best one, since large ones have few digits after the point.
     peak = values[..., :1]
-    share = tf.gather(tf.nn.softmax(logits), tokens[..., :1], batch_dims=2)
-    normalizer = peak - tf.math.log(share)
-    values = scores[..., None] + tf.cast(values - normalizer, tf.float32)
+    log_share = tf.math.log(tf.gather(tf.nn.softmax(logits), tokens[..., :1], batch_dims=2))
+    values = scores[..., None] + tf.cast(values - peak + log_share, tf.float32)
     excluded = (tokens == end) | ~may_continue
     for token in forbidden:
         excluded |= tokens == token
     values = tf.reshape(tf.where(excluded, -float("inf"), values), [-1, beams * best])
     continuing, places = tf.math.top_k(values, beams)
-    ending = scores + tf.cast(logits[..., end] - normalizer[..., 0], tf.float32)
+    ended = logits[..., end, None] - peak + log_share
+    ending = scores + tf.cast(ended[..., 0], tf.float32)
     ending = tf.where(may_end, ending, -float("inf"))
     # Only ends among the best continuations count; otherwise one beam would not be greedy search.
     candidates, order = tf.math.top_k(tf.concat([continuing, ending], 1), beams)

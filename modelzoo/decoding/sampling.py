@@ -59,6 +59,8 @@ def choose(
     token = tf.argmax(tf.cast(hit, tf.int8), -1, output_type=tf.int32)
     if order is not None:
         token = tf.gather(order, token, batch_dims=1)
+    # Relative to the best one, since large logits have few digits after the point.
+    logits -= tf.reduce_max(logits, -1, keepdims=True)
     value = tf.gather(logits, token, batch_dims=1) - tf.reduce_logsumexp(logits, -1)
     scores = scores + tf.cast(value, tf.float32)[:, None]
     token = token[:, None]

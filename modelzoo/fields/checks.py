@@ -28,11 +28,19 @@ def check_share(**fields: float) -> None:
             raise FieldError(name, f"must be between 0 and 1, got {value!r}")
 
 
-def check_decay(**fields: float) -> None:
-    """Requires each field to be at least 0 and below 1, the range of a moving mean's decay."""
+def check_rate(**fields: float) -> None:
+    """Requires each field to be at least 0 and below 1: dropout rates, decays of moving means."""
     for name, value in fields.items():
         if not 0 <= value < 1:
             raise FieldError(name, f"must be at least 0 and below 1, got {value!r}")
+
+
+def check_choice(choices: Sequence[str | None], **fields: str | None) -> None:
+    """Requires each field to be one of `choices`, of which the message leaves out None."""
+    for name, value in fields.items():
+        if value not in choices:
+            quoted = " or ".join(f'"{choice}"' for choice in choices if choice is not None)
+            raise FieldError(name, f"must be {quoted}, got {value!r}")
 
 
 def check_durations(**fields: Duration | None) -> None:

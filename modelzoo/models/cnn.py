@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
+from modelzoo.fields.checks import check_choice, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
@@ -64,17 +65,10 @@ class CNN:
         for name in ("convolutions", "kernel_size"):
             if getattr(self, name) < 1:
                 raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
-        for name, choices in (
-            ("padding", ("valid", "same")),
-            ("pooling", ("max", "average")),
-            ("end", ("flatten", "mean")),
-        ):
-            value = getattr(self, name)
-            if value not in choices:
-                raise FieldError(name, f'must be "{choices[0]}" or "{choices[1]}", got {value!r}')
-        for name in ("conv_dropout", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 0 and below 1, got {getattr(self, name)}")
+        check_choice(("valid", "same"), padding=self.padding)
+        check_choice(("max", "average"), pooling=self.pooling)
+        check_choice(("flatten", "mean"), end=self.end)
+        check_rate(conv_dropout=self.conv_dropout, dropout=self.dropout)
         if self.dropout and not self.dense:
             raise FieldError("dropout", f"must be 0.0 without dense layers, got {self.dropout}")
         if not self.synchronized and not self.batch_norm:

@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
+from modelzoo.fields.checks import check_choice
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_tokens
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
-from modelzoo.models.layers.pooling import StepPooling
+from modelzoo.models.layers.pooling import POOLINGS, StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding
 from modelzoo.models.layers.transformer import TransformerBlockConfig
@@ -51,11 +52,7 @@ class Encoder(TransformerBlockConfig):
             raise FieldError(
                 "max_length", f'must be None unless positions are "learned", got {self.max_length}'
             )
-        if self.pooling not in ("mean", "max", "mean_max", "attention"):
-            raise FieldError(
-                "pooling",
-                f'must be "mean" or "max" or "mean_max" or "attention", got {self.pooling!r}',
-            )
+        check_choice(POOLINGS, pooling=self.pooling)
 
     def build(self, inputs: Inputs, num_outputs: int, per_token: bool = False) -> keras.Model:
         """Builds a Keras model of tokens and their padding mask, both `[batch, length]`.

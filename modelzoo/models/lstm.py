@@ -6,11 +6,12 @@ from typing import ClassVar, Literal, TypeAlias
 import keras
 from keras import layers
 
+from modelzoo.fields.checks import check_choice, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, TokenSpec, only_array, only_tokens
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
-from modelzoo.models.layers.pooling import StepPooling
+from modelzoo.models.layers.pooling import POOLINGS, StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 
 Tensor: TypeAlias = keras.KerasTensor
@@ -72,16 +73,13 @@ class LSTM:
             raise FieldError("units", f"must be one or more numbers above 0, got {self.units}")
         if self.dense and min(self.dense) < 1:
             raise FieldError("dense", f"must be numbers above 0, got {self.dense}")
-        for name, choices in (
-            ("cell", ("lstm", "gru", "rnn")),
-            ("pooling", ("last", "mean", "max", "mean_max", "attention")),
-        ):
-            if getattr(self, name) not in choices:
-                quoted = " or ".join(f'"{choice}"' for choice in choices)
-                raise FieldError(name, f"must be {quoted}, got {getattr(self, name)!r}")
-        for name in ("dropout", "recurrent_dropout", "word_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 0 and below 1, got {getattr(self, name)}")
+        check_choice(("lstm", "gru", "rnn"), cell=self.cell)
+        check_choice(("last", *POOLINGS), pooling=self.pooling)
+        check_rate(
+            dropout=self.dropout,
+            recurrent_dropout=self.recurrent_dropout,
+            word_dropout=self.word_dropout,
+        )
 
     def build(self, inputs: Inputs, num_outputs: int, per_token: bool = False) -> keras.Model:
         """Builds a Keras model of tokens and their padding mask, of a series or of an image.

@@ -7,17 +7,12 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers, ops
 
+from modelzoo.fields.checks import check_choice, check_rate
 from modelzoo.fields.errors import FieldError
-from modelzoo.fields.input_specs import (
-    Inputs,
-    MaskSpec,
-    TokenSpec,
-    source_and_target,
-    take,
-)
+from modelzoo.fields.input_specs import Inputs, source_and_target, take
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.attention_lstm import AttentionLSTM, LuongAttention, advance_lstm
-from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
+from modelzoo.models.layers.inputs import ConfiguredModel, NamedInputsModel, keras_inputs
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding, check_shared_embeddings
 
@@ -79,23 +74,15 @@ class LSTMSeq2Seq:
         for name in ("embedding_dim", "units", "num_encoder_layers", "num_decoder_layers"):
             if getattr(self, name) < 1:
                 raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
-        for name, choices in (
-            ("attention", ("luong", "luong_dot", "bahdanau")),
-            ("share_embeddings", ("all", "target", "none")),
-        ):
-            if getattr(self, name) not in choices:
-                quoted = " or ".join(f'"{choice}"' for choice in choices)
-                raise FieldError(name, f"must be {quoted}, got {getattr(self, name)!r}")
+        check_choice(("luong", "luong_dot", "bahdanau"), attention=self.attention)
+        check_choice(("all", "target", "none"), share_embeddings=self.share_embeddings)
         if self.attention == "luong_dot" and self.bidirectional:
             raise FieldError(
                 "attention",
                 'must be "luong" or "bahdanau" if bidirectional makes the encoder wider '
                 'than the decoder, got "luong_dot"',
             )
-        for name in ("dropout", "recurrent_dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise FieldError(name, f"must be at least 0 and below 1, got {value}")
+        check_rate(dropout=self.dropout, recurrent_dropout=self.recurrent_dropout)
 
     def build(self, inputs: Inputs, num_outputs: int) -> "LSTMSeq2SeqModel":
         """Builds a model of source and target tokens and their padding masks, by name.
@@ -115,13 +102,15 @@ class LSTMSeq2Seq:
 
 
 @keras.saving.register_keras_serializable(package="modelzoo")
-class LSTMSeq2SeqModel(NamedInputsModel):
+class LSTMSeq2SeqModel(ConfiguredModel):
     """The model of `LSTMSeq2Seq`, and its decoder for `modelzoo.decoding`.
 
     encoder_inputs: names of the source tokens and of their mask.
     decoder_inputs: names of the target tokens and of their mask. Padding of the target is at its
         end, where it changes no earlier output, so the decoder does not read the mask.
     """
+
+    config_class = LSTMSeq2Seq
 
     def __init__(self, config: LSTMSeq2Seq, inputs: Inputs, num_outputs: int):
         (source_name, source), (target_name, target) = source_and_target(inputs)
@@ -173,7 +162,7 @@ class LSTMSeq2SeqModel(NamedInputsModel):
         logits = target_embedding(x, reverse=True) if output is None else output(x)
         super().__init__(inputs=tensors, outputs=logits, name="lstm_seq2seq")
 
-        self._arguments = (config, dict(inputs), num_outputs)
+        self.arguments = (config, inputs, num_outputs)
         self.encoder_inputs = (source_name, source.mask)
         self.decoder_inputs = (target_name, target.mask)
         self.target_embedding, self.decoder_layers = target_embedding, decoder_layers
@@ -182,24 +171,6 @@ class LSTMSeq2SeqModel(NamedInputsModel):
         encoder_tensors = {name: tensors[name] for name in self.encoder_inputs}
         self.encoder = keras.Model(encoder_tensors, memory, name="encoder")
         self.attention_weights = NamedInputsModel(tensors, weights, name="attention_weights")
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of `__init__` as JSON values."""
-        config, inputs, num_outputs = self._arguments
-        return {
-            "config": dataclasses.asdict(config),
-            "inputs": {name: dataclasses.asdict(spec) for name, spec in inputs.items()},
-            "num_outputs": num_outputs,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "LSTMSeq2SeqModel":
-        """Creates the model from the values of `get_config`."""
-        inputs = {
-            name: TokenSpec(**fields) if fields else MaskSpec()
-            for name, fields in config["inputs"].items()
-        }
-        return cls(LSTMSeq2Seq(**config["config"]), inputs, config["num_outputs"])
 
     def start(
         self, inputs: Mapping[str, Tensor], beams: int, capacity: int, coverage: bool = False

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, TypeAlias
 import keras
 from keras import layers
 
+from modelzoo.fields.checks import check_choice, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
@@ -63,12 +64,10 @@ class RecurrentCNN:
                 "pool_after",
                 f"must be numbers from 0 to {self.recurrent_layers}, got {self.pool_after}",
             )
-        if self.norm not in ("local_response", "batch"):
-            raise FieldError("norm", f'must be "local_response" or "batch", got {self.norm!r}')
+        check_choice(("local_response", "batch"), norm=self.norm)
         if not self.synchronized and self.norm != "batch":
             raise FieldError("synchronized", 'must be true without norm "batch", got False')
-        if not 0 <= self.dropout < 1:
-            raise FieldError("dropout", f"must be at least 0 and below 1, got {self.dropout}")
+        check_rate(dropout=self.dropout)
 
     def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
         """Builds a Keras model of one image; the logits are `[batch, num_outputs]`.

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
+import keras
 from keras import ops
 
+from modelzoo.fields.checks import check_choice
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, source_and_target, take
-from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
+from modelzoo.models.layers.inputs import ConfiguredModel, keras_inputs
 from modelzoo.models.layers.linear import Projection
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding, check_shared_embeddings
@@ -54,11 +56,7 @@ class Transformer(TransformerBlockConfig):
         for name in ("num_encoder_layers", "num_decoder_layers"):
             if getattr(self, name) < 1:
                 raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
-        if self.share_embeddings not in ("all", "target", "none"):
-            raise FieldError(
-                "share_embeddings",
-                f'must be "all" or "target" or "none", got {self.share_embeddings!r}',
-            )
+        check_choice(("all", "target", "none"), share_embeddings=self.share_embeddings)
 
     @classmethod
     def tiny(cls, **changes: Any) -> Self:
@@ -110,7 +108,8 @@ def _sizes(layers: int, hidden_dim: int, intermediate_dim: int, num_heads: int) 
     }
 
 
-class TransformerModel(NamedInputsModel):
+@keras.saving.register_keras_serializable(package="modelzoo")
+class TransformerModel(ConfiguredModel):
     """The model of `Transformer`, and its decoder for `modelzoo.decoding`.
 
     The keys and values of all beams of an example are in `state["shared"]`; `state["beams"]` holds
@@ -120,6 +119,8 @@ class TransformerModel(NamedInputsModel):
     decoder_inputs: names of the target tokens and of their mask. Padding of the target is at its
         end, where no real token attends to it, so the decoder does not read the mask.
     """
+
+    config_class = Transformer
 
     def __init__(self, config: Transformer, inputs: Inputs, num_outputs: int):
         (source_name, source), (target_name, target) = source_and_target(inputs)
@@ -143,6 +144,7 @@ class TransformerModel(NamedInputsModel):
         memory = self._encode(tensors[source_name], padding_mask)
         x = decoder(target_embedding(tensors[target_name]), memory, memory_mask=padding_mask)
         super().__init__(inputs=tensors, outputs=self._compute_logits(x), name="transformer")
+        self.arguments = (config, inputs, num_outputs)
         self.encoder_inputs = (source_name, source.mask)
         self.decoder_inputs = (target_name, target.mask)
 

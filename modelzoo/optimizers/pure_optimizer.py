@@ -23,6 +23,7 @@ class PureOptimizer:
     names: the names of `variables` in a checkpoint.
     rates: the learning rate factor of each target.
     decays: the weight decay of each target.
+    averages: whether the rule averages the weights: it has `means`, and decays by itself.
 
     Raises:
         UserError: the config's multipliers do not fit the variables.
@@ -45,6 +46,7 @@ class PureOptimizer:
         compat.make_pure(rule)
         rule.build(self.targets)
         self._keras = rule
+        self.averages = hasattr(rule, "mean")
         # Without Keras's own learning rate, which this class does not use.
         self.variables = [v for v in rule.variables if not v.path.endswith("learning_rate")]
         self.names = self._names()
@@ -65,7 +67,9 @@ class PureOptimizer:
         scaled = {rate: learning_rate * rate for rate in dict.fromkeys(self.rates)}
         rates = [scaled[rate] for rate in self.rates]
         values = [
-            value * (1 - tf.cast(rate, value.dtype) * decay) if decay else value
+            value
+            if self.averages or not decay
+            else value * (1 - tf.cast(rate, value.dtype) * decay)
             for value, rate, decay in zip(values, rates, self.decays, strict=True)
         ]
         mapping = zip(self.targets + self.variables, [*values, *state], strict=True)
@@ -83,6 +87,12 @@ class PureOptimizer:
             [scope.get_current_value(v) for v in self.targets],
             [scope.get_current_value(v) for v in self.variables],
         )
+
+    def means(self, values: Sequence[tf.Tensor], state: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Returns the mean of each target over all updates, of an optimizer that averages."""
+        mapping = zip(self.targets + self.variables, [*values, *state], strict=True)
+        with keras.StatelessScope(mapping):
+            return [self._keras.mean(v) for v in self.targets]
 
     def _names(self) -> list[str]:
         """Returns Keras's path of each variable; attribute and target if the path is not unique."""

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from modelzoo.fields import compat
-from modelzoo.fields.checks import check_decay, check_positive
+from modelzoo.fields.checks import check_positive, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.optimizers.optimizer import Optimizer
 
@@ -16,10 +16,11 @@ from modelzoo.optimizers.optimizer import Optimizer
 class ScheduleFreeAdamW(Optimizer):
     """Adam that averages its weights instead of following a schedule (Defazio et al. 2024).
 
-    As in Keras, the model trains, evaluates and serves with the weights y, which are partly the
-    mean of all steps.
+    The model trains with the weights y, which are partly the mean of all steps, and evaluates and
+    serves with the mean x, which takes the place of the moving average unless `ema_decay` is set.
+    Statistics of BatchNorm are those of y.
 
-    beta_1: share of the mean of all steps in the weights.
+    beta_1: share of the mean of all steps in the weights y.
     beta_2: decay of the mean of the squared gradient.
     epsilon: added to the denominator.
     """
@@ -31,7 +32,7 @@ class ScheduleFreeAdamW(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        check_decay(beta_2=self.beta_2)
+        check_rate(beta_2=self.beta_2)
         if not 0 < self.beta_1 < 1:
             raise FieldError("beta_1", f"must be above 0 and below 1, got {self.beta_1!r}")
         check_positive(epsilon=self.epsilon)
@@ -44,9 +45,9 @@ class ScheduleFreeAdamW(Optimizer):
 class ScheduleFree(keras.optimizers.Optimizer):
     """Adam's steps on a sequence z, whose mean is x; the weights y lie between both.
 
-    `z -= rate g / sqrt(v)`, `x += (z - x) / t`, `y = (1 - beta_1) z + beta_1 x` at step t (Defazio
-    et al. 2024, equations 3 to 5). Keras 3.15 computes other numbers: it takes x from the z after
-    the step.
+    `z -= rate (g / sqrt(v) + decay y)`, `x += (z - x) rate^2 / sum(rate^2)` and
+    `y = (1 - beta_1) z + beta_1 x` at each step (Defazio et al. 2024, algorithm 1). Keras 3.15
+    computes other numbers: it takes x from the z after the step, and ignores changes of the rate.
     """
 
     def __init__(self, config: ScheduleFreeAdamW):
@@ -54,10 +55,12 @@ class ScheduleFree(keras.optimizers.Optimizer):
         self.config = config
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Creates z and the mean square of each variable."""
+        """Creates z, the mean square and the sum of squared rates of each variable."""
         super().build(variables)
+        self.decays = tuple(self.config.decays([v.path for v in variables]))
         self._momentums = self.add_optimizer_variables(variables, "momentum")
         self._velocities = self.add_optimizer_variables(variables, "velocity")
+        self._rate_sums = [self.add_variable((), dtype=v.dtype, name="sum") for v in variables]
         self.restart()
 
     def restart(self) -> None:
@@ -65,16 +68,28 @@ class ScheduleFree(keras.optimizers.Optimizer):
         for z, variable in zip(self._momentums, compat.optimized_variables(self), strict=True):
             z.assign(variable.value)
 
+    def mean(self, variable: keras.Variable):
+        """Returns the mean x of a variable."""
+        z = self._momentums[compat.variable_index(self, variable)]
+        beta_1 = self.config.beta_1
+        return (variable - (1 - beta_1) * z) / beta_1
+
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Updates one variable and its state."""
         index = compat.variable_index(self, variable)
         z, velocity = self._momentums[index], self._velocities[index]
         beta_1, beta_2 = self.config.beta_1, self.config.beta_2
         step = ops.cast(self.iterations + 1, variable.dtype)
-        x = (variable - (1 - beta_1) * z) / beta_1
+        x = self.mean(variable)
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - beta_2))
-        debiased = velocity / (1 - ops.power(ops.cast(beta_2, variable.dtype), step))
+        debiased = velocity / (1 - ops.power(ops.convert_to_tensor(beta_2, variable.dtype), step))
         rate = ops.cast(learning_rate, variable.dtype)
-        self.assign_sub(z, rate * gradient / (ops.sqrt(debiased) + self.config.epsilon))
-        x = x + (z - x) / step
+        move = rate * gradient / (ops.sqrt(debiased) + self.config.epsilon)
+        if self.decays[index]:
+            move += rate * self.decays[index] * variable
+        self.assign_sub(z, move)
+        # Relative to the peak, the sum of a constant rate is exactly the number of steps.
+        square = ops.square(rate / self.config.learning_rate)
+        self.assign_add(self._rate_sums[index], square)
+        x = x + ops.divide_no_nan((z - x) * square, self._rate_sums[index])
         self.assign(variable, (1 - beta_1) * z + beta_1 * x)

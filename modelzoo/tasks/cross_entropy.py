@@ -33,11 +33,11 @@ def cross_entropy(
         wide = logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
         shares = tf.nn.softmax(wide)
         best, own = tf.reduce_max(wide, axis=-1), tf.gather(wide, labels, batch_dims=1)
-        # The largest share is at least 1 / K, whose logarithm is exact: no other exponentials.
-        log_sum = best - tf.math.log(tf.reduce_max(shares, axis=-1))
-        losses = log_sum - label_share * own
+        # The largest share is at least 1 / K, whose logarithm is exact: no other exponentials. All
+        # logits are relative to the best one, since large ones have few digits after the point.
+        losses = label_share * (best - own) - tf.math.log(tf.reduce_max(shares, axis=-1))
         if label_smoothing:
-            losses -= label_smoothing * tf.reduce_mean(wide, axis=-1)
+            losses += label_smoothing * tf.reduce_mean(best[:, None] - wide, axis=-1)
 
         def gradient(upstream: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
             spread = shares - label_smoothing / classes if label_smoothing else shares

@@ -47,8 +47,8 @@ def class_roc_auc(
         weights: `[n]`.
     """
     each = np.array([roc_auc(s, k, weights) for s, k in zip(scores.T, labels.T, strict=True)])
-    present = weights @ labels
-    defined = (present > 0) & (present < weights.sum())
+    # Not by the sum of all weights, which may round differently from that of the positive ones.
+    defined = (weights @ labels > 0) & (weights @ (1.0 - labels) > 0)
     return each, float(each[defined].mean()) if defined.any() else 0.0
 
 

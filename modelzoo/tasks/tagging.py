@@ -37,13 +37,13 @@ def compute_loss(
     of a tag multiplies the loss of its presence, -y log p, not the weight of an example.
     """
     labels = tf.cast(labels, logits.dtype)
-    if label_smoothing:
-        labels = (1.0 - label_smoothing) * labels + 0.5 * label_smoothing
-    if positive_weights is None:
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
-    else:
-        factors = tf.constant(positive_weights, logits.dtype)
-        losses = tf.nn.weighted_cross_entropy_with_logits(labels, logits, factors)
+    # Not 1 minus the target, which has too few digits for large logits.
+    present, absent = (
+        (1.0 - label_smoothing) * share + 0.5 * label_smoothing for share in (labels, 1.0 - labels)
+    )
+    if positive_weights is not None:
+        present *= tf.constant(positive_weights, logits.dtype)
+    losses = present * tf.nn.softplus(-logits) + absent * tf.nn.softplus(logits)
     weights = tf.cast(weights, logits.dtype)
     return tf.reduce_sum(tf.reduce_mean(losses, axis=-1) * weights), tf.reduce_sum(weights)
 

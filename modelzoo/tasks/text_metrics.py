@@ -105,8 +105,9 @@ def exact_match(outputs: Sequence[str], references: References) -> Values:
 def f1(outputs: Sequence[str], references: References) -> Values:
     """Computes the mean F1 of words and the share of exact matches, as SQuAD defines them.
 
-    The words are those of lowercased text without punctuation and English articles (Rajpurkar et
-    al., 2016). An output without words is correct if a reference has none either.
+    The words are those of lowercased text without punctuation and English articles. As in version
+    1.1 (Rajpurkar et al., 2016), an output without words has an F1 of 0, even if it is an exact
+    match.
     """
     best = [
         np.max([_overlap(_words(output), _words(text)) for text in texts], axis=0)
@@ -120,9 +121,7 @@ def _overlap(output: list[str], reference: list[str]) -> tuple[float, float]:
     """Returns the F1 of two lists of words, and 1 if they are equal, else 0."""
     same = float(output == reference)
     common = (collections.Counter(output) & collections.Counter(reference)).total()
-    if not output or not reference:
-        return same, same
-    return 2 * common / (len(output) + len(reference)), same
+    return 2 * common / max(1, len(output) + len(reference)), same
 
 
 def _words(text: str) -> list[str]:

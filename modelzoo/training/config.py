@@ -113,8 +113,8 @@ class EvalConfig:
 
     every: duration between evaluations on the validation split (None: none during training).
     batch_size: global batch size of evaluation, for every length (None: as in training).
-    weights: weights to evaluate and export: "ema", the moving average if `ema_decay` is set, or
-        "raw". With a moving average, the run logs metrics of both.
+    weights: weights to evaluate and export: "ema", the moving average if `ema_decay` is set or the
+        mean of `ScheduleFreeAdamW`, or "raw". With an average, the run logs metrics of both.
     best_metric: validation metric that selects the best checkpoint, which is kept and used at the
         end: the lowest value of a loss or an error, else the highest. None uses the last one.
     patience: number of evaluations without a better `best_metric` after which training stops.

@@ -1,10 +1,10 @@
 """Dtype policies of training and inference, and determinism."""
 
 import contextlib
-from collections.abc import Iterator
 
-import keras
 import tensorflow as tf
+
+from modelzoo.models.layers.precision import policy_scope
 
 _deterministic = False
 _POLICIES = {
@@ -15,15 +15,9 @@ _POLICIES = {
 }
 
 
-@contextlib.contextmanager
-def dtype_policy(precision: str) -> Iterator[None]:
+def dtype_policy(precision: str) -> contextlib.AbstractContextManager[None]:
     """Sets Keras's dtype policy for a `TrainConfig.precision` inside the block."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(_POLICIES[precision])
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+    return policy_scope(_POLICIES[precision])
 
 
 def inference_precision(precision: str) -> str:

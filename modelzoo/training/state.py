@@ -31,7 +31,7 @@ class TrainState:
     trainable: trained weights.
     statistics: non-trainable weights, such as those of BatchNorm.
     optimizer_state: variables of the optimizer.
-    ema: the moving average of `trainable + statistics`; empty without.
+    ema: the moving average of `trainable + statistics`, or the optimizer's mean; empty without.
     step: the number of updates.
     scaling: the variables of the loss scale; empty without.
 
@@ -56,9 +56,10 @@ class TrainState:
         self.seeds = [v for v in model.variables if id(v) not in weight_ids]
         self.optimizer = PureOptimizer(optimizer, self.trainable)
         self.optimizer_state = self.optimizer.variables
+        averaged = ema or self.optimizer.averages
         self.ema = [
             keras.Variable(v.numpy(), dtype=v.dtype, trainable=False, name=f"ema_{k}")
-            for k, v in enumerate(self.trainable + self.statistics if ema else [])
+            for k, v in enumerate(self.trainable + self.statistics if averaged else [])
         ]
         self.step = keras.Variable(0, dtype="int64", trainable=False, name="step")
         self.loss_scale = loss_scale

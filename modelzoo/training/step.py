@@ -274,6 +274,8 @@ class TrainStep:
             for old, value in zip(ema, [*new, *new_statistics], strict=True):
                 keep = tf.cast(rate, old.dtype)
                 new_ema.append(keep * old + (1 - keep) * value)
+        elif ema:
+            new_ema = [*state.optimizer.means(new, new_optimizer_state), *new_statistics]
         old = [*trainable, *statistics, *optimizer_state, *ema]
         values = [*new, *new_statistics, *new_optimizer_state, *new_ema]
         chosen = [tf.where(ok, a, b) for a, b in zip(values, old, strict=True)]

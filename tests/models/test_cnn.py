@@ -154,21 +154,6 @@ def test_precision(policy, logits, variables, config):
 
 
 @pytest.mark.parametrize(
-    "config",
-    [
-        CNN((2,), dense=(4,), dropout=0.5, l2=0.1),
-        CNN((2,), convolutions=2, batch_norm=True, end="mean", dense=()),
-    ],
-)
-def test_keras_file_gives_the_same_model(tmp_path, config):
-    model = build(config)
-    model.save(tmp_path / "model.keras")
-    x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again({"image": x}), model({"image": x}))
-
-
-@pytest.mark.parametrize(
     ("config", "number"),
     [
         (CNN((4, 4)), 2),

@@ -220,15 +220,6 @@ def test_compiles_under_xla():
     np.testing.assert_allclose(compiled, function(tokens), rtol=0, atol=1e-5)
 
 
-def test_keras_file_gives_the_same_model(tmp_path):
-    config = LSTM(**SMALL, bidirectional=True, pooling="attention", recurrent_dropout=0.1)
-    model = build(config)
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again(feed(TEXTS)), model(feed(TEXTS)))
-    assert [v.path for v in again.weights] == [v.path for v in model.weights]
-
-
 def test_precision():
     exact = build(LSTM(**SMALL, pooling="mean"))
     for policy, outer in (("mixed_bfloat16", "float32"), ("float64", "float64")):

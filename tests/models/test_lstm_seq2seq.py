@@ -412,13 +412,6 @@ def test_sizes():
         one.build(PAIR, 7)
 
 
-def test_keras_file_gives_the_same_model(model, tmp_path):
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again(BOTH), model(BOTH))
-    np.testing.assert_array_equal(again.attention(BOTH)["cross"], model.attention(BOTH)["cross"])
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [

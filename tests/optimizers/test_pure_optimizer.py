@@ -251,11 +251,14 @@ def adagrad(w, g, rate, s, t):
     return w - rate * g / np.sqrt(s["n"])
 
 
-def schedule_free(w, g, rate, s, t, beta_1=0.9, beta_2=0.999, epsilon=0.0):
+def schedule_free(w, g, rate, s, t, beta_1=0.9, beta_2=0.999, epsilon=0.0, decay=0.0):
+    """Algorithm 1 of Defazio et al. (2024)."""
     z, x = s.setdefault("z", w), s.setdefault("x", w)
     s["v"] = beta_2 * s.get("v", 0.0) + (1 - beta_2) * g * g
-    s["z"] = z - rate * g / (np.sqrt(s["v"] / (1 - beta_2**t)) + epsilon)
-    s["x"] = (1 - 1 / t) * x + s["z"] / t
+    s["z"] = z - rate * g / (np.sqrt(s["v"] / (1 - beta_2**t)) + epsilon) - rate * decay * w
+    s["rates"] = s.get("rates", 0.0) + rate**2
+    c = rate**2 / s["rates"]
+    s["x"] = (1 - c) * x + c * s["z"]
     return (1 - beta_1) * s["z"] + beta_1 * s["x"]
 
 
@@ -280,21 +283,53 @@ def test_equal_to_the_papers(config, rule):
         for k, g in enumerate(step):
             decay = 0.0 if k == 1 else config.weight_decay  # Not of the bias.
             values[k] = rule(values[k] * (1 - rate * decay), g.numpy(), rate, states[k], t)
-    assert_equal(updated(config), values, 1e-4 if rule in (adam, schedule_free) else 1e-6)
+    assert_equal(updated(config), values, 1e-4 if rule is adam else 1e-6)
 
 
 @pytest.mark.field("ScheduleFreeAdamW.beta_1", "ScheduleFreeAdamW.beta_2")
 @pytest.mark.field("ScheduleFreeAdamW.epsilon")
-@pytest.mark.parametrize("changes", [{"beta_1": 0.5}, {"beta_2": 0.5}, {"epsilon": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"beta_1": 0.5}, {"beta_2": 0.5}, {"epsilon": 0.1}, {"weight_decay": 0.5}], ids=str
+)
 def test_schedule_free_by_hand(changes):
-    config = ScheduleFreeAdamW(**changes)
+    config = ScheduleFreeAdamW(decay_exclude=("^bias",), **changes)
     for k, value in enumerate(variables("float64")):
         value, state = value.numpy(), {}
+        given = {name.replace("weight_", ""): number for name, number in changes.items()}
+        if k == 1:
+            given.pop("decay", None)
         for t, (rate, step) in enumerate(zip(RATES, gradients("float64"), strict=True), 1):
             rate = float(np.float32(rate))
-            value = schedule_free(value, step[k].numpy(), rate, state, t, **changes)
-        np.testing.assert_allclose(updated(config)[k], value, atol=1e-4)
-        assert np.abs(value - updated(ScheduleFreeAdamW())[k]).max() > 1e-3
+            value = schedule_free(value, step[k].numpy(), rate, state, t, **given)
+        np.testing.assert_allclose(updated(config)[k], value, atol=1e-6)
+        assert not given or np.abs(value - updated(ScheduleFreeAdamW())[k]).max() > 1e-3
+
+
+@pytest.mark.parametrize("warmup", [0, 1000])
+def test_schedule_free_decays_at_the_weights_and_averages_by_squared_rates(warmup):
+    # Without a gradient, from 1; the algorithm of the paper in plain numbers beside it.
+    target = keras.Variable(np.ones([1]), dtype="float32", name="kernel")
+    pure = PureOptimizer(ScheduleFreeAdamW(learning_rate=0.01, weight_decay=0.1), [target])
+    rates = 0.01 * np.minimum(1.0, np.arange(1, 3001) / max(warmup, 1))
+
+    @tf.function(autograph=False)
+    def train(values, state):
+        def body(t, values, state):
+            rate = tf.constant(rates, tf.float32)[t]
+            return t + 1, *pure.update(values, state, [tf.zeros([1])], rate)
+
+        loop = (tf.constant(0), values, state)
+        _, values, state = tf.while_loop(lambda t, *_: t < len(rates), body, loop)
+        return values, pure.means(values, state)
+
+    state = [tf.convert_to_tensor(v) for v in pure.variables]
+    ((y,), (x,)) = train([tf.ones([1])], state)
+    expected, own = 1.0, {}
+    for t, rate in enumerate(rates, 1):
+        expected = schedule_free(expected, 0.0, rate, own, t, epsilon=1e-8, decay=0.1)
+    np.testing.assert_allclose([y[0], x[0]], [expected, own["x"]], rtol=1e-4)
+    if not warmup:
+        np.testing.assert_allclose([y[0], x[0]], [0.0767, 0.1196], atol=5e-5)
 
 
 def test_decay_of_a_zero_gradient_by_hand():

@@ -57,6 +57,26 @@ def test_logits_far_apart_do_not_overflow():
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("magnitude, xla", [(1e4, False), (1e4, True), (-1e6, False), (1e7, False)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_large_logits_lose_no_digits(magnitude, xla, smoothing):
+    # Each logit is exact in float32, so float64 gives the loss of the same numbers.
+    logits = np.float32(magnitude + np.random.default_rng(0).integers(0, 9, [20, 7]))
+    labels = np.arange(20) % 7
+    compute = tf.function(cross_entropy, jit_compile=xla, autograph=False)
+    with tf.GradientTape() as tape:
+        given = tf.constant(logits)
+        tape.watch(given)
+        losses = compute(given, labels, smoothing)[0]
+    wide = np.float64(logits)
+    wide -= wide.max(axis=1, keepdims=True)
+    log_shares = wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
+    targets = (1 - smoothing) * np.eye(7)[labels] + smoothing / 7
+    np.testing.assert_allclose(losses, -(targets * log_shares).sum(axis=1), rtol=2e-6, atol=1e-7)
+    gradient = tape.gradient(losses, given)
+    np.testing.assert_allclose(gradient, np.exp(log_shares) - targets, rtol=2e-6, atol=2e-7)
+
+
 def test_a_label_is_hit_if_no_class_is_more_likely():
     logits = tf.constant([[1.0, 2.0, 0.0], [1.0, 2.0, 2.0], [3.0, 2.0, 0.0]])
     _, hits = cross_entropy(logits, tf.constant([1, 2, 1]))

@@ -33,3 +33,17 @@ def test_the_mean_is_over_the_classes_that_occur():
     np.testing.assert_allclose(each[[0, 1, 3]], expected, rtol=1e-12)
     assert each[2] == 0
     assert mean == pytest.approx(np.mean(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_class_that_every_weighted_example_has_is_in_no_mean(seed):
+    # Sums of the same weights in another order differ in their last digits.
+    rng = np.random.default_rng(seed)
+    weights = rng.random(500)
+    weights[:3] = 0
+    labels = np.stack([np.ones(500), rng.integers(0, 2, 500)], axis=1)
+    labels[:3, 0] = 0  # Without a weight, they count as no negatives.
+    scores = rng.random((500, 2))
+    each, mean = class_roc_auc(scores, labels, weights)
+    expected = sk.roc_auc_score(labels[:, 1], scores[:, 1], sample_weight=weights)
+    assert each[1] == mean == pytest.approx(expected, rel=1e-12)

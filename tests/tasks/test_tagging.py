@@ -57,6 +57,23 @@ def test_loss_stays_finite_far_from_0():
     assert float(total) == 1000.0
 
 
+@pytest.mark.parametrize("factors", [None, (1.0, 3.0)])
+@pytest.mark.parametrize("smoothing", [0.0, 1e-3])
+def test_large_logits_lose_no_digits(factors, smoothing):
+    logits = np.array([[1e4, -1e4], [12345.0, -54321.0], [-1e4, 3.0]], np.float32)
+    labels = np.array([[1, 0], [0.75, 1], [0, 1]], np.float32)
+    present, absent = (
+        (1 - smoothing) * np.float64(share) + smoothing / 2 for share in (labels, 1 - labels)
+    )
+    present = present * (factors or 1)
+    wide = np.float64(logits)
+    expected = present * np.logaddexp(0, -wide) + absent * np.logaddexp(0, wide)
+    for k in range(3):
+        arrays = (tf.constant(a[k : k + 1]) for a in (logits, labels, np.ones(3, np.float32)))
+        total, _ = tagging.compute_loss(*arrays, smoothing, factors)
+        assert float(total) == pytest.approx(expected[k].mean(), rel=1e-6)
+
+
 def test_metrics_equal_scikit_learn():
     got, p = measured(), sigmoid(LOGITS)
     predicted = p >= 0.5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from stepping import Linear, batches_of, feed, make
+from stepping import NORMED, Linear, batches_of, feed, make
 
 from modelzoo.optimizers import SGD, ScheduleFreeAdamW
 from modelzoo.training.state import ema_rate
@@ -49,3 +49,23 @@ def test_the_first_schedule_free_step_is_as_long_as_the_rate(rate):
     step(feed(step, {name: v[:1] for name, v in batches_of(4, "float64").items()}), 1)
     moved = np.abs(state.arrays()["model/logits/kernel"] - before)
     np.testing.assert_allclose(moved, rate, rtol=1e-4)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_schedule_free_evaluates_the_mean_of_its_steps(replicas):
+    optimizer = ScheduleFreeAdamW(0.03, weight_decay=0.1)
+    step, state = make(NORMED, optimizer, replicas, precision="float64")
+    step(feed(step, {name: v[:1] for name, v in batches_of(1, "float64").items()}), 1)
+    arrays = state.arrays()
+    # After one step, z, x and y are equal.
+    for name in (v.path for v in state.trainable):
+        np.testing.assert_allclose(arrays[f"ema/{name}"], arrays[f"model/{name}"], atol=1e-12)
+    step(feed(step, {name: v[:2][1:] for name, v in batches_of(2, "float64").items()}), 1)
+    arrays, evaluated = state.arrays(), state.select_weights("ema")
+    momentums = [v.numpy() for v in state.optimizer_state if v.path.endswith("momentum")]
+    for name, z in zip((v.path for v in state.trainable), momentums, strict=True):
+        x = (arrays[f"model/{name}"] - 0.1 * z) / 0.9
+        np.testing.assert_allclose(arrays[f"ema/{name}"], x, atol=1e-12)
+        assert np.abs(evaluated[name].numpy() - arrays[f"model/{name}"]).max() > 1e-5
+    for name in (v.path for v in state.statistics):
+        np.testing.assert_array_equal(arrays[f"ema/{name}"], arrays[f"model/{name}"])

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.dropout import Dropout
 from modelzoo.models.layers.linear import linear, sizes
 from modelzoo.models.layers.positions import rotate
@@ -41,15 +42,21 @@ class Attention(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if cross and (causal or rotary):
+            raise FieldError("cross", "must be False with causal or rotary, got True")
         self.num_heads = num_heads
         self.cross = cross
         self.causal = causal
         self.rotary = rotary
         self.use_bias = use_bias
-        self.dropout = Dropout(dropout, name="dropout") if dropout else None
+        self.dropout = None
+        if dropout:
+            self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape):
         dim = input_shape[-1]
+        if dim % self.num_heads:
+            raise ValueError(f"num_heads must divide the width {dim}, got {self.num_heads}")
         # One product computes all projections of a sequence. They are initialized as one matrix,
         # as in fairseq and PyTorch.
         initializer = keras.initializers.VarianceScaling(0.5, "fan_in", "uniform")
@@ -74,7 +81,7 @@ class Attention(keras.layers.Layer):
             (queries,), (keys, values) = self._project(inputs, "query"), self.project_memory(memory)
         else:
             queries, keys, values = self._project(inputs, "query_key_value")
-        if self.rotary and not self.cross:
+        if self.rotary:
             positions = tf.range(tf.shape(queries)[2])
             queries, keys = rotate(queries, positions), rotate(keys, positions)
         if self.causal:

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.checks import check_rate
 from modelzoo.models.layers.linear import linear
 from modelzoo.models.layers.precision import at_least_float32
 
@@ -89,11 +90,16 @@ class AttentionLSTM(keras.layers.Layer):
 
     def __init__(self, units: int, recurrent_dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
+        check_rate(recurrent_dropout=recurrent_dropout)
         self.units = units
         self.recurrent_dropout = recurrent_dropout
-        self.drop = keras.layers.Dropout(recurrent_dropout, name="recurrent_dropout")
+        self.drop = keras.layers.Dropout(
+            recurrent_dropout, dtype=self.dtype_policy, name="recurrent_dropout"
+        )
 
-    def build(self, x_shape, keys_shape, values_shape, *_):
+    def build(
+        self, x_shape, keys_shape, values_shape, memory_mask_shape=None, h_shape=None, c_shape=None
+    ):
         units, keys = self.units, keys_shape[-1]
         self.kernel = self.add_weight(shape=(x_shape[-1], 4 * units), name="kernel")
         self.recurrent_kernel = self.add_weight(

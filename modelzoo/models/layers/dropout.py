@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.checks import check_rate
+
 _RANGE = 1 << 16
 
 
@@ -17,6 +19,7 @@ class Dropout(keras.layers.Layer):
 
     def __init__(self, rate: float, **kwargs):
         super().__init__(**kwargs)
+        check_rate(rate=rate)
         self.rate = rate
         self.seed_generator = keras.random.SeedGenerator()
         self._build_at_init()

@@ -1,9 +1,12 @@
 """Keras inputs for input specs, and models that check their inputs' names."""
 
+import dataclasses
+from typing import Any, ClassVar, Self
+
 import keras
 
-from modelzoo.fields.input_specs import ArraySpec, Inputs, take
-from modelzoo.models.layers.precision import at_least_float32
+from modelzoo.fields.input_specs import ArraySpec, Inputs, MaskSpec, TokenSpec, take
+from modelzoo.models.layers.precision import at_least_float32, policy_scope
 
 
 def keras_inputs(inputs: Inputs) -> dict[str, keras.KerasTensor]:
@@ -34,3 +37,35 @@ class NamedInputsModel(keras.Model):
     def call(self, inputs, training=None, mask=None):
         take(inputs, *self.input)
         return super().call(inputs, training=training, mask=mask)
+
+
+class ConfiguredModel(NamedInputsModel):
+    """Base of models that Keras saves as the arguments that built them.
+
+    Their graph alone would not restore their methods, such as those of a decoder. A subclass has an
+    `__init__` of a config, token inputs and the number of outputs, and keeps all three in
+    `arguments`.
+    """
+
+    config_class: ClassVar[type]
+    arguments: tuple[Any, Inputs, int]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of `__init__` and the dtype policy as JSON values."""
+        config, inputs, num_outputs = self.arguments
+        return {
+            "config": dataclasses.asdict(config),
+            "inputs": {name: dataclasses.asdict(spec) for name, spec in inputs.items()},
+            "num_outputs": num_outputs,
+            "dtype": self.dtype_policy.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Creates the model from the values of `get_config`."""
+        inputs = {
+            name: TokenSpec(**fields) if fields else MaskSpec()
+            for name, fields in config["inputs"].items()
+        }
+        with policy_scope(config["dtype"]):
+            return cls(cls.config_class(**config["config"]), inputs, config["num_outputs"])

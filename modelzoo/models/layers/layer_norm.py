@@ -28,7 +28,8 @@ class LayerNorm(keras.layers.Layer):
         x = tf.cast(inputs, gamma.dtype)
         x -= tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(x), axis=-1, keepdims=True)
-        return tf.cast(x * tf.math.rsqrt(variance + self.epsilon) * gamma + beta, inputs.dtype)
+        x = x * tf.math.rsqrt(variance + self.epsilon) * gamma + beta
+        return tf.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -12,9 +12,13 @@ def sizes(x: tf.Tensor) -> list[int | tf.Tensor]:
 def linear(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
     """Multiplies `[..., inputs]` by `[inputs, outputs]` and adds `[outputs]`, in the dtype of `x`.
 
+    Integers become the dtype of the kernel.
+
     It is one product of two matrices for inputs of any rank. A batched product is slower: its
     gradient computes one kernel gradient per example and sums them.
     """
+    if not x.dtype.is_floating:
+        x = tf.cast(x, kernel.dtype)
     rows = tf.reshape(x, [-1, kernel.shape[0]])
     rows = tf.matmul(rows, tf.cast(kernel, x.dtype))
     if bias is not None:

@@ -3,7 +3,10 @@
 import keras
 from keras import ops
 
+from modelzoo.fields.checks import check_choice
 from modelzoo.models.layers.precision import at_least_float32
+
+POOLINGS = ("mean", "max", "mean_max", "attention")
 
 
 @keras.saving.register_keras_serializable(package="modelzoo")
@@ -20,6 +23,7 @@ class StepPooling(keras.layers.Layer):
 
     def __init__(self, kind: str = "mean", **kwargs):
         super().__init__(**kwargs)
+        check_choice(POOLINGS, kind=kind)
         self.kind = kind
         self.supports_masking = True
 

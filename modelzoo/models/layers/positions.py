@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.checks import check_choice
 from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.linear import sizes
 from modelzoo.models.layers.precision import at_least_float32
@@ -49,11 +50,15 @@ class Positions(keras.layers.Layer):
     InvalidArgumentError if its length is not static.
 
     kind: "sinusoidal" or "learned".
-    max_length: number of learned vectors.
+    max_length: number of learned vectors; None for sinusoids.
     """
 
     def __init__(self, kind: str = "sinusoidal", max_length: int | None = None, **kwargs):
         super().__init__(**kwargs)
+        check_choice(("sinusoidal", "learned"), kind=kind)
+        if (kind == "learned") != (max_length is not None):
+            wanted = "a number" if kind == "learned" else "None"
+            raise FieldError("max_length", f'must be {wanted} for "{kind}", got {max_length}')
         self.kind = kind
         self.max_length = max_length
 

@@ -1,16 +1,28 @@
 """LSTM, GRU and simple recurrent layers with the large matrix products outside the time loop."""
 
+import inspect
 from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.checks import check_rate
+from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.precision import at_least_float32
 
 if TYPE_CHECKING:
     from keras.layers import RNN as _KerasLayer  # noqa: N811
 else:  # A mixin: the class beside it is the Keras layer.
     _KerasLayer = object
+
+
+# Values of arguments that Keras takes: its other loops are not those of these layers.
+_FIXED = {
+    "unroll": (False,),
+    "implementation": (2,),
+    "reset_after": (True,),
+    "use_cudnn": ("auto", False),
+}
 
 
 class _Recurrent(_KerasLayer):
@@ -21,7 +33,11 @@ class _Recurrent(_KerasLayer):
     bias after the loop. On a GPU, Keras's own loop runs instead if it can use cuDNN, unless
     `use_cudnn` is False.
 
-    Where the mask (bool `[batch, length]`) is False, states and output keep their values. States
+    The arguments are Keras's, but for those that choose another loop: `unroll`, `implementation`,
+    `reset_after=False` and `use_cudnn=True` raise an error. Integer inputs are cast.
+
+    Where the mask (bool `[batch, length]`) is False, states and output keep their values; before
+    the first real step, the output is zero. States
     are float32 under any policy, except float64 under a float64 policy. All gates share one
     recurrent dropout mask for all steps (Gal and Ghahramani, 2016); Keras draws one per gate.
 
@@ -32,12 +48,22 @@ class _Recurrent(_KerasLayer):
     """
 
     def __init__(self, *args, halves=True, **kwargs):
+        given = inspect.signature(super().__init__).bind(*args, **kwargs).arguments
+        given = given.pop("kwargs", {}) | given
+        # Keras would clip these.
+        check_rate(**{name: given.get(name, 0.0) for name in ("dropout", "recurrent_dropout")})
+        for name, allowed in _FIXED.items():
+            if given.get(name, allowed[0]) not in allowed:
+                values = " or ".join(map(repr, allowed))
+                raise FieldError(name, f"must be {values}, got {given[name]!r}")
         super().__init__(*args, **kwargs)
         self.halves = halves
-        self.cell.implementation = 2
         self.cell.dropout_mask_count = None
-        if not getattr(self.cell, "reset_after", True):
-            raise ValueError("reset_after must be True, got False")
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        sequences = tf.cast(sequences, self.compute_dtype)  # From integers.
+        self._starts_at_zero = initial_state is None and not self.stateful
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Last output, all outputs and last states for inputs `[batch, length, features]`."""
@@ -81,6 +107,10 @@ class _Recurrent(_KerasLayer):
             x = project(x, kernel, bias[0])
             inner = None if self._summed else bias[1]
             outputs, *states = scan(self._step, x, within, inner, states, mask, dropout, training)
+            if mask is not None and not self._starts_at_zero:
+                # As in Keras, the output is zero before the first real step, not the given state.
+                started = tf.cumsum(tf.cast(mask, tf.int32)) > 0
+                outputs = tf.where(started, outputs, tf.zeros([], outputs.dtype))
             outputs = tf.transpose(outputs, [1, 0, 2])
             if self.zero_output_for_mask and mask is not None:
                 outputs *= tf.cast(tf.transpose(mask, [1, 0, 2]), outputs.dtype)
@@ -96,7 +126,8 @@ class _Recurrent(_KerasLayer):
             outputs, *states = (tf.concat(v, 0) for v in zip(*map(run, *given), strict=True))
         else:
             outputs, *states = run(*given)
-        return states[0], outputs, states
+        last = states[0] if mask is None or self._starts_at_zero else outputs[:, -1]
+        return last, outputs, states
 
     def get_config(self):
         return super().get_config() | {"halves": self.halves}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.checks import check_choice, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.attention import Attention, Cache
 from modelzoo.models.layers.dropout import Dropout
@@ -15,6 +16,7 @@ from modelzoo.models.layers.layer_norm import LayerNorm
 from modelzoo.models.layers.linear import linear, sizes
 from modelzoo.models.layers.positions import Positions
 
+NORMS = ("post", "pre")
 _ACTIVATIONS = {
     "relu": tf.nn.relu,
     "gelu": tf.nn.gelu,
@@ -44,10 +46,13 @@ class FeedForward(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_choice(tuple(_ACTIVATIONS), activation=activation)
         self.intermediate_dim = intermediate_dim
         self.activation = activation
         self.use_bias = activation != "swiglu" if use_bias is None else use_bias
-        self.dropout = Dropout(dropout, name="dropout") if dropout else None
+        self.dropout = None
+        if dropout:
+            self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape):
         dim, gated = input_shape[-1], self.activation == "swiglu"
@@ -108,8 +113,10 @@ class Block(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_choice(NORMS, norm=norm)
         self.norm = norm
-        shared: dict[str, Any] = {"dropout": attention_dropout, "use_bias": attention_bias}
+        own: dict[str, Any] = {"dtype": self.dtype_policy}
+        shared = {"dropout": attention_dropout, "use_bias": attention_bias, **own}
         self.self_attention = Attention(
             num_heads, causal=causal, rotary=rotary, name="self_attention", **shared
         )
@@ -118,12 +125,15 @@ class Block(keras.layers.Layer):
             self.cross_attention = Attention(
                 num_heads, cross=True, name="cross_attention", **shared
             )
-        self.ffn = FeedForward(intermediate_dim, activation, ffn_dropout, ffn_bias, name="ffn")
+        sizes = (intermediate_dim, activation, ffn_dropout, ffn_bias)
+        self.ffn = FeedForward(*sizes, name="ffn", **own)
         self.sublayers: list[keras.layers.Layer] = [self.self_attention, self.ffn]
         if self.cross_attention is not None:
             self.sublayers.insert(1, self.cross_attention)
-        self.norms = [LayerNorm(epsilon, name=f"{layer.name}_norm") for layer in self.sublayers]
-        self.dropout = Dropout(dropout, name="dropout") if dropout else None
+        self.norms = [
+            LayerNorm(epsilon, name=f"{layer.name}_norm", **own) for layer in self.sublayers
+        ]
+        self.dropout = Dropout(dropout, name="dropout", **own) if dropout else None
 
     def build(self, input_shape):
         for layer in [*self.sublayers, *self.norms]:
@@ -245,17 +255,19 @@ class Stack(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        rotary = positions == "rotary"
-        self.positions = None if rotary else Positions(positions, max_length, name="positions")
+        rotary, own = positions == "rotary", {"dtype": self.dtype_policy}
+        self.positions = None
+        if not rotary:
+            self.positions = Positions(positions, max_length, name="positions", **own)
         self.blocks = [
-            Block(**block, rotary=rotary, name=f"block{number}")
+            Block(**block, rotary=rotary, name=f"block{number}", **own)
             for number in range(1, num_layers + 1)
         ]
         self.norm = None
-        if block["norm"] == "pre":
-            self.norm = LayerNorm(block["epsilon"], name="norm")
-        rate = block["dropout"]
-        self.dropout = Dropout(rate, name="dropout") if rate else None
+        if block.get("norm") == "pre":
+            self.norm = LayerNorm(block.get("epsilon", 1e-5), name="norm", **own)
+        rate = block.get("dropout")
+        self.dropout = Dropout(rate, name="dropout", **own) if rate else None
 
     def build(self, input_shape):
         for layer in (self.positions, *self.blocks, self.norm):
@@ -283,8 +295,8 @@ class Stack(keras.layers.Layer):
             x = block(
                 x,
                 memory,
-                padding_mask,
-                memory_mask,
+                padding_mask=padding_mask,
+                memory_mask=memory_mask,
                 training=training,
                 return_weights=return_weights,
             )
@@ -399,21 +411,18 @@ class TransformerBlockConfig:
                 f"must divide hidden_dim, {self.hidden_dim}, into even parts for rotary "
                 f"positions, got {self.num_heads}",
             )
-        for name, choices in (
-            ("norm", ("post", "pre")),
-            ("positions", ("sinusoidal", "learned", "rotary")),
-            ("activation", tuple(_ACTIVATIONS)),
-        ):
-            if getattr(self, name) not in choices:
-                quoted = " or ".join(f'"{choice}"' for choice in choices)
-                raise FieldError(name, f"must be {quoted}, got {getattr(self, name)!r}")
+        check_choice(NORMS, norm=self.norm)
+        check_choice(("sinusoidal", "learned", "rotary"), positions=self.positions)
+        check_choice(tuple(_ACTIVATIONS), activation=self.activation)
         for name in ("norm_epsilon", "embedding_scale"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise FieldError(name, f"must be above 0, got {value}")
-        for name in ("dropout", "attention_dropout", "ffn_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 0 and below 1, got {getattr(self, name)}")
+        check_rate(
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            ffn_dropout=self.ffn_dropout,
+        )
 
     def stack(
         self, name: str, num_layers: int, max_length: int | None, cross=False, causal=False
@@ -432,4 +441,5 @@ class TransformerBlockConfig:
         names += ["ffn_bias", "dropout", "attention_dropout", "ffn_dropout"]
         block = {name: getattr(self, name) for name in names}
         block |= {"epsilon": self.norm_epsilon, "cross": cross, "causal": causal}
+        max_length = max_length if self.positions == "learned" else None
         return Stack(num_layers, block, self.positions, max_length, name=name)

@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,11 +47,3 @@ def test_precision():
     low = LocalResponseNorm(5, dtype="mixed_bfloat16")(x)
     assert low.dtype == "bfloat16"
     np.testing.assert_allclose(tf.cast(low, "float64"), exact, rtol=0.01)
-
-
-def test_keras_file_gives_the_same_layer(tmp_path):
-    inputs = keras.Input((2, 2, 8))
-    model = keras.Model(inputs, LocalResponseNorm(3, alpha=0.2, beta=0.4)(inputs))
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again(values(3, 2, 2, 8)), model(values(3, 2, 2, 8)))

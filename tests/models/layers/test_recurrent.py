@@ -307,18 +307,3 @@ def test_a_gpu_is_left_to_keras_where_cudnn_can(monkeypatch, kind):
     layer(x)
     make(KINDS[kind], recurrent_dropout=0.5)(x, training=True)
     assert not used
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_keras_file_gives_the_same_layer(tmp_path, kind):
-    x = keras.Input((None, FEATURES))
-    model = keras.Model(x, KINDS[kind](UNITS, recurrent_dropout=0.5, return_sequences=True)(x))
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(again.layers[-1]) is KINDS[kind]
-    np.testing.assert_array_equal(again(inputs()), model(inputs()))
-
-
-def test_the_reset_gate_is_cudnns():
-    with pytest.raises(ValueError, match="^reset_after must be True, got False"):
-        GRU(3, reset_after=False)
