@@ -14,12 +14,12 @@ STDIN = "-"
 _HEAD = 4096
 _OTHERS = {
     b"\x1f\x8b": "gzip: decompress it",
-    b"BZh": "bzip2: decompress it",
+    b"BZh91AY&SY": "bzip2: decompress it",
     b"\xfd7zXZ\0": "xz: decompress it",
     b"\x28\xb5\x2f\xfd": "Zstandard: decompress it",
     b"PK\x03\x04": "a zip file or an Excel workbook: unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV",
-    b"PAR1": "Parquet: write it as CSV or JSON lines",
+    b"PAR1\x15": "Parquet: write it as CSV or JSON lines",
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
 }
@@ -99,7 +99,8 @@ def read_content(path: str) -> bytes | BadExample:
 def not_utf8(text: bytes | str) -> str:
     """Why a text cannot be used; a str has its other bytes escaped. "" if it can."""
     try:
-        _ = text.decode() if isinstance(text, bytes) else text.encode()
+        stored = text if isinstance(text, bytes) else text.encode()
+        stored.decode()
     except UnicodeError:
         return "is not UTF-8"
-    return "has a NUL byte" if (b"\0" if isinstance(text, bytes) else "\0") in text else ""
+    return "has a NUL byte" if b"\0" in stored else ""

@@ -122,6 +122,11 @@ def _sniffed(
     return next(iter([*fits, *(d for d, names in found.items() if len(names) > 1)]), ",")
 
 
+def is_table(path: str) -> bool:
+    """Whether a file is a table, by its name."""
+    return path.lower().endswith((".csv", *_TABS, *_JSON))
+
+
 def is_json(path: str) -> bool:
     """Whether a file holds an object per line, by its name."""
     return path.lower().endswith(_JSON)
