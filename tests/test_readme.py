@@ -127,7 +127,7 @@ def test_the_guide_to_texts(tmp_path, monkeypatch, capsys):
         done.append(words[0])
     assert done == ["train", "predict", "predict", "export", "vocab", "train"]
     out = capsys.readouterr().out
-    XX
+    assert out.count('"probability"') == 5
     result = run_folder.read_json(tmp_path / "runs" / "reviews" / "result.json")
     assert result["skipped"] == {"train": 1, "validation": 1, "test": 1}
 
