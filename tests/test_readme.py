@@ -114,6 +114,7 @@ def test_the_guide_to_texts(tmp_path, monkeypatch, capsys):
     rows = [f"{'good' if k % 2 else 'bad'} film {k},{'pos' if k % 2 else 'neg'}" for k in range(60)]
     (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows, "no label at all"]))
     (tmp_path / "lines.txt").write_text("good film\nbad film\n")
+    (tmp_path / "new.csv").write_text("id,text\n1,a good film\n")
     small = ["--config.train.steps=2", "--config.model.units=3", "--config.data.inputs.lengths=4,8"]
     small += ["--config.model.embedding_dim=4", "--config.train.tokens_per_batch=64"]
     done = []
@@ -126,7 +127,7 @@ def test_the_guide_to_texts(tmp_path, monkeypatch, capsys):
         done.append(words[0])
     assert done == ["train", "predict", "predict", "export", "vocab", "train"]
     out = capsys.readouterr().out
-    assert out.count('"probability"') == 4
+    assert out.count('"probability"') == 5
     result = run_folder.read_json(tmp_path / "runs" / "reviews" / "result.json")
     assert result["skipped"] == {"train": 1, "validation": 1, "test": 1}
 

@@ -33,7 +33,8 @@ flags.DEFINE_string(
 shared.path(
     FLAGS,
     "predictions",
-    "File for one JSON line per example: id, label or references, prediction, scores.",
+    "File for one JSON line per example: id, label or references, prediction, scores; the id of a "
+    "window is its last row, and its target_id the row that is predicted.",
 )
 flags.DEFINE_enum(
     "format", "table", ["table", "json"], "Output format of the metrics.", flag_values=FLAGS

@@ -1,9 +1,12 @@
 """The `modelzoo` command, which runs its subcommands."""
 
+import codecs
 import contextlib
 import difflib
 import errno
 import importlib
+import io
+import json
 import os
 import pathlib
 import sys
@@ -26,6 +29,16 @@ _MACHINE = {
     getattr(errno, name)
     for name in ("EACCES", "EDQUOT", "EFBIG", "EIO", "ENOSPC", "ENOTDIR", "EPERM", "EROFS")
 }
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    r"""Writes what a terminal cannot show as JSON does: "é" as "\u00e9"."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(_escaped.__name__, _escaped)
 
 
 def commands() -> dict[str, pathlib.Path]:
@@ -107,6 +120,9 @@ def _guarded(program: str, work) -> int:
     """Calls `work`; turns errors of the user and the machine into one line and an exit code."""
     # There is no stdout after `>&-`; open a file, so that no other file gets its descriptor.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_escaped.__name__)
     try:
         code = work()
         sys.stdout.flush()

@@ -1,17 +1,16 @@
 """Predict classes, tags, values or texts: one JSON line per example.
 
-Image models read image files and folders. Text models read files of UTF-8 text, one text per line
-("-" is the standard input), or --text. Series models read CSV files. Models with several inputs
-read tables with the columns of the training data.
+Tables (.csv, .tsv, .jsonl) are read as the training table: an example per row, by the names of the
+columns. Models of series and models with several inputs read tables only. A model of series
+predicts what follows the last rows. Image models also read image files and folders. Text models
+also read UTF-8 text, one text per line, or one per file if they learned from a folder of texts ("-"
+is the standard input), or --text.
 """
 
-import collections
-import contextlib
 import json
 import os
 import sys
-from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from modelzoo.cli.main import run
 from modelzoo.fields.errors import UserError
 
 if TYPE_CHECKING:
-    from modelzoo.inference.predictor import Prediction, Predictor
+    from modelzoo.inference.predictor import Prediction
 
 STDIN = "-"
 
@@ -56,10 +55,9 @@ def main(argv: Sequence[str]) -> int:
     from modelzoo.inference.predictor import open_model
 
     predictor = open_model(**shared.chosen_model(FLAGS))
-    serving, inputs = predictor.task.serving, predictor.task.data.inputs
+    serving = predictor.task.serving
     if FLAGS.top is not None:
         serving.check_top(FLAGS.top, exported=predictor.model is None)
-    part = next(iter(inputs.values())).file_part if len(inputs) == 1 else None
     good = bad = 0  # Numbers of examples.
 
     def fail(message: str) -> None:
@@ -67,23 +65,18 @@ def main(argv: Sequence[str]) -> int:
         bad += 1
         print(message, file=sys.stderr)
 
-    if part == "text":
-        texts = _lines(paths, fail) if paths else _flag_texts()
-        named = _predict_texts(predictor, texts)
-    elif FLAGS.text:
+    named: Iterable[tuple[dict[str, Any], Prediction]]
+    if not FLAGS.text:
+        files = find_files(paths, predictor.requests.suffixes)
+        named = ((p.place, p) for p in predictor.predict_files(files, FLAGS.batch_size))
+    elif predictor.requests.takes_texts:
+        answers = predictor.predict_texts(_flag_texts(), FLAGS.batch_size)
+        named = (({"text": text}, p) for text, p in zip(FLAGS.text, answers, strict=True))
+    else:
         raise UserError(
             f"--text needs a model of texts, got one of {predictor.task.data.describe_inputs()} "
             f"({predictor.origin})"
         )
-    elif part is None:
-        named = (
-            ({"row": prediction.name}, prediction)
-            for path in paths
-            for prediction in predictor.predict_table(path, FLAGS.batch_size)
-        )
-    else:
-        files = find_files(paths, next(iter(inputs.values())).config.suffixes)
-        named = (({"file": p.name}, p) for p in predictor.predict_files(files, FLAGS.batch_size))
     for name, prediction in named:
         if prediction.error is not None:
             fail(f"{prediction.name}: {prediction.error}")
@@ -94,8 +87,7 @@ def main(argv: Sequence[str]) -> int:
             name = {"source": name["text"]}
         print(json.dumps({**name, **result}, ensure_ascii=False), flush=True)
     if bad and good + bad > 1:
-        unit = "lines" if part == "text" else "examples"
-        print(f"{bad} of {good + bad} {unit} could not be predicted", file=sys.stderr)
+        print(f"{bad} of {good + bad} examples could not be predicted", file=sys.stderr)
     return 1 if bad else 0
 
 
@@ -138,50 +130,13 @@ def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     return files
 
 
-def _flag_texts() -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Yields the texts of --text with their names."""
+def _flag_texts() -> Iterator[bytes]:
+    """Yields the texts of --text."""
     for text in FLAGS.text:
         try:
-            yield {"text": text}, text.encode()
+            yield text.encode()
         except UnicodeEncodeError:
             raise UserError(f"--text={text!r} is not UTF-8") from None
-
-
-def _lines(
-    paths: Sequence[str], fail: Callable[[str], None]
-) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Yields the lines of files of UTF-8 text; calls `fail` for unreadable ones and continues."""
-    for path in paths:
-        try:
-            # Reads bytes, so that a line that is not UTF-8 does not affect others.
-            stdin = contextlib.nullcontext(sys.stdin.buffer)
-            with stdin if path == STDIN else open(path, "rb") as file:
-                for number, line in enumerate(file, 1):
-                    line = line.rstrip(b"\r\n").removeprefix(BOM_UTF8 if number == 1 else b"")
-                    try:
-                        line.decode()
-                    except UnicodeDecodeError:
-                        fail(f"{path}, line {number} is not UTF-8")
-                    else:
-                        yield {"file": path, "line": number}, line
-        except OSError as error:
-            fail(f"{path}: {error.strerror}")
-
-
-def _predict_texts(
-    predictor: "Predictor", named: Iterable[tuple[dict[str, Any], bytes]]
-) -> "Iterator[tuple[dict[str, Any], Prediction]]":
-    """Yields the predictions of named texts with their names."""
-    # The names of texts whose predictions are pending.
-    names: collections.deque[dict[str, Any]] = collections.deque()
-
-    def texts() -> Iterator[bytes]:
-        for name, text in named:
-            names.append(name)
-            yield text
-
-    for prediction in predictor.predict_texts(texts(), FLAGS.batch_size):
-        yield names.popleft(), prediction
 
 
 if __name__ == "__main__":

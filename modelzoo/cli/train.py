@@ -36,6 +36,7 @@ flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> int:
     """Trains; returns 0, or 128 plus the number of the signal that stopped the run."""
     from modelzoo import config
+    from modelzoo.data.sources.table import Table
     from modelzoo.runs.train import train
     from modelzoo.training.signals import Interrupted
 
@@ -49,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
         return 128 + stop.signal
     folder, name = shlex.quote(workdir), Path(workdir).absolute().name
     inputs = list(experiment.data.named_inputs.values())
-    argument = inputs[0].file_argument if len(inputs) == 1 else "TABLE"
+    tables = len(inputs) > 1 or isinstance(experiment.data.source, Table)
+    argument = "TABLE" if tables else inputs[0].file_argument
     if FLAGS.folds is not None:
         print(
             f"\nmetrics of all folds  {folder}/result.json\n"

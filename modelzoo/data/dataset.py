@@ -188,8 +188,11 @@ class OpenData:
         With a fold the roles "train" and "test" are its parts. Raises UserError if the split is
         missing, empty or has a bad example.
         """
-        bound, view = self.bound, self.view(name)
-        data, rows = self.data, view.rows
+        return self.open_view(self.view(name), name)
+
+    def open_view(self, view: View, name: str) -> Split:
+        """Opens examples, which `name` stands for in messages; see `split`."""
+        bound, data, rows = self.bound, self.data, view.rows
         stores: dict[str, Store] = {}
         for input_name, one in bound.inputs.items():
             key = input_key(input_name)
@@ -285,6 +288,10 @@ class OpenData:
             return view
         trained, held_out = self._fold_parts(view, fold)
         return view.take(trained if name == "train" else held_out)
+
+    def rows(self, split: str) -> Rows:
+        """All rows of a base split, with what inputs and target made of them."""
+        return self._bases([split])[0]
 
     def _bases(self, names: Sequence[str]) -> list[Rows]:
         """Base splits, parsed; each is read once."""

@@ -23,6 +23,7 @@ class Split:
             the target text, or of the first sequence; None without sequences.
         groups: group of each example, of which cross-validation takes all or none; or None.
         references: target texts of each example, whole, for metrics; None without texts.
+        view: the examples as rows of the source.
         skipped: the bad examples that were left out.
         remarks: what a person should know about the examples, such as how many are truncated.
         fingerprint: distinguishes data of other examples, classes or tokens.
@@ -39,8 +40,8 @@ class Split:
     ):
         """kept: the examples of the view that are used, int64 `[n]`, in order."""
         self.bound, self._stores, self._kept = bound, stores, kept
-        self._rows = rows = view.rows
-        self._last = last = view.last[kept]
+        self.view = view.take(kept)
+        rows, last = view.rows, self.view.last
         names = example_names(rows)
         self.ids = [names[row] for row in last]
         self.groups = None if rows.groups is None else [rows.groups[row] for row in last]
@@ -53,7 +54,7 @@ class Split:
         self.tokens = lengths[TARGET] if TARGET in lengths else next(iter(lengths.values()), None)
         self.references = None
         if bound.target is not None:
-            self.references = bound.target.references(view.take(kept), TARGET)
+            self.references = bound.target.references(self.view, TARGET)
         digest = hashlib.sha256("\0".join(map(str, self.ids)).encode(errors="surrogateescape"))
         digest.update(bound.fingerprint())
         digest.update(self.buckets.tobytes())
@@ -95,8 +96,9 @@ class Split:
         if self._example_table is not None:
             examples = tf.gather(self._example_table, present)
         columns: Tensors = {}
-        if self._rows.read is not None and any(store.lazy for store in self._stores.values()):
-            columns = self._rows.read(tf.gather(self._row_table, present))
+        read = self.view.rows.read
+        if read is not None and any(store.lazy for store in self._stores.values()):
+            columns = read(tf.gather(self._row_table, present))
         raw: Tensors = {}
         for key, store in self._stores.items():
             width = None
@@ -118,7 +120,7 @@ class Split:
                 try:
                     store.examine(int(self._kept[index]))
                 except BadExample as error:
-                    place = self._rows.place(int(self._last[index]))
+                    place = self.view.rows.place(int(self.view.last[index]))
                     raise UserError(bad_example(place, str(error))) from None
 
 

@@ -1,6 +1,7 @@
 """Prediction with a run's checkpoint, an exported model or a shipped model."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -13,9 +14,7 @@ import tensorflow as tf
 
 from modelzoo import config, zoo
 from modelzoo.data.columns import BadExample
-from modelzoo.data.sources.source import Source
-from modelzoo.data.sources.table import Table
-from modelzoo.data.sources.tabular import is_json
+from modelzoo.data.requests import Place, RequestReader, place_name
 from modelzoo.fields.errors import UserError
 from modelzoo.inference import artifacts
 from modelzoo.inference.artifacts import Pairs
@@ -34,15 +33,19 @@ BATCH_SIZE = 64
 class Prediction:
     """The prediction for one example, or the `error` that prevented it.
 
-    `name` is the example's file, or its number from 0. `outputs` are the served tensors by name,
-    without the batch dimension; `json` holds the values that `modelzoo predict` prints. The
-    properties are parts of both, None if the task has no such part.
+    `name` is the example's place, such as "a.png" or "a.csv, line 2", or its number from 0.
+    `outputs` are the served tensors by name, without the batch dimension; `json` holds the values
+    that `modelzoo predict` prints. The properties are parts of both, None if the task has no such
+    part.
+
+    `place` is a `modelzoo.data.requests.Place`, {} for a given text.
     """
 
     name: str
     json: dict[str, Any] = dataclasses.field(default_factory=dict)
     outputs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     error: str | None = None
+    place: Place = dataclasses.field(default_factory=dict)
 
     @property
     def class_name(self) -> str | None:
@@ -75,31 +78,13 @@ class Prediction:
         return self.outputs.get("scores")
 
 
-@dataclasses.dataclass(frozen=True)
-class _OrderedTable(Table):
-    ordered = "stored"
-
-
-def _table_like(source: Source, path: str, windowed: bool) -> Table:
-    """Returns the table at `path`, read as the training table is.
-
-    Only windows need the groups: no window may hold rows of two.
-    """
-    kept: dict[str, Any] = {}
-    if isinstance(source, Table):
-        if not is_json(path) and not is_json(source.path):
-            kept = {name: getattr(source, name) for name in ("columns", "header", "delimiter")}
-        if windowed:
-            kept["group"] = source.group
-    return _OrderedTable(path, **kept)
-
-
 class Predictor:
     """A trained model with its serving signatures.
 
     Attributes:
         experiment: the config of the run.
         task: the task on the data; `task.data` holds what the model learned from the data.
+        requests: reads the files to predict.
         signatures: functions of tensors by name, such as `serving_default`, that return the served
             outputs, such as `classes` and `scores`.
         origin: a description of where the model is from.
@@ -116,6 +101,7 @@ class Predictor:
     ):
         self.experiment = experiment
         self.task = task
+        self.requests = RequestReader(experiment.data, task.data)
         self.signatures = dict(signatures)
         self.origin = origin
         self.model = model
@@ -239,14 +225,21 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Predicts the examples in files, in order, in batches of `batch_size`.
 
-        The input defines the content of a file: an image, lines of text, rows of a table. An
-        example that cannot be read yields a `Prediction` with `error`.
+        Each row of a table is an example, see `predict_table`. Of other files each is an example,
+        such as an image. A file of text is one only if the model learned from files; else each of
+        its lines is. "-" is the standard input.
 
-        Raises:
-            UserError: the model has several inputs; use `predict_table` instead.
+        An example that cannot be read yields a `Prediction` with `error`.
         """
-        part, bound = self._only_input()
-        return self._predict(part, bound.from_files(paths), batch_size)
+        for tables, some in itertools.groupby(map(str, paths), self.requests.is_table):
+            if not tables:
+                yield from self._predict(self.requests.from_files(some), batch_size)
+                continue
+            for path in some:
+                try:
+                    yield from self.predict_table(path, batch_size)
+                except UserError as error:
+                    yield Prediction(path, error=str(error).removeprefix(f"{path} "))
 
     def predict_texts(
         self, texts: Iterable[str | bytes], batch_size: int = BATCH_SIZE
@@ -256,72 +249,54 @@ class Predictor:
         Raises:
             UserError: the model's input is not a text.
         """
-        part, bound = self._only_input()
-        if bound.file_part != "text":
-            raise UserError(f"{self.origin} needs {bound.describe()}, not texts")
+        if not self.requests.takes_texts:
+            raise UserError(f"{self.origin} needs {self.task.data.describe_inputs()}, not texts")
         # A lone surrogate in a str becomes bytes that are not UTF-8.
         encoded = (t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in texts)
-        named = ((str(number), text) for number, text in enumerate(encoded))
-        return self._predict(part, named, batch_size)
+        return self._predict((({}, text) for text in encoded), batch_size)
 
     def predict_table(self, path: str | Path, batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """Predicts the rows of a table, in order; its columns are those of the training data.
 
-        If the model learned from a `Table`, its `header`, `columns` and `delimiter` hold for this
-        one too, and its `group` if the model reads windows of rows.
+        If the model learned from a `Table`, its `header` and `columns` hold for this one too, its
+        `delimiter` if both have one suffix, and its `group` if the model reads windows of rows.
+
+        A model of series alone predicts the last window of the table or of each group: what comes
+        `horizon` rows later. With other inputs, each window is predicted.
 
         Rows that cannot be read yield a `Prediction` with `error`, after all other rows.
 
         Raises:
             UserError: the table cannot be read or lacks a column.
         """
-        trained = self.experiment.data
-        data = dataclasses.replace(
-            trained,
-            source=_table_like(trained.source, str(path), bool(trained.windowed_inputs)),
-            target=None,
-            train_split="train",
-            validation_split=None,
-            test_split=None,
-            split_by=(),
-            fold=None,
-            on_bad="skip",
-        )
-        split = data.open(dataclasses.replace(self.task.data, target=None)).split("train[:]")
+        split, places, bad = self.requests.from_table(str(path))
         parts = {part for args in self.task.data.serving().values() for part, _ in args.values()}
-        for first in range(0, split.num_examples, batch_size):
-            index = np.arange(first, min(first + batch_size, split.num_examples))
+        for first in range(0, len(places), batch_size):
+            assert split is not None  # It has places.
+            index = np.arange(first, min(first + batch_size, len(places)))
             raw = {name: value for name, value in split.gather(index).items() if name in parts}
             outputs = self.outputs(raw)
-            for k, example in enumerate(index):
+            for k, place in enumerate(places[first : first + batch_size]):
                 row = {name: value[k] for name, value in outputs.items()}
-                yield Prediction(str(split.ids[example]), self.task.serving.to_json(row), row)
-        for bad in split.skipped:
-            yield Prediction(bad.place, error=bad.reason)
+                answer = self.task.serving.to_json(row)
+                yield Prediction(place_name(place), answer, row, place=place)
+        for one in bad:
+            yield Prediction(one.place, error=one.reason)
 
-    def _only_input(self) -> tuple[str, Any]:
-        """Returns the only input, after the name of the raw tensor that it reads from files."""
-        inputs = self.task.data.inputs
-        if len(inputs) > 1:
-            raise UserError(
-                f"{self.origin} has the inputs {', '.join(inputs)}: predict the rows of a table"
-            )
-        ((name, bound),) = inputs.items()
-        return f"{name}/{bound.file_part}" if name else bound.file_part, bound
-
-    def _predict(
-        self, part: str, named: Iterable[tuple[str, Any]], batch_size: int
-    ) -> Iterator[Prediction]:
-        """Yields predictions for named raw values; a BadExample becomes an error."""
-        named = iter(named)
-        while batch := list(islice(named, batch_size)):
-            good = [value for _, value in batch if not isinstance(value, BadExample)]
+    def _predict(self, named: Iterable[tuple[Place, Any]], batch_size: int) -> Iterator[Prediction]:
+        """Yields predictions for raw values with their places; a BadExample becomes an error."""
+        ((name, bound),) = self.task.data.inputs.items()
+        part = f"{name}/{bound.file_part}" if name else str(bound.file_part)
+        numbered = enumerate(named)
+        while batch := list(islice(numbered, batch_size)):
+            good = [value for _, (_, value) in batch if not isinstance(value, BadExample)]
             results = iter(self._predict_batch(part, good))
-            for label, value in batch:
+            for number, (place, value) in batch:
+                label = place_name(place) if place else str(number)
                 if isinstance(value, BadExample):
-                    yield Prediction(label, error=str(value))
+                    yield Prediction(label, error=str(value), place=place)
                 else:
-                    yield dataclasses.replace(next(results), name=label)
+                    yield dataclasses.replace(next(results), name=label, place=place)
 
     def _predict_batch(self, part: str, examples: Sequence[Any]) -> list[Prediction]:
         """Predicts a batch; halves a failing batch until each bad example is alone."""

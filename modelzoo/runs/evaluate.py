@@ -162,6 +162,10 @@ def _labels(split: Split) -> list[dict[str, Any]]:
         labels = split.bound.labels(split.gather(index))["label"].numpy()
         for k, label in zip(index.tolist(), labels, strict=True):
             rows.append({"id": str(split.ids[k]), "label": target.label_to_json(label)})
+    view = split.view
+    if not np.array_equal(view.last, view.target):  # Of a window, the row that is predicted.
+        for row, at in zip(rows, view.target, strict=True):
+            row["target_id"] = str(view.rows.ids[at])
     return rows
 
 

@@ -1,4 +1,6 @@
 import errno
+import io
+import json
 import os
 import re
 import signal
@@ -326,3 +328,25 @@ def test_the_log_of_tensorflow_is_shown_if_its_import_fails(loud, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("from the library\n")
     assert "ImportError: broken" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_gets_escapes_of_json_for_what_it_cannot_show(monkeypatch, encoding):
+    text = json.dumps({"text": 'é "猫" 😀', "file": "caf\udce9.png"}, ensure_ascii=False)
+
+    def work(argv):
+        print(text)
+        print(text, file=sys.stderr)
+        raise UserError(text)
+
+    streams = {}
+    for name in ("stdout", "stderr"):
+        streams[name] = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+        monkeypatch.setattr(sys, name, streams[name])
+    assert main.run(command(work), ["--config=c"]) == 1
+    for stream in streams.values():
+        stream.flush()
+        first, *rest = stream.buffer.getvalue().decode(encoding).splitlines()
+        assert json.loads(first) == json.loads(text)
+        assert encoding == "ascii" or "é" in first
+    assert rest[0].startswith("modelzoo toy: ") and len(rest) == 1

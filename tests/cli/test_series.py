@@ -62,13 +62,18 @@ def trained(request, tmp_path_factory):
     return targets, root / "run", root / "served", result
 
 
-def test_metrics_agree_from_training_to_the_export(trained, capsys):
+def test_metrics_agree_from_training_to_the_export(trained, tmp_path, capsys):
     targets, workdir, served, result = trained
     capsys.readouterr()
     expected = result["eval"]["test"]
     assert expected["r2" if targets == "values" else "roc_auc"] > 0.8
     for place in (f"--workdir={workdir}", f"--model={served}"):
-        assert run(evaluate, [place, "--format=json"]) == 0
+        file = tmp_path / "predictions.jsonl"
+        assert run(evaluate, [place, "--format=json", f"--predictions={file}"]) == 0
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [(row["id"], row["target_id"]) for row in rows[:2]] == [
+            (f"waves.csv:{line}", f"waves.csv:{line + 1}") for line in (101, 102)
+        ]
         metrics = json.loads(capsys.readouterr().out)
         for name, value in expected.items():
             if isinstance(value, float):
@@ -86,7 +91,10 @@ def test_a_file_is_a_series_of_its_last_rows(trained, tmp_path, capsys):
     for place in (f"--workdir={workdir}", f"--model={served}"):
         assert run(predict, [place, str(good), str(swapped)]) == 0
         answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [answer["file"] for answer in answers] == [str(good), str(swapped)]
+        assert [(one["file"], one["line"], one["horizon"]) for one in answers] == [
+            (str(good), 10, 1),
+            (str(swapped), 5, 1),
+        ]
         for answer in answers:
             if targets == "values":
                 assert answer["values"]["sum"] == pytest.approx(expected["values"][0, 0], abs=1e-5)
@@ -98,10 +106,13 @@ def test_a_file_without_a_series_is_named(trained, tmp_path, capsys):
     _, workdir, _, _ = trained
     wrong = {
         "short.csv": (table(3).encode(), "has 3 rows, the model needs 4"),
-        "other.csv": (b"a,c\n1,2\n", "has no column 'b' for the model; its columns are a, c"),
-        "words.csv": (b"a,b\n1,2\n1,2\n1,two\n1,2\n", "line 4 has 'two' in the column b"),
-        "gap.csv": (b"a,b\n1,2\n1,2\n1,2\n1\n", "line 5 has 1 columns, the header has 2"),
-        "latin.csv": (b"a,b\n" + 3 * b"1,2\n" + b"1,\xe9", "line 5 is not UTF-8"),
+        "other.csv": (
+            b"a,c\n1,2\n",
+            "has no column 'b' for config.data.inputs.columns; its columns are a, c",
+        ),
+        "words.csv": (b"a,b\n1,2\n1,2\n1,two\n1,2\n", ", line 4: has 'two' in the column b"),
+        "gap.csv": (b"a,b\n1,2\n1,2\n1,2\n1\n", ", line 5: has 1 columns, the header has 2"),
+        "latin.csv": (b"a,b\n" + 3 * b"1,2\n" + b"1,\xe9", ", line 5: is not UTF-8"),
         "empty.csv": (b"", "has no header: its first line must name the columns"),
     }
     for name, (text, _) in wrong.items():
@@ -113,7 +124,7 @@ def test_a_file_without_a_series_is_named(trained, tmp_path, capsys):
     assert [json.loads(line)["file"] for line in out.splitlines()] == words[-1:]
     *named, last = err.splitlines()
     for line, path, (_, reason) in zip(named, words, wrong.values(), strict=False):
-        assert line.startswith(f"{path}: {reason}")
+        assert line.removeprefix("table ").startswith(path) and reason in line
     assert last == "6 of 7 examples could not be predicted"
 
 

@@ -80,10 +80,13 @@ def test_predict_reads_the_rows_of_a_table_as_evaluate_does(trained, tmp_path, c
     for place in places:
         code, found, err = predicted(capsys, place, trained.table, "--batch_size=3")
         assert (code, err) == (0, "")
-        assert [row["row"] for row in found] == [f"test.csv:{k}" for k in range(2, 9)]
+        assert [(row["file"], row["line"]) for row in found] == [
+            (str(trained.table), k) for k in range(2, 9)
+        ]
         for row in found:
-            assert row["class"] == rows[row["row"]]["class"]
-            assert row["probability"] == pytest.approx(rows[row["row"]]["probability"], abs=1e-5)
+            expected = rows[f"test.csv:{row['line']}"]
+            assert row["class"] == expected["class"]
+            assert row["probability"] == pytest.approx(expected["probability"], abs=1e-5)
 
 
 def test_a_table_may_lack_the_labels_and_name_its_columns_in_any_order(trained, capsys):
@@ -106,7 +109,7 @@ def test_a_bad_row_is_named_and_the_others_are_predicted(trained, capsys):
     bad.write_text("\n".join(rows))
     code, found, err = predicted(capsys, f"--workdir={trained.run}", bad)
     assert code == 1
-    assert [row["row"] for row in found] == [f"bad.csv:{k}" for k in (2, 4, 6, 7, 8)]
+    assert [row["line"] for row in found] == [2, 4, 6, 7, 8]
     assert err.splitlines() == [
         f"{bad}, line 3: there is no file 'none.png' in {trained.root}",
         f"{bad}, line 5: has 'much' in the column load, not a number of float32",
@@ -120,7 +123,7 @@ def test_overrides_reach_into_a_named_input(trained, capsys):
     words = [place, "--config.data.inputs.photo.test_views=flip", trained.table]
     code, flipped, _ = predicted(capsys, *words)
     assert code == 0
-    assert [row["row"] for row in flipped] == [row["row"] for row in plain]
+    assert [row["line"] for row in flipped] == [row["line"] for row in plain]
     assert [row["probability"] for row in flipped] != [row["probability"] for row in plain]
 
 
@@ -157,17 +160,20 @@ def test_a_table_is_read_as_the_training_table_is(tmp_path, capsys):
     ]  # The third row of each group.
     code, found, err = predicted(capsys, place, tmp_path / "test.csv")
     assert (code, err) == (0, "")
-    assert {row["row"]: row["probability"] for row in found} == pytest.approx(expected, abs=1e-5)
+    answers = {f"test.csv:{row['line']}": row["probability"] for row in found}
+    assert answers == pytest.approx(expected, abs=1e-5)
+    for row in found:
+        assert (row["horizon"], row["group"]) == (0, f"p{(row['line'] - 1) % 2}")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["{root}/test0.png"], "test0.png"),
-        (["{root}"], "Is a directory"),
+        (["{root}"], "is a folder: name the files in it"),
         (
             ["{root}/other.csv"],
-            "other.csv has no column 'heat' for config.data.inputs.weather.columns",
+            "other.csv: has no column 'heat' for config.data.inputs.weather.columns",
         ),
         (["--text=ant"], "--text needs a model of texts"),
         (["{table}", "--config.data.inputs.title.lengths=9"], "inputs.title.lengths cannot change"),

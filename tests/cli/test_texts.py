@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import sys
 import types
@@ -157,15 +158,14 @@ def test_each_line_of_a_file_is_a_text(classifier, tmp_path, capsys, monkeypatch
 def test_a_bad_line_or_file_is_named_and_the_others_are_predicted(classifier, tmp_path, capsys):
     file = tmp_path / "texts.txt"
     file.write_bytes(b"ant\nbee \xff\ncat\n\xed\xa0\x80\n")
-    words = [f"--workdir={classifier.workdir}", str(tmp_path), str(file)]
+    words = [f"--workdir={classifier.workdir}", str(file)]
     code, rows, err = predicted(capsys, *words)
     assert code == 1
     assert [row["line"] for row in rows] == [1, 3]
     assert err.splitlines() == [
-        f"{tmp_path}: Is a directory",
-        f"{file}, line 2 is not UTF-8",
-        f"{file}, line 4 is not UTF-8",
-        "3 of 5 lines could not be predicted",
+        f"{file}, line 2: is not UTF-8",
+        f"{file}, line 4: is not UTF-8",
+        "2 of 4 examples could not be predicted",
     ]
 
 
@@ -200,6 +200,7 @@ def test_a_model_of_images_predicts_no_texts(image_run):
         (["absent.txt"], "the file or folder absent.txt does not exist"),
         (["--text=a", "--config.data.inputs.test_views=flip"], "unknown key .*inputs.test_views"),
         (["--text=a\udcff"], "is not UTF-8"),
+        ([os.curdir], "is a folder: name the files in it"),
     ],
 )
 def test_mistakes_are_one_line(classifier, capsys, words, message):

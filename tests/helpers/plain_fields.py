@@ -58,9 +58,6 @@ class BoundPlain(BoundInput):
     def serving(self):
         return {}
 
-    def from_files(self, paths):
-        return iter(())
-
     def describe(self):
         return "plain"
 

@@ -75,7 +75,7 @@ def test_several_inputs_are_trained_evaluated_exported_and_served(folder, tmp_pa
     for a, b in zip(one, other, strict=True):
         assert a.class_name == b.class_name
         np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5)
-    with pytest.raises(UserError, match="has the inputs title, body, photo, size: predict"):
+    with pytest.raises(UserError, match="needs title: texts of .*, size: .*, not texts"):
         next(predictor.predict_texts(["ant"]))
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.augment import Augment
-from modelzoo.data.columns import BadExample, Tensors, View
+from modelzoo.data.columns import Tensors, View
 from modelzoo.data.inputs.decode import (
     SUFFIXES,
     Resize,
@@ -209,13 +209,6 @@ class BoundImage(BoundInput):
         images = tf.TensorSpec([None, *self.shape], tf.uint8, name="images")
         encoded = tf.TensorSpec([None], tf.string, name="encoded")
         return {"serving_default": ("image", images), "image_bytes": ("encoded", encoded)}
-
-    def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, bytes | BadExample]]:
-        for path in map(str, paths):
-            try:
-                yield path, Path(path).read_bytes()
-            except OSError as error:
-                yield path, BadExample(error.strerror)
 
     def describe(self) -> str:
         return f"images {'x'.join(map(str, self.shape))}"

@@ -4,12 +4,13 @@ import abc
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import Form, PerRow, Rows, Tensors, View, Wanted
+from modelzoo.data.columns import Bad, Form, PerRow, Rows, Tensors, View, Wanted
+from modelzoo.data.text_files import read_content
 from modelzoo.fields.input_specs import InputSpec
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ class BoundInput(abc.ABC):
     """
 
     config: Input
-    file_part: ClassVar[str]
-    """The raw tensor that `from_files` gives values for."""
+    file_part: ClassVar[str | None] = None
+    """The raw tensor that holds a file, or a line of a text; None if only tables are read."""
 
     @abc.abstractmethod
     def model_specs(self) -> dict[str, InputSpec]:
@@ -171,9 +172,22 @@ class BoundInput(abc.ABC):
     def serving(self) -> dict[str, tuple[str, tf.TensorSpec]]:
         """By signature name, the raw tensor that a request gives and its spec, named."""
 
-    @abc.abstractmethod
     def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, Any]]:
-        """Names and raw values of the examples in files, or a BadExample in place of a value."""
+        """Names and raw values of files that are an example each, or a BadExample for a value."""
+        return ((path, read_content(path)) for path in map(str, paths))
+
+    def for_table(self) -> Self:
+        """The input that reads examples in a table to predict, as it read them in training."""
+        return self
+
+    def requests(self, rows: Rows, key: str, alone: bool) -> tuple[View, Sequence[Bad]]:
+        """The examples to predict in the rows of a table, and what is bad in it.
+
+        `alone` says whether the model has no other inputs.
+        """
+        if not len(rows) and not rows.bad:
+            return View(rows, *[np.zeros(0, np.int64)] * 3), [Bad(None, rows.where, "has no rows")]
+        return self.config.view(rows, np.flatnonzero(rows.usable), key), rows.bad
 
     @abc.abstractmethod
     def describe(self) -> str:

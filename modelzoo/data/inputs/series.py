@@ -1,16 +1,15 @@
 """Series: numbers that follow each other in time, scaled to mean 0 and standard deviation 1."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.columns import BadExample, PerRow, Rows, Tensors, View
+from modelzoo.data.columns import Bad, BadExample, PerRow, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
-from modelzoo.data.sources.tabular import Line, number_of, read_lines, text_of
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.errors import FieldError, UserError
@@ -60,7 +59,7 @@ class Series(Input):
     default_column = "value"
     noun = "series"
     many = True
-    file_argument = "CSV_FILE"
+    file_argument = "TABLE"
 
     def __post_init__(self):
         check_at_least(1, length=self.length)
@@ -104,10 +103,7 @@ class Series(Input):
         order, groups = _by_group(rows)
         inside = np.zeros(len(rows), bool)
         inside[part] = True
-        gaps = np.cumsum(~rows.usable)
-        if rows.bad_before is not None:
-            gaps += rows.bad_before
-        inside, groups, gaps = inside[order], groups[order], gaps[order]
+        inside, groups, gaps = inside[order], groups[order], _gaps(rows)[order]
         # An unbroken stretch starts at a row that does not follow its predecessor.
         follows = inside[1:] & inside[:-1]
         follows &= (groups[1:] == groups[:-1]) & (gaps[1:] == gaps[:-1])
@@ -184,8 +180,6 @@ class BoundSeries(BoundInput):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    file_part = "series"
-
     @property
     def _shape(self) -> tuple[int, int]:
         return self.length, len(self.feature_names)
@@ -219,50 +213,42 @@ class BoundSeries(BoundInput):
     def fingerprint(self) -> bytes:
         return repr((self.columns, self._shape, self.mean, self.std)).encode()
 
-    def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, Any]]:
-        """The series in tables with a header: float32 `[length, features]`.
+    def for_table(self) -> "BoundSeries":
+        """An example is a row if its columns hold all numbers, else a window of rows.
 
-        If a row of the training data is an example, each row is one, named "FILE:LINE". Otherwise
-        the last `length` rows are one, named as the file.
+        A window needs no row for its target, which may lie beyond the table.
         """
-        for path in map(str, paths):
-            try:
-                open(path).close()
-                yield from self._from_file(path)
-            except OSError as error:
-                yield path, BadExample(error.strerror)
-            except UserError as error:
-                yield path, BadExample(str(error).removeprefix(f"{path} "))
+        if self.config.layout != _ROWS and len(self.columns) == np.prod(self._shape):
+            config = dataclasses.replace(self.config, columns=self.columns)
+        else:
+            config = Series(columns=self.columns, length=self.length)
+        return dataclasses.replace(self, config=config)
 
-    def _from_file(self, path: str) -> Iterator[tuple[str, Any]]:
-        needed = dict.fromkeys(self.columns, "the model")
-        rows = [(line.number, self._numbers(line)) for line in read_lines(path, needed)]
-        is_example = len(self.columns) == np.prod(self._shape)
-        if self.config.layout != _ROWS and is_example:
-            for number, found in rows:
-                if isinstance(found, BadExample):
-                    yield path, found
-                else:
-                    yield f"{path}:{number}", found.reshape(self._shape)
-            return
-        last = [found for _, found in rows][-self.length :]
-        if len(last) < self.length:
-            yield path, BadExample(f"has {len(last)} rows, the model needs {self.length}")
-            return
-        good = [found for found in last if not isinstance(found, BadExample)]
-        bad = next((found for found in last if isinstance(found, BadExample)), None)
-        yield path, np.stack(good) if bad is None else bad
+    def requests(self, rows: Rows, key: str, alone: bool) -> tuple[View, Sequence[Bad]]:
+        """The last rows of the table, or of each of its groups, if rows follow each other in time.
 
-    def _numbers(self, line: Line) -> np.ndarray | BadExample:
-        """The numbers in the columns of a line, float32."""
-        try:
-            if line.reason:
-                raise BadExample(line.reason)
-            cells = line.cells
-            numbers = [number_of(text_of(cells, name), name) for name in self.columns]
-        except BadExample as error:
-            return BadExample(f"line {line.number} {error}")
-        return np.array(numbers, np.float32)
+        Without groups, a bad line before these rows does not matter.
+        """
+        if self.config.layout != _ROWS or not alone:
+            return super().requests(rows, key, alone)
+        length, gaps, windows, bad = self.length, _gaps(rows), [], list(rows.bad)
+        order, groups = _by_group(rows)
+        for own in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+            last, name = own[-length:], rows.where
+            whole = len(last) == length and gaps[last[0]] == gaps[last[-1]]
+            if rows.groups is None:
+                whole, bad = whole and gaps[last[-1]] == len(bad), bad[-1:]
+            elif len(own):
+                name += f", group {rows.groups[own[0]]}"
+            if whole and rows.usable[last].all():
+                windows.append(last)
+                bad = [] if rows.groups is None else bad
+            elif rows.groups is not None or not bad:
+                short = f"has {len(own)} rows, the model needs {length}"
+                broken = f"has a bad line among its last {length} rows"
+                bad.append(Bad(rows.split, name, short if len(own) < length else broken))
+        last = np.array(windows, np.int64).reshape(-1, length)
+        return View(rows, last[:, 0], last[:, -1], last[:, -1]), bad
 
 
 class SeriesStore(Store):
@@ -300,6 +286,12 @@ def _by_group(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         return np.arange(len(rows)), np.zeros(len(rows), np.int64)
     _, groups = np.unique(np.array(rows.groups), return_inverse=True)
     return np.argsort(groups, kind="stable"), groups
+
+
+def _gaps(rows: Rows) -> np.ndarray:
+    """Number of bad examples up to each row, and of its group's rows elsewhere; int64 `[n]`."""
+    gaps = np.cumsum(~rows.usable)
+    return gaps if rows.bad_before is None else gaps + rows.bad_before
 
 
 def _windows(view: View, length: int) -> np.ndarray:

@@ -1,14 +1,11 @@
 """Texts as tokens."""
 
 import abc
-import codecs
-import contextlib
 import dataclasses
 import functools
 import itertools
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +17,7 @@ from modelzoo.data import tokenizers
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Field, Input
 from modelzoo.data.inputs.token_store import TokenStore, kept_ends
+from modelzoo.data.text_files import not_utf8, other_format, read_content
 from modelzoo.data.tokenizers import Characters, Subwords, Tokenizer, Words
 from modelzoo.data.tokenizers.tokenizer import SpecialIds
 from modelzoo.fields.errors import FieldError, UserError
@@ -27,8 +25,6 @@ from modelzoo.fields.input_specs import InputSpec, MaskSpec, TokenSpec
 
 if TYPE_CHECKING:
     from modelzoo.data.targets.target import Target
-
-STDIN = "-"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,7 +123,7 @@ class Text(VocabularyField, Input):
             values = rows.values(column)
             if column.form == "file":
                 with ThreadPoolExecutor(8) as pool:
-                    values = list(pool.map(_content, values))
+                    values = list(pool.map(read_content, values))
             cells.append(values)
         names = ", ".join(column.name for column in columns)
         return [self._parsed(row, names) for row in zip(*cells, strict=True)]
@@ -222,22 +218,11 @@ class BoundText(BoundInput):
         return {"serving_default": ("text", tf.TensorSpec([None], tf.string, name="text"))}
 
     def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, Any]]:
-        """Each line of UTF-8 files as bytes; "-" is the standard input."""
-        for path in map(str, paths):
+        for path, content in super().from_files(paths):
             try:
-                # Bytes, so that a line that is not UTF-8 harms no other.
-                stdin = contextlib.nullcontext(sys.stdin.buffer)
-                with stdin if path == STDIN else open(path, "rb") as file:
-                    for number, line in enumerate(file, 1):
-                        line = line.rstrip(b"\r\n")
-                        line = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"")
-                        try:
-                            line.decode()
-                        except UnicodeDecodeError:
-                            line = BadExample("is not UTF-8")
-                        yield f"{path}, line {number}", line
-            except OSError as error:
-                yield path, BadExample(f"cannot be read ({error.strerror})")
+                yield path, cell_text(content).encode()
+            except BadExample as bad:
+                yield path, bad
 
     def describe(self) -> str:
         return f"texts of up to {self.widths[-1]} tokens, {self.tokenizer.describe()}"
@@ -301,18 +286,8 @@ def item_text(item: Any) -> str:
 
 def decoded(stored: bytes) -> str:
     """Bytes as a stripped text; BadExample if they are not UTF-8, or empty."""
-    try:
-        text = stored.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise BadExample("is not UTF-8") from None
-    if not text:
+    if reason := not_utf8(stored):
+        raise BadExample(other_format(stored) or reason)
+    if not (text := stored.decode("utf-8-sig").strip()):
         raise BadExample("is empty")
     return text
-
-
-def _content(path: str) -> bytes | BadExample:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
-    except OSError as error:
-        return BadExample(f"cannot be read ({error.strerror})")

@@ -41,6 +41,8 @@ class ClassFolders(Source):
     path: str
     classes: tuple[str, ...] | None = None
 
+    holds_files = True
+
     def __post_init__(self):
         if self.classes is not None and not self.classes:
             raise FieldError("classes", "must be None or the names of folders, got ()")

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from modelzoo.data.columns import Bad, Column, Rows, Wanted
+from modelzoo.data.columns import Bad, BadExample, Column, Rows, Wanted
 from modelzoo.data.slices import SPLIT, split_files
 from modelzoo.data.sources.source import OpenSource, Source
+from modelzoo.data.text_files import read_text_lines
 from modelzoo.fields.errors import FieldError, UserError
 
 _SIDES = ("source", "target")
@@ -93,16 +94,16 @@ class OpenParallelText(OpenSource):
                 "the same number, because the lines of one number belong together"
             )
         used = {name for one in wanted for name in one.columns}
-        texts = {side: [_text(line) for line in lines[side]] for side in _SIDES if side in used}
+        texts = {side: lines[side] for side in _SIDES if side in used}
         bad = {
-            row: Bad(split, f"{path}, line {row + 1}", "is not UTF-8")
+            row: Bad(split, f"{path}, line {row + 1}", str(line))
             for side, path in zip(_SIDES, paths, strict=True)
-            for row, text in enumerate(texts.get(side, ()))
-            if text is None
+            for row, line in enumerate(texts.get(side, ()))
+            if isinstance(line, BadExample)
         }
         good = [row for row in range(counts[0]) if row not in bad]
         columns = {
-            side: Column(side, "text", [cells[row] for row in good])
+            side: Column(side, "text", [_text(cells[row]) for row in good])
             for side, cells in texts.items()
         }
         base = os.path.basename(paths[0])
@@ -117,19 +118,12 @@ class OpenParallelText(OpenSource):
         )
 
 
-def _lines(path: str) -> list[bytes]:
-    """The lines of a file; a line feed after the last one is optional."""
+def _lines(path: str) -> list[bytes | BadExample]:
     try:
-        with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
+        return list(read_text_lines(path))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    return lines if lines[-1] else lines[:-1]
 
 
-def _text(line: bytes) -> str | None:
-    """A line as a text, stripped; None if it is not UTF-8."""
-    try:
-        return line.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        return None
+def _text(line: bytes | BadExample) -> str:
+    return line.decode().strip() if isinstance(line, bytes) else ""

@@ -28,6 +28,8 @@ class Source(abc.ABC):
     """Whether a slice is a range of hashes or of stored positions."""
     ordered: ClassVar[Literal["hash", "stored"]] = "hash"
     """Whether the examples of a split come in the order of their hashes or in stored order."""
+    holds_files: ClassVar[bool] = False
+    """Whether an example is a file, so that `modelzoo predict` takes a file of text as one text."""
 
     @abc.abstractmethod
     def open(self) -> "OpenSource":

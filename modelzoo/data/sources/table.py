@@ -26,7 +26,14 @@ class Table(Source):
     none moves between slices when others are added.
 
     A bad line has too few or too many columns, is not UTF-8, lacks a key of JSON, or has a cell
-    that is not what a field reads, such as "many" for a number. It is left out as a whole.
+    that is not what a field reads, such as "many" for a number. It is left out as a whole, and it
+    alone.
+
+    In a table with tabs, a quote is a character. Otherwise a cell may stand in quotes and then hold
+    delimiters, doubled quotes and line ends. A quote that opens no such cell, because it is never
+    closed or something else follows the closing one, costs its own line, and the next line is read.
+    The same holds for a quote that is open for more than 10 lines, each of which has the columns of
+    the table.
 
     Attributes:
         path: the file, such as "photos.csv" or "photos/{split}.csv". A name that ends in .jsonl,

@@ -444,7 +444,7 @@ def test_files_are_read_for_prediction(tmp_path):
     [(name, content), (missing, bad)] = bound().from_files(paths)
     assert (name, content) == (str(paths[0]), b"any bytes")
     assert missing == str(paths[1]) and isinstance(bad, BadExample)
-    assert str(bad) == "No such file or directory"
+    assert str(bad) == "cannot be read (No such file or directory)"
 
 
 def test_what_was_learned_is_saved(tmp_path):

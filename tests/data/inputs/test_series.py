@@ -260,9 +260,6 @@ class BoundDay(BoundInput):
     def serving(self):
         return {"serving_default": ("day", tf.TensorSpec([None], name="day"))}
 
-    def from_files(self, paths):
-        raise NotImplementedError
-
     def describe(self):
         return "days"
 
@@ -332,72 +329,3 @@ def test_requests_give_the_numbers_of_the_data():
     assert part == "series" and spec == tf.TensorSpec([None, 3, 2], tf.float32, name="series")
     assert bound.model_specs() == {"series": ArraySpec("series", (3, 2))}
     assert bound.describe() == "series of 3 steps, 2 features"
-
-
-def read(bound, *paths):
-    return list(bound.from_files(paths))
-
-
-def test_the_last_rows_of_a_file_are_one_series(tmp_path):
-    path = tmp_path / "s.csv"
-    path.write_text("y,x\n1,2\n3,4\n5,6\n")
-    ((name, found),) = read(bound_of(2, ("x", "y")), path)
-    assert name == str(path) and found.tolist() == [[4, 3], [6, 5]] and found.dtype == np.float32
-    ((name, error),) = read(bound_of(4, ("x", "y")), path)
-    assert name == str(path) and str(error) == "has 3 rows, the model needs 4"
-    path.write_text("y,x\n1,no\n3,4\n5,6\n")
-    assert len(read(bound_of(2, ("x", "y")), path)[0][1]) == 2
-    path.write_text("y,x\n1,1\n3,4\n5,no\n")
-    ((_, error),) = read(bound_of(2, ("x", "y")), path)
-    assert isinstance(error, BadExample) and str(error).startswith("line 4 has 'no' in")
-
-
-def test_each_row_of_a_file_is_a_series_if_a_row_is_an_example(tmp_path):
-    path = tmp_path / "s.csv"
-    path.write_text("a,b,c\n1,2,3\n4,x,6\n7,8,9\n1,2\n")
-    across = bound_of(3, ("value",), "columns_are_steps", ("a", "b", "c"))
-    found = read(across, path)
-    assert [name for name, _ in found] == [f"{path}:2", str(path), f"{path}:4", str(path)]
-    assert found[0][1].tolist() == [[1], [2], [3]] and found[2][1].tolist() == [[7], [8], [9]]
-    assert str(found[1][1]).startswith("line 3 has 'x' in") and "line 5" in str(found[3][1])
-    single = bound_of(1, ("c", "a"), "rows_are_examples")
-    rows = [x.tolist() for _, x in read(single, path) if not isinstance(x, BadExample)]
-    assert rows == [[[3, 1]], [[6, 4]], [[9, 7]]]
-    # Arrays [length, features] come as rows of steps.
-    whole = bound_of(2, ("c", "a"), "rows_are_examples")
-    path.write_text("a,c\n1,2\n3,4\n5,6\n")
-    assert read(whole, path)[0][1].tolist() == [[4, 3], [6, 5]]
-
-
-@pytest.mark.parametrize(
-    "name, text",
-    [
-        ("s.csv", "time, load, heat\n0, 100, 15\n1, 110, 16\n"),
-        ("s.tsv", "time\tload\theat\n0\t100\t15\n1\t110\t16\n"),
-        ("s.jsonl", '{"load": 100, "heat": 15}\n{"load": 110, "heat": 16}\n'),
-    ],
-)
-def test_files_are_read_as_those_of_training(tmp_path, name, text):
-    (tmp_path / name).write_text(text)
-    ((_, found),) = read(bound_of(2, ("load", "heat")), tmp_path / name)
-    assert found.tolist() == [[100, 15], [110, 16]]
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (b"a,b\n1,2\n", "no column 'c'"),
-        (b"c\n\xff\n", "not UTF-8"),
-        (b"", "no header"),
-        (None, "No such file"),
-    ],
-)
-def test_files_without_a_series(tmp_path, content, message):
-    path = tmp_path / "s.csv"
-    if content is not None:
-        path.write_bytes(content)
-    good = tmp_path / "good.csv"
-    good.write_text("c\n1\n")
-    (name, error), (_, found) = read(bound_of(1, ("c",)), path, good)
-    assert name == str(path) and isinstance(error, BadExample) and message in str(error)
-    assert found.tolist() == [[1]]

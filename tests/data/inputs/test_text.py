@@ -1,8 +1,6 @@
 """Texts as an input: cells to texts, texts to tokens, truncation, serving, and bad texts."""
 
-import io
 import json
-import types
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from memory_source import HashedMemory, Memory
 
 from modelzoo.data import tokenizers
 from modelzoo.data.bound import BoundData
-from modelzoo.data.columns import BadExample, Column
+from modelzoo.data.columns import Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.text import Text
 from modelzoo.data.targets.class_label import ClassLabel
@@ -288,27 +286,6 @@ def test_bound_texts_can_be_loaded(tmp_path):
     # A run's vocabulary is one that other data can be read by.
     again = open_texts(["hen zebra"], vocabulary=str(tmp_path / "inputs"), lengths=(2,))
     assert again.split("train").gather([0])["tokens"].numpy().tolist() == [[9, 1]]
-
-
-def test_each_line_of_a_file_is_a_text(tmp_path, monkeypatch):
-    bound = open_texts([WORDS]).bound.inputs[""]
-    path = tmp_path / "texts.txt"
-    path.write_bytes(b"\xef\xbb\xbfone\r\n\ncaf\xe9\nlast \xc3\xa9")
-    found = [
-        (name, str(value) if isinstance(value, BadExample) else value)
-        for name, value in bound.from_files([path, tmp_path / "none.txt"])
-    ]
-    assert found == [
-        (f"{path}, line 1", b"one"),
-        (f"{path}, line 2", b""),
-        (f"{path}, line 3", "is not UTF-8"),
-        (f"{path}, line 4", "last é".encode()),
-        (str(tmp_path / "none.txt"), "cannot be read (No such file or directory)"),
-    ]
-    stdin = types.SimpleNamespace(buffer=io.BytesIO(b"a\nb"))
-    monkeypatch.setattr("sys.stdin", stdin)
-    assert list(bound.from_files(["-"])) == [("-, line 1", b"a"), ("-, line 2", b"b")]
-    assert not stdin.buffer.closed and bound.file_part == "text"
 
 
 @pytest.mark.field("Text.lengths", "Text.end")
