@@ -7,6 +7,9 @@ import sklearn.metrics as sk
 import tensorflow as tf
 from bound_data import image_data
 
+from modelzoo.data import Values
+from modelzoo.data.bound import BoundData
+from modelzoo.data.targets.values import BoundValues
 from modelzoo.fields.errors import UserError
 from modelzoo.tasks import Regression, regression
 
@@ -19,6 +22,9 @@ NAMES = ("x", "y", "z")
 DATA = image_data((4, 6, 3), ("width", "height"), "values")
 MEAN, STD = np.array([100.0, -3.0]), np.array([20.0, 0.5])
 SCALED = Regression(target_mean=tuple(MEAN), target_std=tuple(STD)).bind(DATA)
+LEARNED = BoundData(
+    DATA.inputs, BoundValues(Values(), ("width", "height"), tuple(MEAN), tuple(STD))
+)
 
 
 @pytest.mark.parametrize("kind", ["squared", "absolute", "huber"])
@@ -107,22 +113,43 @@ def test_the_loss_is_the_chosen_one():
     assert loss(loss="huber", delta=0.2) == pytest.approx((0.2 * 0.4 + 0.2 * 2.9) / 2)
 
 
-@pytest.mark.field("Regression.target_mean", "Regression.target_std")
-def test_the_loss_is_of_normalised_targets_and_the_rest_in_the_datas_units():
+@pytest.mark.parametrize("task", [SCALED, Regression().bind(LEARNED)])
+def test_the_loss_is_of_normalised_targets_and_the_rest_in_the_datas_units(task):
     outputs, batch = batch_of()
     normalized, weight = outputs["normalized"].numpy(), batch["weight"].numpy()
     error = normalized - (batch["label"].numpy() - MEAN) / STD
     loss = ((error**2).mean(axis=1) * weight).sum() / weight.sum()
-    served = SCALED.serving.to_serving(outputs)
+    served = task.serving.to_serving(outputs)
     assert served.keys() == {"values"} and served["values"].dtype == tf.float32
     np.testing.assert_allclose(served["values"], normalized * STD + MEAN, rtol=1e-6)
-    found = metrics_of(SCALED.objective, outputs, batch)
+    found = metrics_of(task.objective, outputs, batch)
     assert found["loss"] == pytest.approx(loss, rel=1e-4)
     mae = (abs(error * STD) * weight[:, None]).sum(axis=0) / weight.sum()
     assert found["mae"] == pytest.approx(mae.mean(), rel=1e-4)
     assert found["per_output"]["height"]["mae"] == pytest.approx(mae[1], rel=1e-4)
-    again = SCALED.serving.from_serving(served)["normalized"]
+    again = task.serving.from_serving(served)["normalized"]
     np.testing.assert_allclose(again, normalized, atol=1e-5)
+
+
+@pytest.mark.field("Regression.target_mean", "Regression.target_std")
+@pytest.mark.parametrize(
+    "fields, mean, std",
+    [
+        ({"target_mean": (1.0, 2.0)}, (1, 2), (1, 1)),
+        ({"target_std": (4.0, 5.0)}, (0, 0), (4, 5)),
+        ({"target_mean": (0.0, 0.0)}, (0, 0), (1, 1)),
+    ],
+)
+def test_a_scale_of_the_config_replaces_the_learned_one(fields, mean, std):
+    task = Regression(**fields).bind(LEARNED)
+    outputs, batch = batch_of()
+    normalized = outputs["normalized"].numpy()
+    served = task.serving.to_serving(outputs)["values"]
+    np.testing.assert_allclose(served, normalized * std + mean, rtol=1e-6)
+    error = normalized - (batch["label"].numpy() - mean) / std
+    total, weight = task.objective.loss(outputs, batch)
+    expected = ((error**2).mean(axis=1) * batch["weight"].numpy()).sum()
+    np.testing.assert_allclose([total, weight], [expected, batch["weight"].numpy().sum()], 1e-5)
 
 
 def test_training_counts_give_the_same_errors():
