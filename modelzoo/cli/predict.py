@@ -7,7 +7,6 @@ read tables with the columns of the training data.
 
 import collections
 import contextlib
-import json
 import os
 import sys
 from codecs import BOM_UTF8
@@ -20,6 +19,7 @@ from absl import flags
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
 from modelzoo.fields.errors import UserError
+from modelzoo.fields.json_text import to_json
 
 if TYPE_CHECKING:
     from modelzoo.inference.predictor import Prediction, Predictor
@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
         result = serving.to_json(prediction.outputs, FLAGS.top)
         if name.keys() & result.keys():  # `text` is the generated text.
             name = {"source": name["text"]}
-        print(json.dumps({**name, **result}, ensure_ascii=False), flush=True)
+        print(to_json({**name, **result}, ensure_ascii=False), flush=True)
     if bad and good + bad > 1:
         unit = "lines" if part == "text" else "examples"
         print(f"{bad} of {good + bad} {unit} could not be predicted", file=sys.stderr)

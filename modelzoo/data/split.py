@@ -78,12 +78,27 @@ class Split:
         """Number of examples."""
         return len(self.ids)
 
-    def gather(self, indices: tf.Tensor, bucket: int | tf.Tensor | None = None) -> Tensors:
+    @property
+    def labels_in_memory(self) -> bool:
+        """Whether `labels` reads no record."""
+        return TARGET in self._stores and not self._stores[TARGET].lazy
+
+    def labels(self, indices: tf.Tensor) -> Tensors:
+        """Reads weights, numbers and labels of examples (int64 `[n]`), without their inputs."""
+        return self.bound.labels(self.gather(indices, only_target=True))
+
+    def gather(
+        self,
+        indices: tf.Tensor,
+        bucket: int | tf.Tensor | None = None,
+        only_target: bool = False,
+    ) -> Tensors:
         """Reads examples, in a graph as well.
 
         Args:
             indices: int64 `[n]`; -1 is padding.
             bucket: scalar, what sequences are padded to; None for the last.
+            only_target: whether to omit the inputs.
 
         Returns:
             The raw tensors of the inputs and the target, `weight` (float32 `[n]`, 0 for padding)
@@ -95,10 +110,11 @@ class Split:
         if self._example_table is not None:
             examples = tf.gather(self._example_table, present)
         columns: Tensors = {}
-        if self._rows.read is not None and any(store.lazy for store in self._stores.values()):
+        stores = {TARGET: self._stores[TARGET]} if only_target else self._stores
+        if self._rows.read is not None and any(store.lazy for store in stores.values()):
             columns = self._rows.read(tf.gather(self._row_table, present))
         raw: Tensors = {}
-        for key, store in self._stores.items():
+        for key, store in stores.items():
             width = None
             if key in self._widths:
                 width = self._widths[key][-1 if bucket is None else bucket]

@@ -14,6 +14,7 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.values import BoundValues, Values
 from modelzoo.fields.errors import FieldError, UserError
+from modelzoo.tasks.ranking import mean_of_defined, where_present
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 
 ERRORS = ("mse", "rmse", "mae")
@@ -48,7 +49,8 @@ def compute_metrics(
     """Computes `mse`, `rmse`, `mae`, `r2` as means over the outputs, and all four `per_output`.
 
     These are the values of scikit-learn with `sample_weight`: `rmse` is the mean over the `rmse` of
-    each output. If all targets of an output are equal, its `r2` is 1 without error, else 0.
+    each output. If all targets of an output are equal, its `r2` is None, undefined, and no part of
+    the mean.
 
     Raises:
         UserError: no example has a positive weight.
@@ -60,20 +62,19 @@ def compute_metrics(
     error = predictions - targets
     mse = (share * error**2).sum(axis=0)
     # Shifting keeps all digits under a large mean, and equal targets become exactly 0.
-    shifted = targets - targets[0]
+    shifted = targets - targets[np.argmax(weights > 0)]
     spread = (share * (shifted - (share * shifted).sum(axis=0)) ** 2).sum(axis=0)
-    unexplained = np.divide(mse, spread, out=(mse > 0).astype(np.float64), where=spread > 0)
+    unexplained = np.divide(mse, spread, out=np.zeros_like(mse), where=spread > 0)
     each = {
-        "mse": mse,
-        "rmse": np.sqrt(mse),
-        "mae": (share * abs(error)).sum(axis=0),
-        "r2": 1.0 - unexplained,
+        "mse": mse.tolist(),
+        "rmse": np.sqrt(mse).tolist(),
+        "mae": (share * abs(error)).sum(axis=0).tolist(),
+        "r2": where_present(1.0 - unexplained, spread),
     }
     return {
-        **{name: float(values.mean()) for name, values in each.items()},
+        **{name: mean_of_defined(values) for name, values in each.items()},
         "per_output": {
-            name: {key: float(values[i]) for key, values in each.items()}
-            for i, name in enumerate(names)
+            name: {key: values[i] for key, values in each.items()} for i, name in enumerate(names)
         },
     }
 
@@ -159,6 +160,10 @@ class RegressionObjective(Objective):
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
         """Returns `normalized` `[n, outputs]`, the model's output in units of `target_std`."""
         return {"normalized": super().outputs(model, batch, training)["logits"]}
+
+    def blank_outputs(self, batch: Tensors) -> Tensors:
+        """Returns `normalized`, all 0."""
+        return {"normalized": tf.zeros_like(batch["label"])}
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         normalized, config = outputs["normalized"], self.config

@@ -70,11 +70,20 @@ def test_r2_is_exact_if_the_mean_is_large_beside_the_spread():
     )
 
 
-@pytest.mark.parametrize("error, expected", [(0.0, 1.0), (0.5, 0.0)])
-def test_r2_of_equal_targets(error, expected):
-    targets = np.full((50, 3), 2.0)
-    got = regression.compute_metrics(targets + error, targets, WEIGHTS, NAMES)
-    assert got["r2"] == expected == sk.r2_score(targets, targets + error, sample_weight=WEIGHTS)
+@pytest.mark.parametrize("error", [0.0, 0.5])
+@pytest.mark.parametrize("value", [2.0, 0.1, 1e7 + 0.3])
+def test_r2_of_equal_targets_is_undefined_and_no_part_of_the_mean(value, error):
+    equal = np.full((50, 3), value)
+    equal[WEIGHTS == 0] += 1  # Of no weight.
+    got = regression.compute_metrics(equal + error, equal, WEIGHTS, NAMES)
+    assert got["r2"] is None and got["per_output"]["x"]["r2"] is None
+    assert got["mae"] == pytest.approx(error)
+    targets = np.where(np.arange(3) == 1, equal, TARGETS)
+    got = regression.compute_metrics(PREDICTIONS, targets, WEIGHTS, NAMES)
+    others = [0, 2]
+    expected = sk.r2_score(TARGETS[:, others], PREDICTIONS[:, others], sample_weight=WEIGHTS)
+    assert got["r2"] == pytest.approx(expected, rel=1e-12)
+    assert got["per_output"]["y"]["r2"] is None
 
 
 def test_examples_without_a_weight_cannot_be_measured():
