@@ -1,6 +1,7 @@
 """Evaluation of a run's splits, during training and at its end."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,6 @@ from modelzoo.training.progress import Progress, format_text
 from modelzoo.training.state import TrainState
 
 _SAMPLES = 3
-_LABELS = 1024
-"""How many labels are read at once."""
 
 
 class SplitEvaluator:
@@ -114,8 +113,7 @@ class SplitEvaluator:
         split, accumulator = self.splits["validation"], MetricAccumulator()
         # Labels that are read with the inputs take too long, and references define all metrics.
         whole = split.labels_in_memory and split.references is None
-        for first in range(0, split.num_examples if whole else 1, _LABELS):
-            batch = split.labels(np.arange(first, min(first + _LABELS, split.num_examples)))
+        for batch in itertools.islice(split.label_batches(), None if whole else 1):
             if not whole:
                 batch["weight"] = tf.ones_like(batch["weight"])
             outputs = objective.blank_outputs(batch)

@@ -98,6 +98,11 @@ class BoundValues(BoundVector):
             raise UserError(f"the data has no values {missing[0]!r}, which the model predicts")
         return super()._reordered(labels, given)
 
+    def describe_name(self, number: int, count: int | None) -> str:
+        if self.mean is None or self.std is None:
+            return ""
+        return f"mean {self.mean[number]:.4g}, standard deviation {self.std[number]:.4g}"
+
     def label_to_json(self, label: Any) -> dict[str, float]:
         return dict(zip(self.names, map(float, label), strict=True))
 
