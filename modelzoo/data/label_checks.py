@@ -32,7 +32,7 @@ def check_labels(splits: Mapping[str, Split]) -> Iterator[str]:
     if not total:
         return
     if np.isin(counts, (0, total)).all():
-        raise _same_labels([names[k] for k in np.flatnonzero(counts)])
+        raise _same_labels([names[k] for k in np.flatnonzero(counts).tolist()])
     present = counts > 0
     if target.exclusive and present.sum() > max(_MANY, total / 2):
         yield (
@@ -87,7 +87,7 @@ def _alike(names: Sequence[str]) -> Iterator[list[str]]:
 
 def _some(names: Sequence[str], chosen: np.ndarray, noun: str) -> str:
     """Such as `2 of 4 classes ('1.0', '0.0')`."""
-    found = [names[k] for k in np.flatnonzero(chosen)]
+    found = [names[k] for k in np.flatnonzero(chosen).tolist()]
     return f"{len(found):,} of {len(names):,} {noun} ({_quoted(found)})"
 
 

@@ -48,7 +48,8 @@ def evaluate(
         predictions: file to write one JSON line per example to.
 
     Returns:
-        `model`, `split`, `examples`, `skipped` and the metrics.
+        `model`, `split`, `examples`, `skipped` and the metrics, None for one that the labels do not
+        define.
 
     Raises:
         UserError: the model or split does not exist, or the data does not fit the model.

@@ -61,8 +61,9 @@ def compute_metrics(
     share = (weights / total)[:, None]
     error = predictions - targets
     mse = (share * error**2).sum(axis=0)
-    # Shifting keeps all digits under a large mean, and equal targets become exactly 0.
-    shifted = targets - targets[np.argmax(weights > 0)]
+    # Shifting keeps all digits under a large mean, and equal targets become exactly 0; those
+    # without a weight may differ.
+    shifted = targets - targets[weights.argmax()]
     spread = (share * (shifted - (share * shifted).sum(axis=0)) ** 2).sum(axis=0)
     unexplained = np.divide(mse, spread, out=np.zeros_like(mse), where=spread > 0)
     each = {

@@ -27,7 +27,7 @@ class ClassFolders(Source):
     Attributes:
         path: the folder.
         classes: the folders that are classes, such as ("neg", "pos"); None for all that the splits
-            in use have. The classes are sorted.
+            in use have. The classes are sorted; a split may lack some of them.
 
     Example:
         >>> import pathlib, tempfile
