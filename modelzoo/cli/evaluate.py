@@ -1,6 +1,5 @@
 """Evaluate a run's checkpoint, an exported model or a shipped model on a split of the data."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from absl import flags
 
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
+from modelzoo.fields.json_text import to_json
 
 FLAGS = shared.Flags()
 shared.trained_model(
@@ -53,17 +53,18 @@ def main(argv: Sequence[str]) -> None:
         FLAGS.split, **shared.chosen_model(FLAGS), predictions=FLAGS.predictions
     )
     if FLAGS.format == "json":
-        print(json.dumps(result, ensure_ascii=False))
+        print(to_json(result, ensure_ascii=False))
     else:
         print(format_result(result))
 
 
 def format_result(result: Mapping[str, Any]) -> str:
     """Formats the result of an evaluation as tables."""
-    from modelzoo.training.progress import format_signatures
+    from modelzoo.tasks.task import scalar_metrics
+    from modelzoo.training.progress import format_signatures, format_value
 
     rows = {key: str(result[key]) for key in _ABOUT if result[key]}
-    rows |= {key: f"{value:.4f}" for key, value in result.items() if isinstance(value, float)}
+    rows |= {key: format_value(value) for key, value in scalar_metrics(result).items()}
     width = max(map(len, rows))
     lines = [f"{key:{width}}  {value}" for key, value in rows.items()]
     lines += [f"  {words}" for words in format_signatures(result)]
@@ -73,15 +74,20 @@ def format_result(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rows(kind: str, each: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _rows(kind: str, each: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     """Returns a header and one line per class, tag or output."""
+    from modelzoo.training.progress import format_value
+
     if len(each) > _MOST_ROWS:
         return [f"{len(each)} rows, one per {kind}: --format=json shows each"]
     first = max(map(len, [kind, *each]))
     widths = {name: max(9, len(name)) for name in next(iter(each.values()))}
     lines = [f"{kind:{first}}  " + "  ".join(f"{name:>{w}}" for name, w in widths.items())]
     for name, values in each.items():
-        cells = [f"{values[n]:{w}{'g' if n == 'support' else '.4f'}}" for n, w in widths.items()]
+        cells = [
+            f"{f'{values[n]:g}' if n == 'support' else format_value(values[n]):>{w}}"
+            for n, w in widths.items()
+        ]
         lines.append(f"{name:{first}}  " + "  ".join(cells))
     return lines
 

@@ -7,7 +7,6 @@ also read UTF-8 text, one text per line, or one per file if they learned from a 
 is the standard input), or --text.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from absl import flags
 from modelzoo.cli import flags as shared
 from modelzoo.cli.main import run
 from modelzoo.fields.errors import UserError
+from modelzoo.fields.json_text import to_json
 
 if TYPE_CHECKING:
     from modelzoo.inference.predictor import Prediction
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
         result = serving.to_json(prediction.outputs, FLAGS.top)
         if name.keys() & result.keys():  # `text` is the generated text.
             name = {"source": name["text"]}
-        print(json.dumps({**name, **result}, ensure_ascii=False), flush=True)
+        print(to_json({**name, **result}, ensure_ascii=False), flush=True)
     if bad and good + bad > 1:
         print(f"{bad} of {good + bad} examples could not be predicted", file=sys.stderr)
     return 1 if bad else 0

@@ -1,7 +1,8 @@
 """An opened split: examples by number, inside and outside of a graph."""
 
+import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,9 @@ from modelzoo.data.bound import TARGET, BoundData, tensor_prefix
 from modelzoo.data.columns import Bad, BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import Store
 from modelzoo.fields.errors import UserError
+
+_BATCH = 1024
+"""How many labels are read at once."""
 
 
 class Split:
@@ -79,12 +83,49 @@ class Split:
         """Number of examples."""
         return len(self.ids)
 
-    def gather(self, indices: tf.Tensor, bucket: int | tf.Tensor | None = None) -> Tensors:
+    @property
+    def labels_in_memory(self) -> bool:
+        """Whether `labels` reads no record."""
+        return TARGET in self._stores and not self._stores[TARGET].lazy
+
+    def labels(self, indices: tf.Tensor) -> Tensors:
+        """Reads weights, numbers and labels of examples (int64 `[n]`), without their inputs."""
+        return self.bound.labels(self.gather(indices, only_target=True))
+
+    def label_batches(self) -> Iterator[Tensors]:
+        """The `labels` of all examples, in batches."""
+        for first in range(0, self.num_examples, _BATCH):
+            yield self.labels(np.arange(first, min(first + _BATCH, self.num_examples)))
+
+    @functools.cached_property
+    def label_counts(self) -> tuple[np.ndarray, int] | None:
+        """How many labels each name has, int64 `[names]`, and how many labels there are.
+
+        These are examples, or tokens, with a positive weight. None if the target does not count
+        labels, or they are not in memory.
+        """
+        target = self.bound.target
+        if target is None or not self.labels_in_memory:
+            return None
+        counts, total = np.zeros(len(target.names), np.int64), 0
+        for batch in self.label_batches():
+            if (counted := target.count_labels(batch)) is None:
+                return None
+            counts, total = counts + counted[0], total + counted[1]
+        return counts, total
+
+    def gather(
+        self,
+        indices: tf.Tensor,
+        bucket: int | tf.Tensor | None = None,
+        only_target: bool = False,
+    ) -> Tensors:
         """Reads examples, in a graph as well.
 
         Args:
             indices: int64 `[n]`; -1 is padding.
             bucket: scalar, what sequences are padded to; None for the last.
+            only_target: whether to omit the inputs.
 
         Returns:
             The raw tensors of the inputs and the target, `weight` (float32 `[n]`, 0 for padding)
@@ -96,11 +137,12 @@ class Split:
         if self._example_table is not None:
             examples = tf.gather(self._example_table, present)
         columns: Tensors = {}
+        stores = {TARGET: self._stores[TARGET]} if only_target else self._stores
         read = self.view.rows.read
-        if read is not None and any(store.lazy for store in self._stores.values()):
+        if read is not None and any(store.lazy for store in stores.values()):
             columns = read(tf.gather(self._row_table, present))
         raw: Tensors = {}
-        for key, store in self._stores.items():
+        for key, store in stores.items():
             width = None
             if key in self._widths:
                 width = self._widths[key][-1 if bucket is None else bucket]

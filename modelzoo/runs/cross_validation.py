@@ -25,8 +25,9 @@ from modelzoo.fields.errors import UserError
 from modelzoo.inference.artifacts import read_run
 from modelzoo.measure import intervals
 from modelzoo.runs.run import check_config, prepare, run
+from modelzoo.tasks.task import scalar_metrics
 from modelzoo.training import checkpoint, run_folder
-from modelzoo.training.progress import Progress
+from modelzoo.training.progress import Progress, format_value
 
 # Written last, so a fold with this file is finished.
 _HELD_OUT = "held_out.npz"
@@ -198,15 +199,20 @@ def _combine_results(workdir: Path, folds: int) -> dict[str, Any]:
     }
 
 
-def summarize_folds(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def summarize_folds(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
     """Computes `mean`, sample `std` and 95 % t-interval (`low`, `high`) of each metric.
+
+    They are None for a metric that is undefined on a fold.
 
     The interval assumes independent folds. Their training sets overlap, though, and no unbiased
     estimate of the variance exists (Bengio and Grandvalet 2004).
     """
-    result = {}
-    for name in (name for name, value in metrics[0].items() if isinstance(value, float)):
+    result: dict[str, dict[str, float | None]] = {}
+    for name in scalar_metrics(metrics[0]):
         values = [fold[name] for fold in metrics]
+        if None in values:
+            result[name] = dict.fromkeys(("mean", "std", "low", "high"))
+            continue
         low, high = intervals.compute_mean_interval(values)
         mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
         result[name] = {"mean": mean, "std": std, "low": low, "high": high}
@@ -220,8 +226,9 @@ def format_table(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"\n{len(result['folds'])} folds of {held_out:,} examples"
     yield f"{'':{width}}     mean      std  95 % interval         pooled"
     for name, values in result["over_folds"].items():
-        line = f"{name:{width}}  {values['mean']:7.4f}  {values['std']:7.4f}"
-        line += f"  {values['low']:7.4f} to {values['high']:7.4f}  {result['pooled'][name]:9.4f}"
+        mean, std, low, high = map(format_value, values.values())
+        line = f"{name:{width}}  {mean:>7}  {std:>7}  {low:>7} to {high:>7}"
+        line += f"  {format_value(result['pooled'][name]):>9}"
         if name in result["pooled_intervals"]:
             low, high = result["pooled_intervals"][name].values()
             line += f" ({low:.4f} to {high:.4f})"

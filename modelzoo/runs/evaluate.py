@@ -1,7 +1,6 @@
 """Evaluation of a trained model on a split: `modelzoo evaluate` and `modelzoo.evaluate`."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,11 @@ from modelzoo.data.pipeline import evaluation_dataset, naming_bad_examples
 from modelzoo.data.split import Split
 from modelzoo.distribution.strategy import DistributeConfig, distribute_batches, make_strategy
 from modelzoo.fields.errors import UserError
+from modelzoo.fields.json_text import to_json
 from modelzoo.fields.overrides import apply
 from modelzoo.inference import artifacts
 from modelzoo.inference.predictor import Predictor, as_text, open_model
+from modelzoo.tasks.task import check_finite
 from modelzoo.training.config import BATCH_SIZE
 from modelzoo.training.evaluation import Evaluator
 from modelzoo.training.split_evaluator import source_texts
@@ -47,7 +48,8 @@ def evaluate(
         predictions: file to write one JSON line per example to.
 
     Returns:
-        `model`, `split`, `examples`, `skipped` and the metrics.
+        `model`, `split`, `examples`, `skipped` and the metrics, None for one that the labels do not
+        define.
 
     Raises:
         UserError: the model or split does not exist, or the data does not fit the model.
@@ -135,9 +137,11 @@ def _evaluate(
     with contextlib.closing(batches):
         (accumulator,) = evaluator(batches, on_batch=None if predictions is None else on_batch)
     if predictions is not None:
-        lines = (json.dumps(rows[example], ensure_ascii=False) for example in sorted(rows))
+        lines = (to_json(rows[example], ensure_ascii=False) for example in sorted(rows))
         _write_lines(Path(predictions), lines)
-    return task.objective.metrics(accumulator.metric_sums, accumulator.with_references(split))
+    metrics = task.objective.metrics(accumulator.metric_sums, accumulator.with_references(split))
+    check_finite(metrics, "split", "use another checkpoint, or train with a lower learning rate")
+    return metrics
 
 
 def _scores(served: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -159,7 +163,7 @@ def _labels(split: Split) -> list[dict[str, Any]]:
                 references = list(split.references[k])
                 rows.append({"id": str(split.ids[k]), "source": source, "references": references})
             continue
-        labels = split.bound.labels(split.gather(index))["label"].numpy()
+        labels = split.labels(index)["label"].numpy()
         for k, label in zip(index.tolist(), labels, strict=True):
             rows.append({"id": str(split.ids[k]), "label": target.label_to_json(label)})
     view = split.view

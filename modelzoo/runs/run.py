@@ -46,7 +46,10 @@ def run(trainer: Trainer) -> dict[str, Any]:
         raise Interrupted(signal.SIGINT, trainer.meta.step) from None
     if "averaged_steps" in result:
         progress.say(f"mean of steps {', '.join(map(str, result['averaged_steps']))}")
-    if result["best_metric"] is not None:
+    metric = experiment.eval.best_metric
+    if result["best_metric"] is None and metric is not None:
+        progress.say(f"{metric} is undefined on the validation split: using the last checkpoint")
+    elif result["best_metric"] is not None:
         progress.say(f"best by {result['best_metric']}: step {result['evaluated_step']}")
     for split, metrics in result["eval"].items():
         progress.say(f"{split}: {format_metrics(metrics, trainer.task.objective.headline)}")

@@ -17,7 +17,7 @@ from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.cross_entropy import cross_entropy
-from modelzoo.tasks.ranking import class_roc_auc, f1_scores
+from modelzoo.tasks.ranking import class_roc_auc, f1_scores, where_present
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.views import mean_softmax
 
@@ -103,12 +103,13 @@ def compute_metrics(
 
     The metrics are `loss`, `accuracy`, `top5_accuracy`, `macro_` and `micro_` `precision`, `recall`
     and `f1`, `per_class` (class name -> `precision`, `recall`, `f1`, `support`) and `confusion` (a
-    row per label). The precision of a class that is never predicted is 0, and so is the recall of
-    a class without examples. Macro averages are over the classes that occur as a label or as a
-    prediction. These are the values of scikit-learn with `sample_weight` and `zero_division=0`.
+    row per label). The precision of a class that is never predicted is 0; all metrics of a class
+    without examples are None, besides `support`. Macro averages are over the classes that occur as
+    a label or as a prediction, with 0 for those without examples. These are the values of
+    scikit-learn with `sample_weight` and `zero_division=0`.
 
     `per_example` adds `roc_auc`: for two classes, that of the second class; for more, the mean of
-    one-vs-rest over the classes that occur; 0 if only one class occurs. The counts of training
+    one-vs-rest over the classes that occur; None if only one class occurs. The counts of training
     yield only `accuracy`.
 
     Args:
@@ -141,9 +142,10 @@ def compute_metrics(
         # Of two classes, the second is enough; rounding could change the value of the first.
         first = 1 if len(class_names) == 2 else 0
         result["roc_auc"] = class_roc_auc(ranked[:, first:], labels[:, first:], weights)[1]
-    values["support"] = support
+    each = {name: where_present(per_class, support) for name, per_class in values.items()}
+    each["support"] = support.tolist()
     result["per_class"] = {
-        class_name: {name: float(per_class[i]) for name, per_class in values.items()}
+        class_name: {name: per_class[i] for name, per_class in each.items()}
         for i, class_name in enumerate(class_names)
     }
     whole = bool((confusion == np.round(confusion)).all())
@@ -217,6 +219,10 @@ class ClassificationObjective(Objective):
         if self.config.loss == "binary":
             return tf.concat([tf.zeros_like(logits), logits], axis=-1)
         return logits
+
+    def blank_outputs(self, batch: Tensors) -> Tensors:
+        """Returns equal logits for all classes, `[..., classes]`."""
+        return {"logits": tf.zeros([*batch["label"].shape, len(self.names)])}
 
     def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
         """Returns the logits of the mean of the views' probabilities."""

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
-from modelzoo.data.targets.values import Values
+from modelzoo.data.targets.values import BoundValues, Values
 from modelzoo.fields.errors import FieldError, UserError
+from modelzoo.tasks.ranking import mean_of_defined, where_present
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 
 ERRORS = ("mse", "rmse", "mae")
@@ -48,7 +49,8 @@ def compute_metrics(
     """Computes `mse`, `rmse`, `mae`, `r2` as means over the outputs, and all four `per_output`.
 
     These are the values of scikit-learn with `sample_weight`: `rmse` is the mean over the `rmse` of
-    each output. If all targets of an output are equal, its `r2` is 1 without error, else 0.
+    each output. If all targets of an output are equal, its `r2` is None, undefined, and no part of
+    the mean.
 
     Raises:
         UserError: no example has a positive weight.
@@ -63,18 +65,17 @@ def compute_metrics(
     # without a weight may differ.
     shifted = targets - targets[weights.argmax()]
     spread = (share * (shifted - (share * shifted).sum(axis=0)) ** 2).sum(axis=0)
-    unexplained = np.divide(mse, spread, out=(mse > 0).astype(np.float64), where=spread > 0)
+    unexplained = np.divide(mse, spread, out=np.zeros_like(mse), where=spread > 0)
     each = {
-        "mse": mse,
-        "rmse": np.sqrt(mse),
-        "mae": (share * abs(error)).sum(axis=0),
-        "r2": 1.0 - unexplained,
+        "mse": mse.tolist(),
+        "rmse": np.sqrt(mse).tolist(),
+        "mae": (share * abs(error)).sum(axis=0).tolist(),
+        "r2": where_present(1.0 - unexplained, spread),
     }
     return {
-        **{name: float(values.mean()) for name, values in each.items()},
+        **{name: mean_of_defined(values) for name, values in each.items()},
         "per_output": {
-            name: {key: float(values[i]) for key, values in each.items()}
-            for i, name in enumerate(names)
+            name: {key: values[i] for key, values in each.items()} for i, name in enumerate(names)
         },
     }
 
@@ -83,13 +84,15 @@ def compute_metrics(
 class Regression(TaskConfig):
     """Learns one or more numbers for each example.
 
+    The model learns (value - target_mean) / target_std. The loss and `delta` are in these units;
+    served values and all other metrics are in the units of the data. If both fields are None, they
+    are the mean and standard deviation that `Values` learned from the training examples.
+
     Attributes:
         loss: loss of the error of an output, see `compute_loss`.
         delta: error at which the Huber loss turns from squared to absolute; None is 1.
-        target_mean: one number per output; the model learns (value - target_mean) / target_std. The
-            loss and `delta` are in these units; served values and all other metrics are in the
-            units of the data. None is 0.
-        target_std: one number per output, see `target_mean`; None is 1.
+        target_mean: one number per output; None is 0 if target_std is set. Zeros disable scaling.
+        target_std: one number per output; None is 1 if target_mean is set.
     """
 
     targets = (Values,)
@@ -113,17 +116,22 @@ class Regression(TaskConfig):
         return RegressionObjective(self, data)
 
     def serving(self, data: BoundData) -> "RegressionServing":
-        names = data.get_target().names
-        return RegressionServing(names, _Scale(self, len(names)))
+        scale = _Scale(self, data)
+        return RegressionServing(scale.names, scale)
 
 
 class _Scale:
     """Converts values between the units of the data and those of the model."""
 
-    def __init__(self, config: Regression, size: int):
+    def __init__(self, config: Regression, data: BoundData):
+        target = data.target
+        assert isinstance(target, BoundValues)
+        self.names = target.names
         mean, std = config.target_mean, config.target_std
-        self._mean = np.zeros(size) if mean is None else np.array(mean)
-        self._std = np.ones(size) if std is None else np.array(std)
+        if mean is None and std is None:
+            mean, std = target.mean, target.std
+        self._mean = np.zeros(len(self.names)) if mean is None else np.array(mean)
+        self._std = np.ones(len(self.names)) if std is None else np.array(std)
 
     def normalize(self, values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Converts values `[n, outputs]` from the units of the data to those of the model."""
@@ -145,14 +153,18 @@ class RegressionObjective(Objective):
     def __init__(self, config: Regression, data: BoundData):
         super().__init__(data)
         self.config = config
-        self.names = data.get_target().names
-        self.num_outputs = len(self.names)
         config.check_count(data, "target_mean", "target_std")
-        self._scale = _Scale(config, self.num_outputs)
+        self._scale = _Scale(config, data)
+        self.names = self._scale.names
+        self.num_outputs = len(self.names)
 
     def outputs(self, model: keras.Model, batch: Tensors, training: bool = False) -> Tensors:
         """Returns `normalized` `[n, outputs]`, the model's output in units of `target_std`."""
         return {"normalized": super().outputs(model, batch, training)["logits"]}
+
+    def blank_outputs(self, batch: Tensors) -> Tensors:
+        """Returns `normalized`, all 0."""
+        return {"normalized": tf.zeros_like(batch["label"])}
 
     def loss(self, outputs: Tensors, batch: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         normalized, config = outputs["normalized"], self.config

@@ -2,7 +2,7 @@
 
 Shapes: `logits` and `labels` (float, 0 to 1) `[n, classes]`, `weights` `[n]`. Examples of weight 0
 do not count. If every tag occurs, the metrics are those of scikit-learn with `sample_weight` and
-`zero_division=0`.
+`zero_division=0`. A metric is None where the labels do not define it.
 """
 
 import dataclasses
@@ -15,7 +15,13 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.tags import Tags
 from modelzoo.fields.errors import FieldError
-from modelzoo.tasks.ranking import average_precision, class_roc_auc, f1_scores
+from modelzoo.tasks.ranking import (
+    average_precision,
+    class_roc_auc,
+    f1_scores,
+    mean_of_defined,
+    where_present,
+)
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
 from modelzoo.tasks.views import mean_sigmoid
 
@@ -96,6 +102,9 @@ def compute_metrics(
     absent in the data, and is omitted for many tags. The counts of training yield only the micro
     metrics and `exact_match`.
 
+    Without a present tag, all but `loss` and `exact_match` are None, and so are the metrics of a
+    tag that never occurs, besides `support`; `roc_auc` also of a tag that always occurs.
+
     Args:
         sums: counts of `compute_metric_sums`.
         per_example: `probabilities` and `label` `[n, classes]`, `weight` `[n]` of all examples.
@@ -106,38 +115,42 @@ def compute_metrics(
     """
     weight = check_weight(sums["weight"])
     counts = [np.atleast_1d(sums[name]) for name in ("hits", "predicted", "support")]
-    micro = {f"micro_{k}": float(v) for k, v in f1_scores(*(n.sum() for n in counts)).items()}
+    any_present = counts[2].sum() > 0
+    micro = {
+        f"micro_{name}": float(value) if any_present else None
+        for name, value in f1_scores(*(n.sum() for n in counts)).items()
+    }
     exact = {"exact_match": float(sums["exact"]) / weight}
     if "loss" not in sums:
         return {**micro, **exact}
     _, predicted, support = counts
-    each = f1_scores(*counts)
+    scores = f1_scores(*counts)
     relevant = support + predicted > 0
     macro = {
-        f"macro_{k}": float(v[relevant].mean()) if relevant.any() else 0.0 for k, v in each.items()
+        f"macro_{name}": float(values[relevant].mean()) if any_present else None
+        for name, values in scores.items()
     }
     assert per_example is not None  # As in every evaluation.
     ranked, labels, weights = (
         np.asarray(per_example[name], np.float64) for name in ("probabilities", "label", "weight")
     )
-    each["average_precision"] = np.array(
-        [average_precision(ranked[:, k], labels[:, k], weights) for k in range(len(class_names))]
-    )
+    each = {name: where_present(values, support) for name, values in scores.items()}
+    each["average_precision"] = [
+        average_precision(ranked[:, k], labels[:, k], weights) for k in range(len(class_names))
+    ]
     if len(class_names) <= _MOST_RANKED:
         each["roc_auc"], macro["roc_auc"] = class_roc_auc(ranked, labels, weights)
-    each["support"] = support
-    occurring = support > 0
-    mean = float(each["average_precision"][occurring].mean()) if occurring.any() else 0.0
+    each["support"] = support.tolist()
     flat = (ranked.ravel(), labels.ravel(), np.repeat(weights, len(class_names)))
     return {
         "loss": float(sums["loss"]) / weight,
-        "mean_average_precision": mean,
+        "mean_average_precision": mean_of_defined(each["average_precision"]),
         "micro_average_precision": average_precision(*flat),
         **macro,
         **micro,
         **exact,
         "per_tag": {
-            name: {key: float(values[i]) for key, values in each.items()}
+            name: {key: values[i] for key, values in each.items()}
             for i, name in enumerate(class_names)
         },
     }

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -64,6 +65,13 @@ class Objective(abc.ABC):
         shares = [share for share, _ in views]
         return {"logits": logits[0] if len(logits) == 1 else self.mean_of_views(shares, logits)}
 
+    def blank_outputs(self, batch: Tensors) -> Tensors:
+        """Returns outputs of a model that knows nothing, of the same names as `outputs`.
+
+        They show before training which metrics the labels of a batch define; `batch` has no inputs.
+        """
+        return {"logits": tf.zeros([batch["weight"].shape[0], self.num_outputs])}
+
     def mean_of_views(self, shares: list[float], logits: list[tf.Tensor]) -> tf.Tensor:
         """Returns the mean `[n, ...]` of the outputs of several views, weighted by `shares`."""
         return tf.add_n([share * one for share, one in zip(shares, logits, strict=True)])
@@ -87,7 +95,7 @@ class Objective(abc.ABC):
     def metrics(
         self, metric_sums: Mapping[str, np.ndarray], per_example: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Computes metrics by name.
+        """Computes metrics by name; a metric that the labels do not define is None.
 
         Args:
             metric_sums: summed counts.
@@ -266,6 +274,18 @@ class Task:
             )
 
         return {name: signature(arguments) for name, arguments in self.data.serving().items()}
+
+
+def scalar_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Returns the metrics that are one number, None for an undefined one."""
+    return {k: v for k, v in metrics.items() if v is None or isinstance(v, float)}
+
+
+def check_finite(metrics: Mapping[str, Any], where: str, advice: str) -> None:
+    """Raises UserError with the place and the advice if a metric is not finite."""
+    for name, value in scalar_metrics(metrics).items():
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"the {name} on the {where} is not finite: {advice}")
 
 
 def check_weight(weight: Any, unit: str = "example") -> float:

@@ -113,6 +113,14 @@ class TextToTextObjective(Objective):
             outputs |= self._decode(model, {name: batch[name] for name in self.encoder_names})
         return outputs
 
+    def blank_outputs(self, batch: Tensors) -> Tensors:
+        """Returns losses of 0 and empty texts."""
+        zeros = tf.zeros(batch["label"].shape)
+        outputs = {"losses": zeros, "hits": zeros}
+        if self.config.metrics:
+            outputs["texts"] = tf.fill([zeros.shape[0], 1], "")
+        return outputs
+
     def _decode(self, model: keras.Model, given: Tensors) -> Tensors:
         decoding, target = self.config.decoding, self.target
         start, end = target.ids.start, target.ids.end

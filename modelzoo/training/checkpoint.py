@@ -57,15 +57,17 @@ class Meta:
     def with_evaluation(
         self,
         metric: str,
-        metrics: Mapping[str, float],
+        metrics: Mapping[str, float | None],
         lower_is_better: Collection[str] = ("loss",),
     ) -> "Meta":
         """Returns the metadata after an evaluation at this step, compared with the best so far.
 
         Lower is better for the metrics in `lower_is_better`, higher for others. Of equal metrics,
-        the one with the lower loss is better.
+        the one with the lower loss is better. An undefined metric, None, changes nothing.
         """
-        value, loss = metrics[metric], metrics.get("loss", 0.0)
+        value, loss = metrics[metric], metrics.get("loss") or 0.0
+        if value is None:
+            return self
         sign = -1 if metric in lower_is_better else 1
         best = None
         if self.best_value is not None and self.best_loss is not None:

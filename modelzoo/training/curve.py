@@ -74,7 +74,8 @@ def curve(workdir: str | Path) -> Curve:
     names = [
         name
         for name in dict.fromkeys(name for record in records["train"] for name in record)
-        if name not in _NOT_METRICS and (not records["eval"] or name in records["eval"][0])
+        if name not in _NOT_METRICS
+        and (not records["eval"] or records["eval"][0].get(name) is not None)
     ]
     width = -(-len(records["train"]) // POINTS)
     return Curve(_lists(records["train"], names, width), _lists(records["eval"], names, 1))
@@ -82,8 +83,8 @@ def curve(workdir: str | Path) -> Curve:
 
 def _lists(records: list[dict], names: list[str], width: int) -> dict[str, list[float]]:
     """Returns lists of steps and metrics, averaged over `width` records each."""
-    # Records of batches without weight have no metrics.
-    records = [record for record in records if all(name in record for name in names)]
+    # Records of batches without weight have no metrics, and some metrics are undefined.
+    records = [one for one in records if all(one.get(name) is not None for name in names)]
     parts = [records[k : k + width] for k in range(0, len(records), width)]
     if not parts:
         return {}

@@ -22,9 +22,14 @@ def format_count(number: float) -> str:
     return f"{number:.3g} P"
 
 
+def format_value(value: float | None) -> str:
+    """Formats the value of a metric: `0.9917`, or an en dash if it is undefined."""
+    return "\N{EN DASH}" if value is None else f"{value:.4f}"
+
+
 def format_metrics(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
     """Formats the named metrics, `loss 0.0312, accuracy 0.9917`, also of the raw weights."""
-    words = ", ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
+    words = ", ".join(f"{name} {format_value(metrics[name])}" for name in names if name in metrics)
     if "raw" not in metrics:
         return words
     return f"{words} (raw weights: {format_metrics(metrics['raw'], names)})"

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from modelzoo.data.batches import Batch
 from modelzoo.data.split import Split
-from modelzoo.tasks.task import Task
+from modelzoo.tasks.task import Task, scalar_metrics
 from modelzoo.training.progress import Progress, format_metrics, format_seconds, format_signatures
 from modelzoo.training.run_folder import MetricsLog, write_error
 
@@ -150,7 +150,7 @@ class Records:
                 values["tokens_per_sec"] = self.timed["tokens"] / elapsed
             values["data_wait"] = self.waited / elapsed
         values["epoch"] = examples / self.split.num_examples
-        values = {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in values.items()}
+        values = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in values.items()}
         self._write(step, "train", values)
         self.progress.update(self._fields(step, values))
         self._reset()
@@ -173,9 +173,9 @@ class Records:
 
         The first call also prints the signatures of the metrics.
         """
-        values = {k: v for k, v in metrics.items() if isinstance(v, float)}
-        raw = metrics.get("raw", {})
-        values |= {f"raw_{k}": v for k, v in raw.items() if isinstance(v, float)}
+        values = scalar_metrics(metrics)
+        raw = scalar_metrics(metrics.get("raw", {}))
+        values |= {f"raw_{name}": value for name, value in raw.items()}
         self._write(step, "eval", values)
         words = format_metrics(metrics, self.task.objective.headline)
         self.progress.say(f"step {step}  validation: {words}")
@@ -185,6 +185,6 @@ class Records:
         for line in samples:
             self.progress.say(line)
 
-    def _write(self, step: int, kind: str, values: dict[str, float]) -> None:
+    def _write(self, step: int, kind: str, values: Mapping[str, float | None]) -> None:
         self.log.write(step, kind, **values)
-        self.events.write(step, kind, values)
+        self.events.write(step, kind, {k: v for k, v in values.items() if v is not None})

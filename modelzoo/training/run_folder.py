@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo.fields.errors import UserError
+from modelzoo.fields.json_text import to_json
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,7 +50,7 @@ def write_error(path: Path, reason: str | None) -> UserError:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes indented JSON, completely or not at all; lists of numbers stay on one line."""
-    text = json.dumps(value, indent=2, allow_nan=False)
+    text = to_json(value, indent=2)
     text = re.sub(r"\[\n([-+.\deE,\s]+)\n\s*\]", lambda m: f"[{' '.join(m[1].split())}]", text)
     write_text(path, text + "\n")
 
@@ -162,9 +163,7 @@ class MetricsLog:
     def write(self, step: int, kind: str, **values: Any) -> None:
         """Appends one record; raises UserError if the write fails."""
         try:
-            self._file.write(
-                json.dumps({"step": step, "kind": kind, **values}, allow_nan=False) + "\n"
-            )
+            self._file.write(to_json({"step": step, "kind": kind, **values}) + "\n")
             self._file.flush()
         except OSError as error:
             raise write_error(self.path, error.strerror) from None

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from modelzoo.data.batches import evaluation_batches
 from modelzoo.data.pipeline import evaluation_dataset, naming_bad_examples
 from modelzoo.data.split import Split
 from modelzoo.distribution.strategy import distribute_batches
 from modelzoo.fields.errors import UserError
-from modelzoo.tasks.task import Task
+from modelzoo.tasks.task import Task, check_finite, scalar_metrics
 from modelzoo.training.config import EvalConfig
 from modelzoo.training.evaluation import Evaluator, MetricAccumulator
 from modelzoo.training.progress import Progress, format_text
@@ -98,40 +99,53 @@ class SplitEvaluator:
         return lines
 
     def check_metric(self) -> None:
-        """Checks `best_metric` before training.
+        """Checks `best_metric` before training, with the labels of the validation split.
 
         Raises:
-            UserError: it is not a metric of the task, or the package of a metric is missing.
+            UserError: it is not a metric of the task or not defined by the labels, or the package
+                of a metric is missing.
         """
         objective = self.task.objective
         objective.check_metrics()
         name = self.settings.best_metric
         if name is None:
             return
-        (accumulator,) = self._accumulate("validation", (self.settings.weights,), batches=1)
-        sums = {k: np.ones_like(v) for k, v in accumulator.metric_sums.items()}
-        ones = {k: np.ones_like(v) for k, v in accumulator.per_example.items()}
-        per_example = accumulator.with_references(self.splits["validation"])
-        metrics = objective.metrics(sums, {**per_example, **ones})
-        if not isinstance(metrics.get(name), float):
-            valid = ", ".join(k for k, v in metrics.items() if isinstance(v, float))
-            raise UserError(f"config.eval.best_metric must be one of {valid}; got {name!r}")
+        split, accumulator = self.splits["validation"], MetricAccumulator()
+        # Labels that are read with the inputs take too long, and references define all metrics.
+        whole = split.labels_in_memory and split.references is None
+        for batch in itertools.islice(split.label_batches(), None if whole else 1):
+            if not whole:
+                batch["weight"] = tf.ones_like(batch["weight"])
+            outputs = objective.blank_outputs(batch)
+            sums, per_example = (
+                of(outputs, batch) for of in (objective.metric_sums, objective.per_example)
+            )
+            accumulator.add(sums, per_example, batch["index"])
+        metrics = objective.metrics(accumulator.metric_sums, accumulator.with_references(split))
+        metrics = scalar_metrics(metrics)
+        if name not in metrics:
+            raise UserError(
+                f"config.eval.best_metric must be one of {', '.join(metrics)}; got {name!r}"
+            )
+        if whole and metrics[name] is None:
+            defined = ", ".join(k for k, v in metrics.items() if v is not None)
+            raise UserError(
+                f"config.eval.best_metric={name} is undefined on the validation split, for want "
+                f"of other labels: use one of {defined}, or another config.data.validation_split"
+            )
 
     def _metrics(self, split: str, accumulator: MetricAccumulator) -> dict[str, Any]:
         per_example = accumulator.with_references(self.splits[split])
         metrics = self.task.objective.metrics(accumulator.metric_sums, per_example)
-        for name, value in metrics.items():
-            if isinstance(value, float) and not np.isfinite(value):
-                raise UserError(
-                    f"the {name} on the {split} split after step {int(self.state.step.numpy())} is "
-                    "not finite: lower config.optimizer.learning_rate or lengthen its warmup"
-                )
+        check_finite(
+            metrics,
+            f"{split} split after step {int(self.state.step.numpy())}",
+            "lower config.optimizer.learning_rate or lengthen its warmup",
+        )
         return metrics
 
-    def _accumulate(
-        self, split: str, sets: Sequence[str], batches: int | None = None
-    ) -> list[MetricAccumulator]:
-        """Evaluates a split, or its first batches, with each set of weights."""
+    def _accumulate(self, split: str, sets: Sequence[str]) -> list[MetricAccumulator]:
+        """Evaluates a split with each set of weights."""
         opened, strategy = self.splits[split], self.evaluator.strategy
         planned = evaluation_batches(opened, self.sizes)
         dataset = evaluation_dataset(opened, planned, replicas=strategy.num_replicas_in_sync)
@@ -140,7 +154,7 @@ class SplitEvaluator:
         )
         with self.explain_memory(), contextlib.closing(named):
             variables = [self.state.select_weights(weights) for weights in sets]
-            return self.evaluator(itertools.islice(named, batches), *variables)
+            return self.evaluator(named, *variables)
 
 
 def source_texts(split: Split, examples: np.ndarray) -> list[str]:

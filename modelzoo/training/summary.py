@@ -4,6 +4,7 @@ import collections
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from modelzoo.data.label_checks import describe_names
 from modelzoo.distribution.strategy import describe
 from modelzoo.measure.flops import count_forward_flops
 from modelzoo.optimizers.pure_optimizer import PureOptimizer
@@ -35,10 +36,13 @@ def summarize(trainer: "Trainer") -> dict[str, str]:
     epochs = trainer.plan.total * trainer.batches.mean_size / trainer.batches.num_examples
     optimizer = experiment.optimizer
     schedule = optimizer.schedule.describe(trainer.plan.total, trainer.steps)
+    target = trainer.bound.get_target()
+    names = {target.noun: describe_names(splits["train"])} if target.names else {}
     flops = format_count(count_forward_flops(trainer.model))
     return {
         "devices": describe(trainer.strategy),
         "data": f"{examples}; {trainer.task.describe()}",
+        **names,
         "model": f"{type(experiment.model).__name__}, {trainer.parameters:,} parameters, {frozen}"
         f"{flops}FLOP forward per example, {settings.precision}{', XLA' if settings.xla else ''}",
         "batch": words,

@@ -15,6 +15,8 @@ import tensorflow as tf
 
 import modelzoo
 from modelzoo.data.batches import TrainingBatches
+from modelzoo.data.columns import Bad
+from modelzoo.data.label_checks import check_labels
 from modelzoo.data.pipeline import naming_bad_examples, training_dataset
 from modelzoo.distribution.strategy import device_names, distribute_batches
 from modelzoo.fields.duration import Duration, to_steps
@@ -76,15 +78,20 @@ class Trainer:
             )
         if self.evaluation.test_at_end and data.has("test"):
             self.splits["test"] = data.split("test")
+        said: set[Bad] = set()
         for role, split in self.splits.items():
-            if split.skipped:
-                bad = split.skipped[0]
+            # A line that is no row counts in each part of its file.
+            if skipped := [bad for bad in split.skipped if bad not in said]:
+                said.update(skipped)
+                bad = skipped[0]
                 self.progress.say(
-                    f"skipped {len(split.skipped)} bad example(s) of the {role} split, "
+                    f"skipped {len(skipped)} bad example(s) of the {role} split, "
                     f"the first: {bad.place}: {bad.reason}"
                 )
             for remark in split.remarks:
                 self.progress.say(f"{role} split: {remark}")
+        for remark in check_labels(self.splits):
+            self.progress.say(remark)
         self.bound = data.bound
         self.task = self.experiment.task.bind(self.bound)
         self._plan_durations()

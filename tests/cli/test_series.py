@@ -18,7 +18,7 @@ from modelzoo.fields.input_specs import only_array
 from modelzoo.optimizers import Adam
 from modelzoo.tasks import Classification, Regression
 
-TASKS = {"values": Regression(target_std=(2.0,)), "class": Classification()}
+TASKS = {"values": Regression(), "class": Classification()}
 TARGETS = {"values": Values(columns=("sum",)), "class": ClassLabel(columns=("side",))}
 
 
@@ -35,7 +35,7 @@ class Flat:
 
 def table(rows):
     waves = ((math.sin(0.3 * k), math.cos(0.5 * k)) for k in range(rows))
-    lines = (f"{a},{b},{2 * a + b},{'up' if a > 0 else 'down'}" for a, b in waves)
+    lines = (f"{a},{b},{3000 + 200 * a + 100 * b},{'up' if a > 0 else 'down'}" for a, b in waves)
     return "\n".join(["a,b,sum,side", *lines])
 
 

@@ -252,3 +252,24 @@ def test_examples_that_changed_between_the_folds(experiment, tmp_path):
     runs.stripes(path, {"train": 14})
     with pytest.raises(UserError, match="the examples differ from those of .*fold1: restore"):
         runs.train(changed, tmp_path / "run", folds=2)
+
+
+def test_a_metric_that_is_undefined_on_a_fold_has_no_mean():
+    metrics = [{"loss": 1.0, "roc_auc": 0.5}, {"loss": 3.0, "roc_auc": None}]
+    found = folds.summarize_folds(metrics)
+    assert found["loss"]["mean"] == 2.0
+    assert found["roc_auc"] == dict.fromkeys(("mean", "std", "low", "high"))
+    result = {
+        "folds": [{"held_out": 4}] * 2,
+        "over_folds": found,
+        "pooled": {"loss": 2.0, "roc_auc": 0.75},
+        "pooled_intervals": {},
+    }
+    dash = "\N{EN DASH}"
+    assert list(folds.format_table(result))[-1].split() == [
+        "roc_auc",
+        *[dash] * 3,
+        "to",
+        dash,
+        "0.7500",
+    ]

@@ -149,8 +149,10 @@ def test_metrics_equal_scikit_learn(weighted):
     )
     for name, expected in zip(("precision", "recall", "f1", "support"), per_class, strict=True):
         got = [result["per_class"][class_name][name] for class_name in names]
+        if name != "support":  # Undefined without examples.
+            assert got[4] is None and got[5] is None
+            got[4:6] = [0.0, 0.0]
         np.testing.assert_allclose(got, expected, rtol=1e-5, err_msg=name)
-    assert result["per_class"]["e"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
     assert all(isinstance(c, int) for row in result["confusion"] for c in row) == (not weighted)
 
 
@@ -242,6 +244,20 @@ def test_roc_auc_equals_scikit_learn(names):
     plain = objective.metrics(sums, {**per_example, "weight": np.ones(count)})["roc_auc"]
     expected = sklearn.metrics.roc_auc_score(labels, ranked, multi_class="ovr")
     assert plain == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), NAMES])
+@pytest.mark.parametrize("label", [0, 1])
+def test_roc_auc_of_one_class_is_undefined(names, label):
+    labels = np.full(8, label)
+    labels[0] = 1 - label
+    batch = {"label": tf.constant(labels), "weight": tf.constant([0.0] + 7 * [0.3])}
+    objective = Classification().bind(image_data((1, 1, 1), names)).objective
+    outputs = {"logits": tf.random.stateless_normal([8, len(names)], (1, 2))}
+    found = _metrics(objective, outputs, batch)[0]
+    assert found["roc_auc"] is None and 0 <= found["accuracy"] <= 1
+    undefined = {name for name, row in found["per_class"].items() if row["recall"] is None}
+    assert undefined == {*names} - {names[label]}
 
 
 def test_probabilities_near_one_are_ranked_by_those_of_the_second_class():

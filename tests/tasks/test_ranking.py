@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from modelzoo.tasks.ranking import class_roc_auc, roc_auc
+from modelzoo.tasks.ranking import average_precision, class_roc_auc, roc_auc
 
 
 @pytest.mark.parametrize("levels", [3, 1000])
@@ -19,8 +19,17 @@ def test_roc_auc_with_ties_and_weights_equals_scikit_learn(levels):
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
-def test_roc_auc_of_equal_labels_is_zero(label):
-    assert roc_auc(np.arange(4.0), np.full(4, label), np.ones(4)) == 0
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_roc_auc_of_equal_labels_is_undefined(label, weight):
+    labels, weights = np.array([label, label, 1 - label]), np.array([1.0, 0.3, 0.0])
+    assert roc_auc(np.arange(3.0), labels, weights) is None
+    assert roc_auc(np.arange(2.0), labels[:2], np.full(2, weight)) is None
+
+
+def test_average_precision_without_a_label_of_1_is_undefined():
+    labels, weights = np.array([0.0, 0.0, 1.0]), np.array([1.0, 1.0, 0.0])
+    assert average_precision(np.arange(3.0), labels, weights) is None
+    assert average_precision(np.arange(3.0), 1 - labels, weights) == 1.0
 
 
 def test_the_mean_is_over_the_classes_that_occur():
@@ -30,8 +39,8 @@ def test_the_mean_is_over_the_classes_that_occur():
     labels = np.eye(4)[numbers]
     each, mean = class_roc_auc(scores, labels, np.ones(50))
     expected = [sk.roc_auc_score(numbers == k, scores[:, k]) for k in (0, 1, 3)]
-    np.testing.assert_allclose(each[[0, 1, 3]], expected, rtol=1e-12)
-    assert each[2] == 0
+    np.testing.assert_allclose([each[k] for k in (0, 1, 3)], expected, rtol=1e-12)
+    assert each[2] is None
     assert mean == pytest.approx(np.mean(expected), rel=1e-12)
 
 

@@ -7,6 +7,9 @@ import sklearn.metrics as sk
 import tensorflow as tf
 from bound_data import image_data
 
+from modelzoo.data import Values
+from modelzoo.data.bound import BoundData
+from modelzoo.data.targets.values import BoundValues
 from modelzoo.fields.errors import UserError
 from modelzoo.tasks import Regression, regression
 
@@ -19,6 +22,9 @@ NAMES = ("x", "y", "z")
 DATA = image_data((4, 6, 3), ("width", "height"), "values")
 MEAN, STD = np.array([100.0, -3.0]), np.array([20.0, 0.5])
 SCALED = Regression(target_mean=tuple(MEAN), target_std=tuple(STD)).bind(DATA)
+LEARNED = BoundData(
+    DATA.inputs, BoundValues(Values(), ("width", "height"), tuple(MEAN), tuple(STD))
+)
 
 
 @pytest.mark.parametrize("kind", ["squared", "absolute", "huber"])
@@ -64,11 +70,20 @@ def test_r2_is_exact_if_the_mean_is_large_beside_the_spread():
     )
 
 
-@pytest.mark.parametrize("error, expected", [(0.0, 1.0), (0.5, 0.0)])
-def test_r2_of_equal_targets(error, expected):
-    targets = np.full((50, 3), 2.0)
-    got = regression.compute_metrics(targets + error, targets, WEIGHTS, NAMES)
-    assert got["r2"] == expected == sk.r2_score(targets, targets + error, sample_weight=WEIGHTS)
+@pytest.mark.parametrize("error", [0.0, 0.5])
+@pytest.mark.parametrize("value", [2.0, 0.1, 1e7 + 0.3])
+def test_r2_of_equal_targets_is_undefined_and_no_part_of_the_mean(value, error):
+    equal = np.full((50, 3), value)
+    equal[WEIGHTS == 0] += 1  # Of no weight.
+    got = regression.compute_metrics(equal + error, equal, WEIGHTS, NAMES)
+    assert got["r2"] is None and got["per_output"]["x"]["r2"] is None
+    assert got["mae"] == pytest.approx(error)
+    targets = np.where(np.arange(3) == 1, equal, TARGETS)
+    got = regression.compute_metrics(PREDICTIONS, targets, WEIGHTS, NAMES)
+    others = [0, 2]
+    expected = sk.r2_score(TARGETS[:, others], PREDICTIONS[:, others], sample_weight=WEIGHTS)
+    assert got["r2"] == pytest.approx(expected, rel=1e-12)
+    assert got["per_output"]["y"]["r2"] is None
 
 
 def test_r2_of_targets_that_are_equal_where_they_have_a_weight():
@@ -115,22 +130,43 @@ def test_the_loss_is_the_chosen_one():
     assert loss(loss="huber", delta=0.2) == pytest.approx((0.2 * 0.4 + 0.2 * 2.9) / 2)
 
 
-@pytest.mark.field("Regression.target_mean", "Regression.target_std")
-def test_the_loss_is_of_normalised_targets_and_the_rest_in_the_datas_units():
+@pytest.mark.parametrize("task", [SCALED, Regression().bind(LEARNED)])
+def test_the_loss_is_of_normalised_targets_and_the_rest_in_the_datas_units(task):
     outputs, batch = batch_of()
     normalized, weight = outputs["normalized"].numpy(), batch["weight"].numpy()
     error = normalized - (batch["label"].numpy() - MEAN) / STD
     loss = ((error**2).mean(axis=1) * weight).sum() / weight.sum()
-    served = SCALED.serving.to_serving(outputs)
+    served = task.serving.to_serving(outputs)
     assert served.keys() == {"values"} and served["values"].dtype == tf.float32
     np.testing.assert_allclose(served["values"], normalized * STD + MEAN, rtol=1e-6)
-    found = metrics_of(SCALED.objective, outputs, batch)
+    found = metrics_of(task.objective, outputs, batch)
     assert found["loss"] == pytest.approx(loss, rel=1e-4)
     mae = (abs(error * STD) * weight[:, None]).sum(axis=0) / weight.sum()
     assert found["mae"] == pytest.approx(mae.mean(), rel=1e-4)
     assert found["per_output"]["height"]["mae"] == pytest.approx(mae[1], rel=1e-4)
-    again = SCALED.serving.from_serving(served)["normalized"]
+    again = task.serving.from_serving(served)["normalized"]
     np.testing.assert_allclose(again, normalized, atol=1e-5)
+
+
+@pytest.mark.field("Regression.target_mean", "Regression.target_std")
+@pytest.mark.parametrize(
+    "fields, mean, std",
+    [
+        ({"target_mean": (1.0, 2.0)}, (1, 2), (1, 1)),
+        ({"target_std": (4.0, 5.0)}, (0, 0), (4, 5)),
+        ({"target_mean": (0.0, 0.0)}, (0, 0), (1, 1)),
+    ],
+)
+def test_a_scale_of_the_config_replaces_the_learned_one(fields, mean, std):
+    task = Regression(**fields).bind(LEARNED)
+    outputs, batch = batch_of()
+    normalized = outputs["normalized"].numpy()
+    served = task.serving.to_serving(outputs)["values"]
+    np.testing.assert_allclose(served, normalized * std + mean, rtol=1e-6)
+    error = normalized - (batch["label"].numpy() - mean) / std
+    total, weight = task.objective.loss(outputs, batch)
+    expected = ((error**2).mean(axis=1) * batch["weight"].numpy()).sum()
+    np.testing.assert_allclose([total, weight], [expected, batch["weight"].numpy().sum()], 1e-5)
 
 
 def test_training_counts_give_the_same_errors():

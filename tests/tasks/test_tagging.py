@@ -110,9 +110,29 @@ def test_a_tag_that_never_occurs_is_in_no_mean_of_average_precisions():
         labels[:, others], sigmoid(LOGITS)[:, others], sample_weight=WEIGHTS
     )
     assert got["mean_average_precision"] == pytest.approx(expected, rel=1e-9)
-    assert got["per_tag"]["b"]["average_precision"] == 0.0
-    nothing = measured(np.zeros_like(LABELS))
-    assert nothing["mean_average_precision"] == nothing["micro_average_precision"] == 0.0
+    defined = {"support": 0.0}
+    assert got["per_tag"]["b"] == dict.fromkeys(got["per_tag"]["a"]) | defined
+
+
+def test_a_tag_that_always_occurs_has_no_roc_auc():
+    labels = LABELS.copy()
+    labels[:, 1] = 1
+    labels[WEIGHTS == 0, 1] = 0  # Of no weight.
+    got, others = measured(labels), [0, 2, 3]
+    assert [name for name, value in got["per_tag"]["b"].items() if value is None] == ["roc_auc"]
+    assert got["per_tag"]["b"]["average_precision"] == pytest.approx(1)
+    scores = sigmoid(LOGITS)[:, others]
+    expected = sk.roc_auc_score(labels[:, others], scores, sample_weight=WEIGHTS)
+    assert got["roc_auc"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_without_a_tag_only_the_loss_and_exact_matches_are_defined():
+    nothing = np.zeros_like(LABELS)
+    found = measured(nothing)
+    del found["per_tag"]
+    assert {k for k, v in found.items() if v is not None} == {"loss", "exact_match"}
+    training = tagging.compute_metrics(summed(nothing, training=True), None, NAMES)
+    assert {k for k, v in training.items() if v is not None} == {"exact_match"}
 
 
 def test_counts_add_up_over_any_split_and_the_threshold_moves_them():

@@ -9,7 +9,8 @@ from modelzoo.data.columns import Tensors
 from modelzoo.data.inputs.input import Store
 from modelzoo.data.tokenizers import Tokenizer
 
-_MANY_UNKNOWN = 0.1  # Reported from this share on.
+# Shares of unknown tokens: from the first on they are reported, from the second on with advice.
+_MANY_UNKNOWN, _MOST_UNKNOWN = 0.1, 0.5
 
 
 class TokenStore(Store):
@@ -48,9 +49,10 @@ class TokenStore(Store):
         count = self._left + end
         self.lengths = np.maximum(count, 1)
         if len(tokens) and (unknown := np.mean(tokens == tokenizer.unknown_id)) >= _MANY_UNKNOWN:
-            self.remarks = (
-                f"the vocabulary of config.data.{key} lacks {unknown:.0%} of the tokens",
-            )
+            remark = f"the vocabulary of config.data.{key} lacks {unknown:.0%} of the tokens"
+            if unknown >= _MOST_UNKNOWN:
+                remark += ": set its tokenizer to Characters() or Subwords(), or train it on others"
+            self.remarks = (remark,)
         # On the host whatever accelerator there is: the pipeline reads them there.
         with tf.device("CPU:0"):
             self._first = tf.constant(np.cumsum(count) - count)

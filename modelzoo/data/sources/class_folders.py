@@ -1,6 +1,7 @@
 """Files in folders, one folder per class."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Collection, Mapping, Sequence
 
@@ -26,7 +27,7 @@ class ClassFolders(Source):
     Attributes:
         path: the folder.
         classes: the folders that are classes, such as ("neg", "pos"); None for all that the splits
-            in use have. The classes are sorted.
+            in use have. The classes are sorted; a split may lack some of them.
 
     Example:
         >>> import pathlib, tempfile
@@ -74,24 +75,33 @@ class OpenClassFolders(OpenSource):
         classes = set(self._classes or ())
         if self._classes is None:
             classes.update(*(_subfolders(self._folders[split]) for split in splits))
-        names = tuple(sorted(classes))
-        return {split: self._rows(wanted, split, names, files[0]) for split in splits}
+        names, one = tuple(sorted(classes)), files[0]
+        found = {split: [self._files(split, name, one) for name in names] for split in splits}
+        for label, name in enumerate(names):
+            if not any(each[label] for each in found.values()):
+                paths = [os.path.join(self._folders[split], name) for split in sorted(splits)]
+                path = next(filter(os.path.isdir, paths), paths[0])
+                raise UserError(
+                    f"the class folder {path} is missing or has no {one.noun} "
+                    f"({', '.join(one.suffixes)}); every class needs {one.noun} in some split"
+                )
+        return {split: self._rows(wanted, split, names, found[split]) for split in splits}
 
     def _rows(
-        self, wanted: Sequence[Wanted], split: str, classes: Sequence[str], files: Wanted
+        self,
+        wanted: Sequence[Wanted],
+        split: str,
+        classes: Sequence[str],
+        files: Sequence[Sequence[str]],
     ) -> Rows:
-        paths: list[str] = []
-        labels: list[int] = []
-        for label, name in enumerate(classes):
-            found = self._files(split, name, files)
-            paths += found
-            labels += [label] * len(found)
+        paths = list(itertools.chain.from_iterable(files))
+        labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
         absolute = os.path.abspath(self._root)
         columns = {
             "file": Column(
                 "file", "file", [os.path.join(absolute, path) for path in paths], keys=paths
             ),
-            "class": Column("class", "class", np.array(labels, np.int64), names=tuple(classes)),
+            "class": Column("class", "class", labels.astype(np.int64), names=tuple(classes)),
         }
         return Rows(
             split=split,
@@ -102,7 +112,7 @@ class OpenClassFolders(OpenSource):
         )
 
     def _files(self, split: str, name: str, wanted: Wanted) -> list[str]:
-        """The files of a class, relative to the root; UserError if there are none."""
+        """The files of a class in a split, relative to the root."""
         folder, found = self._folders[split], []
         prefix = "" if folder == self._root else os.path.basename(folder) + "/"
         path = os.path.join(folder, name)
@@ -114,11 +124,6 @@ class OpenClassFolders(OpenSource):
                     if entry.name[0] != "." and entry.name.lower().endswith(wanted.suffixes)
                     if not entry.is_dir()
                 ]
-        if not found:
-            raise UserError(
-                f"the class folder {path} is missing or has no {wanted.noun} "
-                f"({', '.join(wanted.suffixes)}); every split needs {wanted.noun} of every class"
-            )
         return found
 
 

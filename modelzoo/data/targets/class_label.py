@@ -10,7 +10,7 @@ import tensorflow as tf
 from modelzoo.data.augment import mixing
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Input, Store
-from modelzoo.data.targets.labels import LabelStore, found_names, places
+from modelzoo.data.targets.labels import LabelStore, count_numbers, found_names, places
 from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
 from modelzoo.fields.errors import UserError
 
@@ -69,6 +69,8 @@ class BoundClassLabel(BoundTarget):
     config: ClassLabel
     names: tuple[str, ...]
 
+    exclusive = True
+
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
         column = view.column(key)
         if not (lazy and column.form == "class" and column.values is None):
@@ -82,6 +84,9 @@ class BoundClassLabel(BoundTarget):
         if change is None:
             return {"label": label}
         return {"label": label, "label_2": mixing.partners(label)}
+
+    def count_labels(self, batch: Tensors) -> tuple[np.ndarray, int]:
+        return count_numbers(batch["label"].numpy()[batch["weight"].numpy() > 0], len(self.names))
 
     def label_to_json(self, label: Any) -> str:
         return self.names[label]

@@ -53,6 +53,11 @@ def found_names(used: Sequence[Rows], key: str) -> tuple[str, ...]:
     return tuple(sorted({n for c in cells for n in ((c,) if isinstance(c, str) else c)} - {None}))
 
 
+def count_numbers(labels: np.ndarray, names: int) -> tuple[np.ndarray, int]:
+    """How often each of `names` numbers occurs, int64 `[names]`, and how many labels there are."""
+    return np.bincount(labels, minlength=names), len(labels)
+
+
 def places(given: Sequence[str], known: Sequence[str], noun: str) -> np.ndarray:
     """The place of each given name among the known ones, int64; UserError if one is not known."""
     numbers = {name: number for number, name in enumerate(known)}

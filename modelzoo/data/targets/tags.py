@@ -113,6 +113,10 @@ class BoundTags(BoundVector):
         given = column.names or ()
         return lambda raw: self._reordered(_present(raw[column.name], len(given)), given)
 
+    def count_labels(self, batch: Tensors) -> tuple[np.ndarray, int]:
+        labels = batch["label"].numpy()[batch["weight"].numpy() > 0]
+        return (labels > 0).sum(axis=0), len(labels)
+
     def label_to_json(self, label: Any) -> list[str]:
         return [self.names[number] for number in np.flatnonzero(label)]
 

@@ -101,6 +101,8 @@ class BoundTarget(abc.ABC):
 
     config: Target
     names: tuple[str, ...] = ()
+    exclusive: ClassVar[bool] = False
+    """Whether a label is one of the names."""
 
     @property
     def noun(self) -> str:
@@ -126,6 +128,17 @@ class BoundTarget(abc.ABC):
     def references(self, view: View, key: str) -> Sequence[tuple[str, ...]] | None:
         """The target texts of each example, whole, for metrics; None without texts."""
         return None
+
+    def count_labels(self, batch: Tensors) -> tuple[np.ndarray, int] | None:
+        """How many labels of positive weight in a batch each name has, and how many there are.
+
+        The counts are int64 `[names]`; None for a target whose names are no labels.
+        """
+        return None
+
+    def describe_name(self, number: int, count: int | None) -> str:
+        """What to know about a name at the start of a training: its count, if it is known."""
+        return "" if count is None else f"{count:,}"
 
     @property
     def widths(self) -> tuple[int, ...] | None:

@@ -12,7 +12,7 @@ from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import Change, Input, Store
 from modelzoo.data.inputs.text import cell_text, item_text, text_inputs
 from modelzoo.data.inputs.token_store import TokenStore
-from modelzoo.data.targets.labels import found_names
+from modelzoo.data.targets.labels import count_numbers, found_names
 from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
 from modelzoo.fields.errors import FieldError
 
@@ -104,6 +104,7 @@ class BoundTokenLabels(BoundTarget):
     lengths: tuple[int, ...]
 
     noun = "classes"
+    exclusive = True
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -123,6 +124,10 @@ class BoundTokenLabels(BoundTarget):
 
     def features(self, raw: Tensors, change: Change | None) -> Tensors:
         return dict(raw)
+
+    def count_labels(self, batch: Tensors) -> tuple[np.ndarray, int]:
+        used = batch["label_mask"].numpy() & (batch["weight"].numpy() > 0)[:, None]
+        return count_numbers(batch["label"].numpy()[used], len(self.names))
 
     def label_to_json(self, label: np.ndarray) -> list[str | None]:
         """The names of the tokens' classes, up to the last token that has one."""

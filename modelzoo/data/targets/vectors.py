@@ -17,11 +17,16 @@ class BoundVector(BoundTarget):
     """A target whose `label` is float32 `[n, names]`; MixUp and CutMix blend it."""
 
     def open(self, view: View, key: str, inputs: Mapping[str, Store], lazy: bool) -> Store:
+        if lazy and view.rows.parsed.get(key) is None:
+            return LabelStore(read=self._reader(view.rows, view.rows.columns[key]))
+        return LabelStore(self.read_labels(view, key))
+
+    def read_labels(self, view: View, key: str) -> np.ndarray:
+        """The label of each example, float32 `[n, names]`."""
         columns, parsed = view.rows.columns[key], view.rows.parsed.get(key)
-        if parsed is not None:
-            return LabelStore(self._labels(view, columns, [parsed[row] for row in view.target]))
-        read = self._reader(view.rows, columns)
-        return LabelStore(read=read) if lazy else LabelStore(read_all(view, read))
+        if parsed is None:
+            return read_all(view, self._reader(view.rows, columns))
+        return self._labels(view, columns, [parsed[row] for row in view.target])
 
     def _labels(self, view: View, columns: Sequence[Column], parsed: list[Any]) -> np.ndarray:
         """Labels of examples whose cells are numbers, `[n, names]`."""

@@ -1,5 +1,7 @@
 """Numbers from columns, arrays and records."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +11,7 @@ from modelzoo.data.columns import Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.image import Image
 from modelzoo.data.inputs.input import Change
+from modelzoo.data.inputs.series import Series
 from modelzoo.data.targets.values import BoundValues, Values
 from modelzoo.fields.errors import UserError
 
@@ -84,6 +87,89 @@ def test_mixed_examples_blend_their_values():
 
 
 def test_json_and_what_is_saved(tmp_path):
-    bound = BoundValues(Values(), ("b", "a"))
+    bound = BoundValues(Values(), ("b", "a"), (0.5, 3.0), (1.0, 0.1))
     assert bound.label_to_json(np.array([0.5, 1.0], np.float32)) == {"b": 0.5, "a": 1.0}
-    assert bound.config.load(bound.save(tmp_path), tmp_path, {}) == bound
+    assert bound.config.load(json.loads(json.dumps(bound.save(tmp_path))), tmp_path, {}) == bound
+
+
+@pytest.mark.parametrize("weights", [None, np.float32([1, 0, 3, 0.5, 2]), np.zeros(5, np.float32)])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_scale_is_that_of_the_training_examples_by_weight(lazy, weights):
+    table = (TABLE * (1, 1000) + (0, 3e6)).astype(np.float32)
+    split = {
+        "x": Column("x", "array", np.zeros((5, 2, 2), np.uint8)),
+        "v": Column("v", "array", table),
+    }
+    data = Dataset(
+        source=Memory(splits={"train": split}, lazy=lazy, weights=weights),
+        inputs=Image(columns=("x",)),
+        target=Values(columns=("v",)),
+        train_split="train[:4]",
+    )
+    target = data.open().bound.target
+    used, shares = table[:4].astype(np.float64), None
+    if weights is not None and weights.any():
+        shares = weights[:4]
+    mean = np.average(used, axis=0, weights=shares)
+    std = np.average((used - mean) ** 2, axis=0, weights=shares) ** 0.5
+    np.testing.assert_allclose(target.mean, mean, rtol=1e-9)
+    np.testing.assert_allclose(target.std, std, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3e38, 1e-40])
+@pytest.mark.parametrize("weights", [None, np.float32([0, 0.1, 0.7])])
+def test_a_value_that_never_changes_has_the_standard_deviation_1(value, weights):
+    cells = np.float32([value if weights is None else 5, value, value])
+    split = {
+        "x": Column("x", "array", np.zeros((3, 2, 2), np.uint8)),
+        "v": Column("v", "array", cells),
+    }
+    source = Memory(splits={"train": split}, weights=weights)
+    data = Dataset(source=source, inputs=Image(columns=("x",)), target=Values(columns=("v",)))
+    target = data.open().bound.target
+    assert target.mean == (float(np.float32(value)),) and target.std == (1.0,)
+
+
+def test_the_scale_is_that_of_the_targets_of_windows():
+    load = np.arange(20.0) ** 2
+    split = {"load": Column("load", "number", load)}
+    data = Dataset(
+        source=Memory(splits={"train": split}),
+        inputs=Series(columns=("load",), length=3, horizon=2),
+        target=Values(columns=("load",)),
+        train_split="train[:10]",
+        validation_split="train[10:]",
+    )
+    target = data.open().bound.target
+    assert target.mean == pytest.approx((load[4:10].mean(),))
+    assert target.std == pytest.approx((load[4:10].std(),))
+
+
+def test_each_fold_has_its_own_scale():
+    split = {
+        "x": Column("x", "array", np.zeros((5, 2, 2), np.uint8)),
+        "v": Column("v", "array", TABLE),
+    }
+    data = Dataset(
+        source=Memory(splits={"train": split}),
+        inputs=Image(columns=("x",)),
+        target=Values(columns=("v",)),
+        train_split="train",
+        test_split="train",
+        fold=(1, 5, 0),
+    )
+    opened = data.open()
+    trained = labels_of(opened.split("train")).numpy().astype(np.float64)
+    assert len(trained) == 4
+    np.testing.assert_allclose(opened.bound.target.mean, trained.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(opened.bound.target.std, trained.std(axis=0), rtol=1e-9)
+
+
+def test_values_read_later_must_be_finite():
+    with pytest.raises(UserError, match="memory: v has a number that is not finite"):
+        opened(Column("v", "array", np.float32([1, np.nan])), lazy=True).split("train")
+
+
+def test_another_scale_is_other_data():
+    first, second = (opened(Column("v", "array", TABLE + k)).split("train") for k in range(2))
+    assert first.fingerprint != second.fingerprint
