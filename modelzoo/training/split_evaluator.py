@@ -98,13 +98,15 @@ class SplitEvaluator:
         return lines
 
     def check_metric(self) -> None:
-        """Checks `best_metric` before training.
+        """Checks the metrics and `best_metric` before training, and prints remarks.
 
         Raises:
             UserError: it is not a metric of the task, or the package of a metric is missing.
         """
         objective = self.task.objective
-        objective.check_metrics()
+        last = next(reversed(self.splits.values()))
+        for remark in objective.check_metrics(last.references):
+            self.progress.say(remark)
         name = self.settings.best_metric
         if name is None:
             return

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tensorflow as tf
 
 from modelzoo.data import tokenizers
+from modelzoo.data.bound import TARGET
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Field, Input
 from modelzoo.data.inputs.token_store import TokenStore, kept_ends
@@ -55,21 +56,25 @@ class VocabularyField(Field):
         """
 
     def make_tokenizer(self, train: View, key: str, target: "Target | None") -> Tokenizer:
-        """Reads or trains the tokenizer."""
+        """Reads or trains the tokenizer; that of generated texts keeps them as they are written."""
+        tokenizer = self.tokenizer
+        generated = target is not None and (key == TARGET or target.shares_vocabulary)
+        if tokenizer is not None and generated:
+            tokenizer = tokenizer.as_written()
         if self.vocabulary is not None:
             path = os.path.expanduser(self.vocabulary)
             if not os.path.isfile(path):
                 return tokenizers.load(path)
-            if self.tokenizer is None:
+            if tokenizer is None:
                 raise UserError(
                     f"config.data.{key}.tokenizer must be the tokenizer for the vocabulary file "
                     f"{path}, got none"
                 )
-            return self.tokenizer.read(path)
+            return tokenizer.read(path)
+        assert tokenizer is not None  # One of both is set, or the input's is shared.
         texts = self.vocabulary_texts(train, key, target).values()
-        assert self.tokenizer is not None  # One of both is set, or the input's is shared.
         try:
-            return self.tokenizer.train(itertools.chain.from_iterable(zip(*texts, strict=True)))
+            return tokenizer.train(itertools.chain.from_iterable(zip(*texts, strict=True)))
         except UserError as error:
             raise UserError(f"config.data.{key}.tokenizer: {error}") from None
 

@@ -34,6 +34,11 @@ class Target(Field):
     def check(self, inputs: Mapping[str, Input]) -> None:
         """Raises FieldError or ValueError if the target does not fit the inputs."""
 
+    @property
+    def shares_vocabulary(self) -> bool:
+        """Whether it has the vocabulary of the input."""
+        return False
+
     @abc.abstractmethod
     def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """One value per row, or a BadExample; None if cells are read later.

@@ -38,7 +38,8 @@ class TextTarget(VocabularyField, Target):
 
     Attributes:
         tokenizer: what the tokens are, and how their vocabulary is trained; None, without a
-            `vocabulary`, shares the vocabulary of the input, which is then trained on both.
+            `vocabulary`, shares the vocabulary of the input, which is then trained on both. Fields
+            of None that would change the case or the characters of texts change nothing.
         lengths: the lengths in tokens, with the end token, that texts are padded to: one beside
             each of the input's, which may repeat, or a single one; None for the input's.
 
@@ -67,7 +68,6 @@ class TextTarget(VocabularyField, Target):
 
     @property
     def shares_vocabulary(self) -> bool:
-        """Whether it has the vocabulary of the input."""
         return self.tokenizer is None and self.vocabulary is None
 
     def check(self, inputs: Mapping[str, Input]) -> None:

@@ -161,7 +161,9 @@ def test_normalize_makes_equivalent_texts_equal(kind):
             text if form == "none" else unicodedata.normalize(form.upper(), text) for text in texts
         ]
         assert ours == theirs
-    assert Subwords().normalize == "nfkc"
+    assert Subwords().form == "nfkc"
+    assert Subwords().as_written().form == Subwords(normalize="none").form == "none"
+    assert Subwords(normalize="nfc").as_written().form == "nfc"
 
 
 @pytest.mark.parametrize("config", CONFIGS)
