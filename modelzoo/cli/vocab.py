@@ -55,12 +55,14 @@ def main(argv: Sequence[str]) -> None:
     del argv
     from modelzoo import config
     from modelzoo.data.split import example_names
+    from modelzoo.inference.artifacts import check_outside_data
 
     data = config.load(FLAGS.config, shared.config_overrides(FLAGS)).data
     fields = _vocabulary_fields(data)
     key = _choose_field(fields)
     folder = Path(FLAGS.output)
     _check(folder)
+    check_outside_data(folder, "--output", data)
     field = dataclasses.replace(fields[key], vocabulary=None)
     if field.tokenizer is None:
         source = next(one for one in fields.values() if one.tokenizer is not None)

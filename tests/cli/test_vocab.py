@@ -104,7 +104,7 @@ def pairs(tmp_path, monkeypatch):
 
 
 ENGLISH = {"a", "house", "by", "the", "sea", "tree"}
-GERMAN = {"ein", "haus", "am", "meer", "baum"}
+GERMAN = {"ein", "Haus", "am", "Meer", "Baum"}
 BOTH = ["train.csv:{} inputs", "train.csv:{} target"]
 
 

@@ -29,6 +29,11 @@ class Source(abc.ABC):
     ordered: ClassVar[Literal["hash", "stored"]] = "hash"
     """Whether the examples of a split come in the order of their hashes or in stored order."""
 
+    @property
+    def folder_of_data(self) -> str | None:
+        """The folder whose folders are read as data, such as classes; None without one."""
+        return None
+
     @abc.abstractmethod
     def open(self) -> "OpenSource":
         """Opens the source; UserError if it cannot be read."""
