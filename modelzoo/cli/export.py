@@ -37,6 +37,8 @@ def main(argv: Sequence[str]) -> None:
     print(f"exported {predictor.origin}\nto {folder}\n")
     for name, function in predictor.signatures.items():
         print(_signature(name, function))
+    if modules := predictor.task.data.graph_modules:
+        print(f"\nbefore tf.saved_model.load, Python needs:\n  import {', '.join(modules)}")
     name = _model_name(FLAGS.workdir or FLAGS.model)
     print(f"\nserve it:\n  {serving_command(folder.parent, name)}")
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import modelzoo
 from modelzoo.data.batches import TrainingBatches
+from modelzoo.data.bound import BoundData
 from modelzoo.data.pipeline import naming_bad_examples, training_dataset
 from modelzoo.distribution.strategy import device_names, distribute_batches
 from modelzoo.fields.duration import Duration, to_steps
@@ -62,10 +63,13 @@ class Trainer:
 
     # Data and durations.
 
-    def open_data(self) -> None:
-        """Opens all splits of the run, so that errors in the data appear before training."""
+    def open_data(self, trained: BoundData | None = None) -> None:
+        """Opens all splits of the run, so that errors in the data appear before training.
+
+        `trained` is the data of the initial weights, or of the checkpoint that the run resumes.
+        """
         self.progress.note("reading the data")
-        data = self.experiment.data.open()
+        data = self.experiment.data.open(trained=trained)
         self.splits = {"train": data.split("train")}
         if self.evaluation.every is not None and data.has("validation"):
             self.splits["validation"] = data.split("validation")
@@ -86,6 +90,9 @@ class Trainer:
             for remark in split.remarks:
                 self.progress.say(f"{role} split: {remark}")
         self.bound = data.bound
+        if not checkpoint.steps(self.workdir):
+            for remark in data.inherited:
+                self.progress.say(remark)
         self.task = self.experiment.task.bind(self.bound)
         self._plan_durations()
 
@@ -357,6 +364,12 @@ class Trainer:
         if "validation" in self.splits:
             step, validated = self.validated
             metrics["validation"] = validated if [step] == chosen else self.evaluate("validation")
+            last, mean = validated.get("loss", math.inf), metrics["validation"]["loss"]
+            if len(chosen) > 1 and mean > last:
+                self.progress.say(
+                    f"the mean of {len(chosen)} checkpoints is worse than the last one: validation "
+                    f"loss {mean:.4f}, not {last:.4f}; set config.eval.average_checkpoints=1"
+                )
         if "test" in self.splits:
             metrics["test"] = self.evaluate("test")
         result = {

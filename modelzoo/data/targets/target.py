@@ -62,6 +62,27 @@ class Target(Field):
     ) -> "BoundTarget":
         """Learns names from all base splits in use, and the rest from the training examples."""
 
+    def inherit(
+        self,
+        trained: "BoundTarget | None",
+        train: View,
+        used: Sequence[Rows],
+        key: str,
+        inputs: BoundInputs,
+    ) -> tuple["BoundTarget", str | None]:
+        """Learns as `fit` does; see `Input.inherit`."""
+        bound = self.fit(train, used, key, inputs)
+        theirs = () if trained is None else trained.names
+        if len(bound.names) != len(theirs) or bound.names == theirs:
+            return bound, None
+        own, other = next(
+            pair for pair in zip(bound.names, theirs, strict=True) if len({*pair}) > 1
+        )
+        return bound, (
+            f"the {bound.noun} of config.data.{key} are not those of the initial weights, such as "
+            f"{own} in place of {other}: skip the output layer by config.train.init_skip=logits"
+        )
+
     @abc.abstractmethod
     def load(self, learned: Mapping[str, Any], folder: Path, inputs: BoundInputs) -> "BoundTarget":
         """Rebuilds what `BoundTarget.save` wrote to the folder and returned."""

@@ -113,6 +113,20 @@ class TextTarget(VocabularyField, Target):
         tokenizer = None if self.shares_vocabulary else self.make_tokenizer(train, key, self)
         return self._bound(tokenizer, inputs)
 
+    def inherit(
+        self,
+        trained: BoundTarget | None,
+        train: View,
+        used: Sequence[Rows],
+        key: str,
+        inputs: BoundInputs,
+    ) -> tuple["BoundTextTarget", str | None]:
+        """Keeps the vocabulary, unless the config has another tokenizer or shares the input's."""
+        if not isinstance(trained, BoundTextTarget) or self.shares_vocabulary:
+            return self.fit(train, used, key, inputs), None
+        tokenizer, remark = self.inherit_tokenizer(trained.tokenizer, train, key, self)
+        return self._bound(tokenizer, inputs), remark
+
     def load(
         self, learned: Mapping[str, Any], folder: Path, inputs: BoundInputs
     ) -> "BoundTextTarget":

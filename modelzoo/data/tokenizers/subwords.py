@@ -102,6 +102,7 @@ class _Pieces(Tokenizer):
     """Splits each different word once."""
 
     config: Subwords
+    graph_module = "tensorflow_text"
     _split: Callable[[tf.Tensor], tf.RaggedTensor]
 
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:

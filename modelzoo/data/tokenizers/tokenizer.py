@@ -219,6 +219,11 @@ class Tokenizer(abc.ABC):
         return hashlib.sha256(repr(self._key()).encode(errors="surrogatepass")).hexdigest()[:16]
 
     @property
+    def graph_module(self) -> str | None:
+        """The Python module that has operations of `ids`; None for TensorFlow's own."""
+        return None if self.config.form == "none" else "tensorflow_text"
+
+    @property
     def vocab_size(self) -> int:
         """Number of ids."""
         return len(self.vocabulary)
