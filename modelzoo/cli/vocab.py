@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -77,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
     texts = [text for example in zip(*by_key.values(), strict=True) for text in example]
     _write(tokenizer, folder)
     print(describe_vocabulary(tokenizer, names, texts, folder, FLAGS.samples))
-    print(f"\nuse it: --config.data.{key}.vocabulary={folder}")
+    print(f"\nuse it: --config.data.{key}.vocabulary={shlex.quote(FLAGS.output)}")
     if len(fields) > 1 and len(by_key) == 1:
         others = " or ".join(other for other in fields if other != key)
         print(

@@ -1,6 +1,7 @@
 """The files in folders of runs, exported models and shipped models."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def check_workdir(workdir: str | Path, data: Dataset) -> None:
     if inside := find_runs(folder):
         raise UserError(
             f"{flag} holds another run, {inside[0].name}: use a folder of its own, such as "
-            f"{Path(workdir, 'new')}"
+            f"{_quoted(Path(workdir, 'new'))}"
         )
     check_outside_data(workdir, "--workdir", data)
     if outer := next(filter(_is_run, folder.parents), None):
@@ -99,12 +100,12 @@ def check_export_dir(export_dir: str | Path, data: Dataset) -> None:
         if _is_run(path) and re.match(r"\.$|checkpoints|assets|fold", part):
             raise UserError(
                 f"{flag} is a part of the run {path}, which the export would hide: use "
-                f"{path / 'export'}"
+                f"{_quoted(path / 'export')}"
             )
         if (path / "saved_model.pb").is_file():
             raise UserError(
                 f"{flag} is a part of the exported version {path}: use the folder of all "
-                f"versions, {path.parent}"
+                f"versions, {_quoted(path.parent)}"
             )
     if zoo.is_trained(folder):
         raise UserError(f"{flag} is the folder of a trained model: use another folder")
@@ -123,6 +124,11 @@ def check_outside_data(path: str | Path, flag: str, data: Dataset) -> None:
         )
 
 
+def _quoted(path: str | Path) -> str:
+    """Returns a path as a word of a shell."""
+    return shlex.quote(str(path))
+
+
 def _absolute(path: str | Path) -> Path:
     return Path(path).expanduser().resolve()
 
@@ -138,9 +144,13 @@ def read_run(workdir: str | Path, pairs: Pairs = ()) -> tuple[config.Experiment,
     if not _is_run(workdir) and not zoo.is_trained(workdir):
         if runs := find_runs(workdir):
             names = ", ".join(path.name for path in runs)
-            raise UserError(f"{workdir} is not a run folder, but holds {names}: use {runs[0]}")
+            raise UserError(
+                f"{workdir} is not a run folder, but holds {names}: use {_quoted(runs[0])}"
+            )
         if outer := next(filter(_is_run, _absolute(workdir).parents), None):
-            raise UserError(f"{workdir} is not a run folder, but a part of one: use {outer}")
+            raise UserError(
+                f"{workdir} is not a run folder, but a part of one: use {_quoted(outer)}"
+            )
     assets = workdir if zoo.is_trained(workdir) else workdir / "assets"
     return _read(workdir / "config.json", assets, pairs, exported=False)
 
@@ -151,7 +161,7 @@ def read_export(folder: str | Path, pairs: Pairs = ()) -> tuple[config.Experimen
     if version is None:
         reason = "it has neither versions nor saved_model.pb"
         if _is_run(Path(folder)):
-            reason = f"it is the folder of a run, use --workdir={folder}"
+            reason = f"it is the folder of a run, use --workdir={_quoted(folder)}"
         raise UserError(f"no exported model in {folder}: {reason}")
     sidecar = version / saved_model.SIDECAR
     return _read(sidecar / "config.json", sidecar, pairs, exported=True)

@@ -1,6 +1,7 @@
 """Initial weights from another training."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,4 +63,5 @@ def _advise(wrong: Sequence[str], paths: Sequence[str], skip: Sequence[str]) -> 
         f"^{layer}/" if any(re.search(layer, path) for path in fitting) else layer
         for layer in layers
     ]
-    return f"config.train.init_skip={','.join([*skip, *names])} skips what does not fit"
+    patterns = shlex.quote(",".join([*skip, *names]))
+    return f"config.train.init_skip={patterns} skips what does not fit"

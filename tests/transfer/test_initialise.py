@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import shlex
 
 import keras
 import numpy as np
@@ -107,7 +108,8 @@ def test_the_advice_names_all_that_does_not_fit_and_nothing_else(config, before,
     theirs = {v.path: np.full(v.shape, 7, np.float32) for v in trained.weights}
     with pytest.raises(UserError, match="init_skip=") as error:
         initialise(model, theirs)
-    skip = re.search(r"init_skip=(\S+)", str(error.value))[1].split(",")
+    (word,) = shlex.split(re.search(r"init_skip=(\S+)", str(error.value))[1])
+    skip = word.split(",")
     initialise(model, theirs, skip)
     layers = {p.rpartition("/")[0] for p in theirs if len({*shapes_of(trained, model, p)}) > 1}
     for variable in model.weights:
