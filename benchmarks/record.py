@@ -30,6 +30,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modelzoo import config as configs
+from modelzoo.cli.flags import split_overrides
 from modelzoo.data.slices import split_parts
 from modelzoo.training import run_folder
 from modelzoo.training.curve import curve
@@ -68,6 +70,23 @@ def without_data_folder(value: Any) -> Any:
         pattern = rf"(^|=)(?:{'|'.join(map(re.escape, longest_first))})(?=/|$)"
         return re.sub(pattern, r"\1$DATA", value)
     return value
+
+
+def portable_values(saved: Any) -> Any:
+    """A config as JSON values, with `$DATA` in place of the folder of the data.
+
+    Ends the program if a value names another folder of this machine.
+    """
+    short = without_data_folder(saved)
+    if isinstance(short, dict | list):
+        for value in short.values() if isinstance(short, dict) else short:
+            portable_values(value)
+    elif isinstance(short, str) and re.match(r"[/~]", short):
+        sys.exit(
+            f"the config names {short}, a folder of this machine: set the environment variable "
+            "DATA to the folder of the data, or use a relative path"
+        )
+    return short
 
 
 def command_line(script: str, words: Sequence[str]) -> str:
@@ -129,7 +148,7 @@ def train(words: list[str], workdir: Path, seed: int) -> tuple[dict[str, Any], d
             "curve": dataclasses.asdict(curve(workdir)),
         }
     shared = {name: result[name] for name in ("versions", "parameters")}
-    return shared | {"config": without_data_folder(config)}, run
+    return shared | {"config": portable_values(config)}, run
 
 
 def main() -> None:
@@ -149,6 +168,8 @@ def main() -> None:
         "commit": commit(),  # Before the runs, since the checkout may change during them.
         "machine": machine(),
     }
+    pairs, _ = split_overrides(overrides)
+    portable_values(configs.to_dict(configs.load(args.config, pairs)))  # Before hours of training.
     runs = []
     for seed in seeds:
         with contextlib.ExitStack() as stack:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import recorded
 import report
-from record import without_data_folder
+from record import portable_values
 
 from modelzoo import config, zoo
 from modelzoo.cli.main import dispatch
@@ -39,7 +39,7 @@ def evaluated_weights(run: Path) -> tuple[Predictor, dict[str, np.ndarray]]:
 
 def portable(experiment: config.Experiment) -> config.Experiment:
     """The experiment without the folders of this machine."""
-    experiment = config.from_dict(without_data_folder(config.to_dict(experiment)))
+    experiment = config.from_dict(portable_values(config.to_dict(experiment)))
     if not hasattr(experiment.data.source, "data_dir"):
         return experiment
     return config.override(experiment, {"data.source.data_dir": None})

@@ -38,7 +38,7 @@ def dataset(folder: str):
 
     return Dataset(
         source=ParallelText(f"{folder}/{{split}}.en", f"{folder}/{{split}}.de"),
-        inputs=Text(tokenizer=Subwords(size=VOCABULARY), lengths=LENGTHS),
+        inputs=Text(tokenizer=Subwords(size=VOCABULARY, normalize="nfkc"), lengths=LENGTHS),
         target=TextTarget(),
     )
 

@@ -29,7 +29,9 @@ def get_config() -> Experiment:
         ),
         data=Dataset(
             source=ParallelText("multi30k/{split}.en", "multi30k/{split}.de"),
-            inputs=Text(tokenizer=Subwords(size=10_000), lengths=(12, 16, 20, 24, 32, 48)),
+            inputs=Text(
+                tokenizer=Subwords(size=10_000, normalize="nfkc"), lengths=(12, 16, 20, 24, 32, 48)
+            ),
             target=TextTarget(),
             test_split="test_2016_flickr",
         ),

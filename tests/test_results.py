@@ -80,6 +80,12 @@ def test_a_record_has_a_variable_in_place_of_the_folder_of_the_data(monkeypatch)
     assert record.without_data_folder(saved) == expected
     with pytest.raises(SystemExit, match="^--x=/disk/database/a names a folder of this machine"):
         record.command_line("record.py", ["--x=/disk/database/a"])
+    assert record.portable_values({"a": [{"b": "/disk/data/c"}]}) == {"a": [{"b": "$DATA/c"}]}
+    for other in ({"a": ["/disk/database/b"]}, {"defined in": "~/own.py"}):
+        with pytest.raises(
+            SystemExit, match="^the config names (~/own.py|/disk/database/b), a folder"
+        ):
+            record.portable_values(other)
     monkeypatch.delenv("DATA")
     assert record.without_data_folder(saved) == saved
     with pytest.raises(SystemExit, match="set the environment variable DATA"):

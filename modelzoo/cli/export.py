@@ -37,7 +37,9 @@ def main(argv: Sequence[str]) -> None:
     print(f"exported {predictor.origin}\nto {folder}\n")
     for name, function in predictor.signatures.items():
         print(_signature(name, function))
-    name = _model_name(FLAGS.workdir or FLAGS.model)
+    if modules := predictor.task.data.graph_modules:
+        print(f"\nbefore tf.saved_model.load, Python needs:\n  import {', '.join(modules)}")
+    name = model_name(FLAGS.workdir or FLAGS.model)
     print(f"\nserve it:\n  {serving_command(folder.parent, name)}")
 
 
@@ -49,7 +51,7 @@ def serving_command(export_dir: Path, name: str) -> str:
     )
 
 
-def _model_name(workdir: str) -> str:
+def model_name(workdir: str) -> str:
     """Returns the name of the folder, or "model" if the name is not valid in a URL."""
     name = Path(workdir).resolve().name
     return name if re.fullmatch(r"[\w.-]+", name, re.ASCII) else "model"

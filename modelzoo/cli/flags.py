@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ class Flags(flags.FlagValues):
         if assigned and self.takes_overrides and all(map(str.isidentifier, key.split("."))):
             hint = f"; set a config field by --config.{key}=VALUE"
         elif unset:
-            hint = f", did you mean --{unset[0]}={word}?"
+            hint = f", did you mean --{unset[0]}={shlex.quote(word)}?"
         return f"unexpected word {word!r}: this command accepts only flags{hint}"
 
     def _unknown(self, name: str) -> str:

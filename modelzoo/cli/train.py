@@ -7,12 +7,12 @@ stopped run. Ctrl-C and SIGTERM save and stop a run.
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 
 from modelzoo.cli import flags as shared
 from modelzoo.cli import main as commands
+from modelzoo.cli.export import model_name
 
 FLAGS = shared.Flags()
 shared.config(FLAGS)
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     except Interrupted as stop:
         print(f"saved at step {stop.step}; resume with the same command", file=sys.stderr)
         return 128 + stop.signal
-    folder, name = shlex.quote(workdir), Path(workdir).absolute().name
+    folder, name = shlex.quote(workdir), model_name(workdir)
     inputs = list(experiment.data.named_inputs.values())
     tables = len(inputs) > 1 or isinstance(experiment.data.source, Table)
     argument = "TABLE" if tables else inputs[0].file_argument
@@ -62,13 +62,13 @@ def main(argv: Sequence[str]) -> int:
     split = list(result["eval"])[-1:] or ["train"]
     print(
         f"\nmetrics   {folder}/result.json\n"
-        f"curves    tensorboard --logdir {folder}/tensorboard"
+        f"curves    tensorboard --logdir={folder}/tensorboard"
         "  (pip install tensorboard)\n"
         f"evaluate  modelzoo evaluate --workdir={folder} --split={split[0]}\n"
         f"predict   modelzoo predict --workdir={folder} {argument} ...\n"
         f"export    modelzoo export --workdir={folder} --export_dir={folder}/export\n"
         f"serve     tensorflow_model_server --rest_api_port=8501 --model_name={name} "
-        f"--model_base_path=$(realpath {folder})/export"
+        f'--model_base_path="$(realpath -- {folder})/export"'
     )
     return 0
 

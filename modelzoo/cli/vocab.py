@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -55,12 +56,14 @@ def main(argv: Sequence[str]) -> None:
     del argv
     from modelzoo import config
     from modelzoo.data.split import example_names
+    from modelzoo.inference.artifacts import check_outside_data
 
     data = config.load(FLAGS.config, shared.config_overrides(FLAGS)).data
     fields = _vocabulary_fields(data)
     key = _choose_field(fields)
     folder = Path(FLAGS.output)
     _check(folder)
+    check_outside_data(folder, "--output", data)
     field = dataclasses.replace(fields[key], vocabulary=None)
     if field.tokenizer is None:
         source = next(one for one in fields.values() if one.tokenizer is not None)
@@ -75,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
     texts = [text for example in zip(*by_key.values(), strict=True) for text in example]
     _write(tokenizer, folder)
     print(describe_vocabulary(tokenizer, names, texts, folder, FLAGS.samples))
-    print(f"\nuse it: --config.data.{key}.vocabulary={folder}")
+    print(f"\nuse it: --config.data.{key}.vocabulary={shlex.quote(FLAGS.output)}")
     if len(fields) > 1 and len(by_key) == 1:
         others = " or ".join(other for other in fields if other != key)
         print(

@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from modelzoo.config import mistakes
 from modelzoo.config.experiment import Experiment, override
 from modelzoo.fields import introspection, overrides
 from modelzoo.fields.errors import FieldError, UserError
@@ -123,6 +124,8 @@ def _guarded(call: Callable[[], Any], where: str) -> Any:
             own = [f.lineno for f in frames if _is_config_file(f.filename, where)]
             line, message = (own[-1] if own else None), str(error)
         kind = "" if isinstance(error, (UserError, FieldError)) else f"{type(error).__name__}: "
+        if kind and (plain := mistakes.explain(error)):
+            kind, message = "", plain
         at = f", line {line}" if line else ""
         raise UserError(f"{where}{at}: {kind}{' '.join(message.split())}".rstrip(": ")) from error
 

@@ -179,6 +179,12 @@ class BoundData:
             for name, bound in self.inputs.items()
         )
 
+    @property
+    def graph_modules(self) -> list[str]:
+        """The Python modules to import before an exported graph is loaded."""
+        modules = (bound.graph_module for bound in self.inputs.values())
+        return list(dict.fromkeys(module for module in modules if module is not None))
+
     def fingerprint(self) -> bytes:
         """Distinguishes data of other names, vocabularies or scales."""
         parts = [bound.fingerprint() for bound in self.inputs.values()]

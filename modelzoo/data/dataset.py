@@ -138,21 +138,29 @@ class Dataset:
         """Names and inputs whose examples are windows of rows in time; at most one."""
         return [item for item in self.named_inputs.items() if item[1].split_key == "time"]
 
-    def open(self, bound: BoundData | None = None) -> "OpenData":
+    def open(self, bound: BoundData | None = None, trained: BoundData | None = None) -> "OpenData":
         """Opens the source; splits are read when they are asked for.
 
         `bound` is what was learned from other data, such as a run's; None learns from the training
-        split. Raises UserError if something is missing or malformed.
+        split, except what initial weights expect, which were trained on `trained`. Raises UserError
+        if something is missing or malformed.
         """
-        return OpenData(self, bound)
+        return OpenData(self, bound, trained)
 
 
 class OpenData:
-    """Opened data: reads each base split once for all roles."""
+    """Opened data: reads each base split once for all roles.
 
-    def __init__(self, data: Dataset, bound: BoundData | None = None):
+    Attributes:
+        inherited: remarks on what `bound` keeps of the data of initial weights, or does not.
+    """
+
+    def __init__(
+        self, data: Dataset, bound: BoundData | None = None, trained: BoundData | None = None
+    ):
         self.data = data
-        self._given = bound
+        self.inherited: list[str] = []
+        self._given, self._trained = bound, trained
         self._source = data.source.open()
         self._rows: dict[str, Rows] = {}
         # Base splits in use by any role, which class names are collected from; a missing one is
@@ -167,15 +175,17 @@ class OpenData:
         if self._given is not None:
             return self._given
         train = self.view("train")
-        inputs = {
-            name: config.fit(train, input_key(name), self.data.target)
-            for name, config in self.data.named_inputs.items()
-        }
-        target = None
+        trained = self._trained or BoundData({}, None)
+        inputs, target = {}, None
+        for name, config in self.data.named_inputs.items():
+            key, theirs = input_key(name), trained.inputs.get(name)
+            inputs[name], remark = config.inherit(theirs, train, key, self.data.target)
+            self.inherited += filter(None, [remark])
         if self.data.target is not None:
             used = self._bases(sorted(self._used))
             keyed = {input_key(name): bound for name, bound in inputs.items()}
-            target = self.data.target.fit(train, used, TARGET, keyed)
+            target, remark = self.data.target.inherit(trained.target, train, used, TARGET, keyed)
+            self.inherited += filter(None, [remark])
         return BoundData(inputs, target)
 
     def has(self, role: str) -> bool:

@@ -38,7 +38,8 @@ def lazy_names(
 
     def get_name(name: str) -> Any:
         if name not in table:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            message = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules.get(package))
         if name not in without_tensorflow:
             import_tensorflow()
         if table[name] == package:  # A module of the package.

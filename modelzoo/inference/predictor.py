@@ -201,9 +201,14 @@ class Predictor:
         return ModelRunner(self.task, self.model)
 
     def export(self, export_dir: str | Path, version: int | None = None) -> Path:
-        """Writes the model with `modelzoo.serving.saved_model.export`; returns the folder."""
+        """Writes the model with `modelzoo.serving.saved_model.export`; returns the folder.
+
+        Raises:
+            UserError: the export would hide a run or another export, or cannot be written.
+        """
         if self.model is None:
             raise UserError(f"{self.origin} is already an exported model: copy the folder")
+        artifacts.check_export_dir(export_dir, self.experiment.data)
         experiment = config.to_dict(self.experiment)
         return saved_model.export(self.model, self.task, experiment, export_dir, version)
 

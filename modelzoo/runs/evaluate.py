@@ -94,6 +94,7 @@ def evaluate_model(
         predictor = open_model(workdir, model, checkpoint, weights, overrides)
     # With labels in the order that the model knows.
     opened = predictor.experiment.data.open(predictor.task.data).split(split)
+    predictor.task.objective.check_metrics(opened.references)
     metrics = _evaluate(predictor, strategy, opened, predictions)
     return {
         "model": predictor.origin,

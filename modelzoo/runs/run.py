@@ -1,16 +1,20 @@
 """Preparation and training of an experiment in a run folder."""
 
 import contextlib
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from modelzoo import config
+from modelzoo import config, zoo
+from modelzoo.data.bound import BoundData
+from modelzoo.data.targets.text_target import BoundTextTarget
 from modelzoo.fields.errors import UserError
+from modelzoo.inference import artifacts
 from modelzoo.inference.predictor import Predictor
-from modelzoo.training import checkpoint, run_folder
+from modelzoo.training import averaging, checkpoint, run_folder
 from modelzoo.training.progress import Progress, format_metrics, format_seconds, format_signatures
 from modelzoo.training.signals import Interrupted
 from modelzoo.training.trainer import Trainer
@@ -25,10 +29,40 @@ def prepare(
 ) -> Trainer:
     """Returns a trainer at its start or where the run stopped; writes no file."""
     trainer = Trainer(experiment, workdir, strategy, progress)
-    trainer.open_data()
+    trainer.open_data(_read_trained(experiment, workdir, progress))
     trainer.build()
     trainer.restore(other_data=other_data)
     return trainer
+
+
+def _read_trained(
+    experiment: config.Experiment, workdir: Path, progress: Progress
+) -> BoundData | None:
+    """Returns the data of the initial weights, or of the run itself if it resumes; None without.
+
+    Embeddings and an output layer that `init_skip` skips leave vocabularies and classes free.
+    """
+    settings = experiment.train
+    if settings.init_from is None:
+        return None
+    if checkpoint.steps(workdir):
+        return artifacts.read_run(workdir)[1]
+    path = averaging.resolve_checkpoints(settings.init_from)[-1]
+    try:
+        # The checkpoints of a run lie in its folder `checkpoints`.
+        bound = artifacts.read_run(path if zoo.is_trained(path) else path.parent.parent)[1]
+    except UserError as error:
+        progress.say(f"config.train.init_from: no scale or vocabulary is taken over: {error}")
+        return None
+    names = [name.partition("/")[2] for name in checkpoint.read_names(path)]
+    skipped = {n for n in names for p in settings.init_skip if re.search(p, n)}
+    inputs, target = dict(bound.inputs), bound.target
+    if any("embedding" in name for name in skipped):
+        inputs = {name: one for name, one in inputs.items() if one.words is None}
+        target = None if isinstance(target, BoundTextTarget) else target
+    if any(name.startswith("logits/") for name in skipped):
+        target = target if isinstance(target, BoundTextTarget) else None
+    return BoundData(inputs, target)
 
 
 def run(trainer: Trainer) -> dict[str, Any]:
@@ -69,7 +103,9 @@ def run(trainer: Trainer) -> dict[str, Any]:
             folder = Predictor.from_workdir(workdir).export(workdir / "export")
         result["export"] = str(folder.relative_to(workdir))
         run_folder.write_json(workdir / "result.json", result)
-        progress.say(f"exported to {folder}")
+        modules = trainer.bound.graph_modules
+        needs = f"; load it after import {', '.join(modules)}" if modules else ""
+        progress.say(f"exported to {folder}{needs}")
     return result
 
 

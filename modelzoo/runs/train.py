@@ -6,6 +6,7 @@ from typing import Any
 from modelzoo import config
 from modelzoo.distribution.strategy import make_strategy
 from modelzoo.fields.errors import UserError
+from modelzoo.inference import artifacts
 from modelzoo.runs.cross_validation import cross_validate
 from modelzoo.runs.run import check_config, prepare, run
 from modelzoo.training import run_folder
@@ -41,6 +42,7 @@ def train(
             f"got {experiment!r}"
         )
     progress = progress or Progress()
+    artifacts.check_workdir(workdir, experiment.data)
     if folds is not None:
         if resume_with_changes:
             raise UserError(

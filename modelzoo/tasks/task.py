@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import keras
@@ -110,9 +110,13 @@ class Objective(abc.ABC):
         """Returns the outputs that serving needs, with equal shapes on all replicas."""
         return outputs
 
-    def check_metrics(self) -> None:
-        """Raises UserError if a metric needs a package that is not installed."""
-        return None
+    def check_metrics(self, references: Sequence[tuple[str, ...]] | None) -> list[str]:
+        """Returns remarks about metrics that do not fit the references of a split.
+
+        Raises:
+            UserError: a metric needs a package that is not installed.
+        """
+        return []
 
     def check_model(self, model: keras.Model) -> None:
         """Raises UserError if a built model does not support the task."""

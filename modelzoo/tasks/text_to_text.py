@@ -1,7 +1,7 @@
 """Text-to-text: translation, summarization and other generation of a text from a text."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.task import Objective, Serving, TaskConfig, Tensors, check_weight
-from modelzoo.tasks.text_metrics import Metric
+from modelzoo.tasks.text_metrics import BleuTokenizer, Metric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +29,18 @@ class TextToText(TaskConfig):
         metrics: metrics of the generated texts: "bleu" and "chrf" by sacreBLEU, "bleu_tokenized"
             for texts whose tokens are separated by spaces, "rouge", "exact_match", and "f1" of
             SQuAD. Evaluation without metrics generates no texts.
+        bleu_tokenizer: how "bleu" splits words, a name of sacreBLEU; None chooses by the script of
+            the references, see `modelzoo.tasks.text_metrics.choose_bleu_tokenizer`.
     """
 
     targets = (TextTarget,)
-    adjustable = ("decoding", "metrics")
-    outside_graph = ("metrics",)
+    adjustable = ("decoding", "metrics", "bleu_tokenizer")
+    outside_graph = ("metrics", "bleu_tokenizer")
 
     label_smoothing: float = 0.0
     decoding: Decoding = Decoding()
     metrics: tuple[Metric, ...] = ("bleu", "chrf")
+    bleu_tokenizer: BleuTokenizer | None = None
 
     def __post_init__(self):
         if not 0.0 <= self.label_smoothing < 1.0:
@@ -180,8 +183,8 @@ class TextToTextObjective(Objective):
         tokens = tf.pad(tokens, paddings, constant_values=self.target.ids.pad)
         return tf.ensure_shape(tokens, [*tokens.shape[:-1], self.capacity])
 
-    def check_metrics(self) -> None:
-        text_metrics.check(self.config.metrics)
+    def check_metrics(self, references: Sequence[tuple[str, ...]] | None) -> list[str]:
+        return text_metrics.check(self.config.metrics, self.config.bleu_tokenizer, references or ())
 
     def metrics(
         self, metric_sums: Mapping[str, np.ndarray], per_example: Mapping[str, Any] | None = None
@@ -201,7 +204,10 @@ class TextToTextObjective(Objective):
             metrics["token_accuracy"] = float(metric_sums["correct"]) / weight
         if per_example:
             values, signatures = text_metrics.compute(
-                self.config.metrics, _texts(self.target, per_example), per_example["reference"]
+                self.config.metrics,
+                _texts(self.target, per_example),
+                per_example["reference"],
+                self.config.bleu_tokenizer,
             )
             metrics |= values
             if signatures:

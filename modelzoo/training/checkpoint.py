@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +200,19 @@ def read(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
     Raises:
         UserError: the file is missing or damaged.
     """
+    return _read(path, lambda archive: {k: archive[k] for k in archive if k.startswith(prefix)})
+
+
+def read_names(path: str | Path) -> list[str]:
+    """Reads only the names of the arrays of `read`."""
+    return _read(path, list)
+
+
+def _read(path: str | Path, call: Callable[[Any], Any]) -> Any:
     file = Path(path) / (zoo.WEIGHTS if zoo.is_trained(path) else "state.npz")
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name.startswith(prefix)}
+            return call(archive)
     except FileNotFoundError:
         raise UserError(f"{path} is not a checkpoint of modelzoo: it has no state.npz") from None
     except _DAMAGE as error:

@@ -33,7 +33,9 @@ class TrainConfig:
     clip_value, clip_norm, clip_global_norm: bounds on each element, on the norm of each variable
         and on the norm of all variables together, applied in this order to the reduced gradient.
     ema_decay: decay of the moving average of the weights (None: no average); see `ema_rate`.
-    init_from: run folder or checkpoint folder with the initial weights.
+    init_from: run folder or checkpoint folder with the initial weights. The data keeps what they
+        expect: mean and standard deviation of images and series, and vocabularies, unless the
+        config has its own.
     init_skip: regular expressions; a variable whose path matches one keeps its random initial
         value, such as the output layer for other classes.
     init_embeddings: file of word vectors in the text format of GloVe or word2vec, optionally

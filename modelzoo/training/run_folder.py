@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def check_no_folds(workdir: Path) -> None:
     if fold_folder(workdir, 1).is_dir():
         raise UserError(
             f"{workdir} holds the folds of a cross-validation: use the folder of one, such as "
-            f"{fold_folder(workdir, 1)}, or continue training with --folds"
+            f"{shlex.quote(str(fold_folder(workdir, 1)))}, or continue training with --folds"
         )
 
 

@@ -99,14 +99,16 @@ class SplitEvaluator:
         return lines
 
     def check_metric(self) -> None:
-        """Checks `best_metric` before training, with the labels of the validation split.
+        """Checks the metrics and `best_metric` by the labels of a split; prints remarks.
 
         Raises:
             UserError: it is not a metric of the task or not defined by the labels, or the package
                 of a metric is missing.
         """
         objective = self.task.objective
-        objective.check_metrics()
+        last = next(reversed(self.splits.values()))
+        for remark in objective.check_metrics(last.references):
+            self.progress.say(remark)
         name = self.settings.best_metric
         if name is None:
             return

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import modelzoo
 from modelzoo.data.batches import TrainingBatches
+from modelzoo.data.bound import BoundData
 from modelzoo.data.columns import Bad
 from modelzoo.data.label_checks import check_labels
 from modelzoo.data.pipeline import naming_bad_examples, training_dataset
@@ -64,10 +65,13 @@ class Trainer:
 
     # Data and durations.
 
-    def open_data(self) -> None:
-        """Opens all splits of the run, so that errors in the data appear before training."""
+    def open_data(self, trained: BoundData | None = None) -> None:
+        """Opens all splits of the run, so that errors in the data appear before training.
+
+        `trained` is the data of the initial weights, or of the checkpoint that the run resumes.
+        """
         self.progress.note("reading the data")
-        data = self.experiment.data.open()
+        data = self.experiment.data.open(trained=trained)
         self.splits = {"train": data.split("train")}
         if self.evaluation.every is not None and data.has("validation"):
             self.splits["validation"] = data.split("validation")
@@ -93,6 +97,9 @@ class Trainer:
         for remark in check_labels(self.splits):
             self.progress.say(remark)
         self.bound = data.bound
+        if not checkpoint.steps(self.workdir):
+            for remark in data.inherited:
+                self.progress.say(remark)
         self.task = self.experiment.task.bind(self.bound)
         self._plan_durations()
 
@@ -364,6 +371,12 @@ class Trainer:
         if "validation" in self.splits:
             step, validated = self.validated
             metrics["validation"] = validated if [step] == chosen else self.evaluate("validation")
+            last, mean = validated.get("loss", math.inf), metrics["validation"]["loss"]
+            if len(chosen) > 1 and mean > last:
+                self.progress.say(
+                    f"the mean of {len(chosen)} checkpoints is worse than the last one: validation "
+                    f"loss {mean:.4f}, not {last:.4f}; set config.eval.average_checkpoints=1"
+                )
         if "test" in self.splits:
             metrics["test"] = self.evaluate("test")
         result = {

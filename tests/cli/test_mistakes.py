@@ -173,6 +173,8 @@ def trained(tmp_path_factory):
     (root / "texts.csv").write_text("text,label\nthe cat,a\nthe dog,b\n")
     (root / "pairs.en").write_text("a house\na tree\n")
     (root / "pairs.de").write_text("ein Haus\nein Baum\n")
+    (root / "exported/1").mkdir(parents=True)
+    (root / "exported/1/saved_model.pb").touch()
     with contextlib.chdir(root):
         assert main.dispatch(AGAIN.split()) == 0
     return root

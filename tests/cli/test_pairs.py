@@ -196,7 +196,7 @@ def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, ca
         (
             evaluate,
             ["--config.task.label_smoothing=0.1"],
-            "task.label_smoothing cannot change .* of TextToText only decoding, metrics can$",
+            "label_smoothing cannot change .* only decoding, metrics, bleu_tokenizer can$",
         ),
         (
             evaluate,

@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pytest
 
@@ -43,7 +44,7 @@ def place(tmp_path, monkeypatch):
 
 
 def run(capfd, words):
-    code = main.dispatch(words.split())
+    code = main.dispatch(shlex.split(words))
     return code, *capfd.readouterr()
 
 
@@ -92,6 +93,13 @@ def test_an_empty_folder_is_filled_and_invisible_characters_are_escaped(place, c
     assert (place / "empty/tokenizer.json").read_bytes() == before
 
 
+def test_the_printed_flag_is_one_word_of_a_shell(place, capfd):
+    name = "it's a $vocab"
+    _, out, _ = run(capfd, f"vocab --config=letters.py --output={shlex.quote(name)}")
+    (word,) = shlex.split(out.splitlines()[-1].removeprefix("use it: "))
+    assert word == f"--config.data.inputs.vocabulary={name}"
+
+
 @pytest.fixture
 def pairs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -104,7 +112,7 @@ def pairs(tmp_path, monkeypatch):
 
 
 ENGLISH = {"a", "house", "by", "the", "sea", "tree"}
-GERMAN = {"ein", "haus", "am", "meer", "baum"}
+GERMAN = {"ein", "Haus", "am", "Meer", "Baum"}
 BOTH = ["train.csv:{} inputs", "train.csv:{} target"]
 
 

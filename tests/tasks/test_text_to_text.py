@@ -137,7 +137,7 @@ def test_decoded_texts_are_those_of_the_search():
     ]
 
 
-@pytest.mark.field("TextToText.metrics")
+@pytest.mark.field("TextToText.metrics", "TextToText.bleu_tokenizer")
 def test_metrics_are_of_the_texts_and_without_any_nothing_is_decoded():
     task = bound(metrics=("exact_match", "bleu"))
     assert task.objective.headline == ("loss", "token_accuracy", "exact_match", "bleu")
@@ -152,6 +152,13 @@ def test_metrics_are_of_the_texts_and_without_any_nothing_is_decoded():
     assert found["exact_match"] == pytest.approx(2 / 3)
     assert set(found) == {"exact_match", "bleu", "signatures"}
     assert list(found["signatures"]) == ["bleu"]
+    # By the script of the references, unless the config says otherwise.
+    texts = {"texts": ["你好，世界！"] * 3, "reference": [("你好，世界！",)] * 3}  # noqa: RUF001
+    for tokenizer, score in ((None, 100), ("zh", 100), ("13a", 0)):
+        task = bound(metrics=("bleu",), bleu_tokenizer=tokenizer)
+        found = task.objective.metrics({}, texts)
+        assert found["bleu"] == pytest.approx(score)
+        assert f"tok:{tokenizer or 'zh'}" in found["signatures"]["bleu"]
     none = bound(metrics=())
     silent, batch = none.objective, batch_of(none)
     outputs = silent.outputs(model_of(none), batch)

@@ -130,6 +130,13 @@ def test_what_a_run_evaluates_is_evaluated_again_exported_and_served(averaged, t
     result, out = train(averaged, tmp_path)
     assert (result["evaluated_step"], result["averaged_steps"]) == (10, [8, 10])
     assert "mean of steps 8, 10" in out
+    # The run says if the mean is worse than the last checkpoint.
+    (at_end,) = (
+        r for r in run_folder.read_records(tmp_path) if r["kind"] == "eval" and r["step"] == 10
+    )
+    worse = result["eval"]["validation"]["loss"] > at_end["loss"]
+    assert worse == ("the mean of 2 checkpoints is worse than the last one: validation" in out)
+    assert worse
     expected = result["eval"]["test"]
     evaluated = metrics_of(capsys, f"--workdir={tmp_path}")
     exported = metrics_of(capsys, f"--model={tmp_path / 'export'}")

@@ -39,13 +39,20 @@ def experiment(dropout=0.0, metrics=METRICS, tokens_per_batch=128, **data):
     )
 
 
-def test_a_run_first_reports_truncated_texts(tmp_path):
-    _, out = train(experiment(lengths=(3,), metrics=()), tmp_path)
+def test_a_run_first_reports_truncated_texts_and_metrics_that_do_not_fit(tmp_path):
+    short = change(
+        experiment(lengths=(3,), metrics=("bleu",)),
+        task={"bleu_tokenizer": "zh"},
+        eval={"every": None},
+    )
+    _, out = train(short, tmp_path)
+    assert "tok:zh" in out
     begin, _, _ = out.partition("step 3/6")
-    for split in ("train", "validation", "test"):
+    for split in ("train", "test"):
         assert re.search(
             rf"^{split} split: [1-9]\d* of \d+ examples are truncated to 3 tokens", begin, re.M
         )
+    assert "bleu_tokenizer=zh does, but the references are of another script: use 13a" in begin
 
 
 def test_replicas_and_micro_batches_train_alike(tmp_path):

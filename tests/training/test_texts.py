@@ -87,9 +87,9 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
 def test_without_a_budget_a_batch_of_any_length_has_as_many_texts(tmp_path):
     free = experiment(model=Bag(), tokens_per_batch=None)
     plain = change(free, train={"batch_size": 4, "steps": "2 epochs"})
-    _, out = train(plain, tmp_path)
+    _, out = train(plain, tmp_path / "plain")
     assert "4 x 4, 4 x 8, 4 x 16 tokens" in out
-    assert steps_of(tmp_path, "train")[-1] == 20
+    assert steps_of(tmp_path / "plain", "train")[-1] == 20
     default = change(free, train={"steps": 1})
     _, out = train(default, tmp_path / "default")
     assert "128 x 4, 128 x 8, 128 x 16 tokens" in out

@@ -357,7 +357,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(experiment, 
 
 
 def test_other_data_is_refused_unless_asked_for(experiment, stripes, tmp_path):
-    train(experiment, tmp_path)
     arrays = dict(np.load(stripes))
     fewer = tmp_path / "fewer.npz"
     np.savez(fewer, **{k: v[1:] if k.endswith("_train") else v for k, v in arrays.items()})

@@ -7,7 +7,9 @@ import pytest
 import runs
 from runs import change, train
 
+import modelzoo
 from modelzoo import EvalConfig, Experiment, TrainConfig, UserError
+from modelzoo.data import Image
 from modelzoo.models import ResNet
 from modelzoo.optimizers import SGD
 from modelzoo.tasks import Classification
@@ -21,7 +23,9 @@ def place(tmp_path_factory):
     for name, classes in (("ten", 10), ("three", 3)):
         sizes = {"train": 60, "test": 30}
         runs.stripes(root / f"{name}.npz", sizes, classes, side=10)
-    train(experiment_on(root, "ten"), root / "ten")
+    scaled = experiment_on(root, "ten")
+    data = runs.image_archive(root / "ten.npz", inputs=Image(mean=(0.2,), std=(0.3,)))
+    train(change(scaled, data=data), root / "ten")
     return root
 
 
@@ -64,11 +68,17 @@ def test_fine_tuning(place, fine_tuning, tmp_path):
     assert result["parameters"] == learned
     assert f"{learned:,} parameters, {still:,} of them frozen" in out
     assert result["eval"]["test"]["accuracy"] > 0.8
+    # The images are normalized as those of the initial weights, from training to the export.
+    assert "mean and std of config.data.inputs are those of the initial weights, 0.2 and 0.3" in out
+    predictor = modelzoo.load(tmp_path / "whole")
+    assert predictor.task.data.inputs[""].config == Image(mean=(0.2,), std=(0.3,))
+    evaluated = modelzoo.evaluate(tmp_path / "whole")
+    assert evaluated["loss"] == pytest.approx(result["eval"]["test"]["loss"], rel=1e-5)
     # Resumed, it ends with the same bits.
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     shutil.rmtree(checkpoint.find(tmp_path / "cut", 20))
     again, out = train(fine_tuning, tmp_path / "cut")
-    assert "resumed at step 10" in out
+    assert "resumed at step 10" in out and "initial weights" not in out
     assert again["eval"] == result["eval"]
     a, b = (checkpoint.read(checkpoint.find(tmp_path / name)) for name in ("whole", "cut"))
     for name in a:
@@ -81,7 +91,7 @@ def test_fine_tuning(place, fine_tuning, tmp_path):
         (
             {"init_skip": ()},
             r"another model: its 'logits/kernel' is \(16, 10\), the run's is \(16, 3\); "
-            "config.train.init_skip=logits skips it",
+            "config.train.init_skip=logits skips what does not fit",
         ),
         ({"init_skip": ("logits/b",)}, r"'logits/kernel' is"),
         ({"init_skip": ("logits", "head")}, "init_skip: 'head' matches no variable"),

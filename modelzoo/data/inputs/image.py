@@ -105,8 +105,26 @@ class Image(Input):
         except FieldError as error:
             raise UserError(f"config.data.{key}.{error}") from None
 
+    def inherit(
+        self, trained: BoundInput | None, train: View, key: str, target: Target | None
+    ) -> tuple["BoundImage", str | None]:
+        """Keeps the mean and the standard deviation, unless the config has its own."""
+        bound = self.fit(train, key, target)
+        if not isinstance(trained, BoundImage):
+            return bound, None
+        mean, std = trained.config.mean, trained.config.std
+        if (self.mean, self.std) == (mean, std):
+            return bound, None
+        theirs = f"those of the initial weights, {_in_words(mean)} and {_in_words(std)}"
+        if (self.mean, self.std) == (None, None) and bound.shape[2] == trained.shape[2]:
+            bound = BoundImage(dataclasses.replace(self, mean=mean, std=std), bound.shape)
+            return bound, f"mean and std of config.data.{key} are {theirs}"
+        return bound, f"mean and std of config.data.{key} are not {theirs}"
+
     def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundImage":
-        return BoundImage(self, (learned["height"], learned["width"], learned["channels"]))
+        shape = (learned["height"], learned["width"], learned["channels"])
+        mean, std = (None if learned[k] is None else tuple(learned[k]) for k in ("mean", "std"))
+        return BoundImage(dataclasses.replace(self, mean=mean, std=std), shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +232,12 @@ class BoundImage(BoundInput):
         return f"images {'x'.join(map(str, self.shape))}"
 
     def save(self, folder: Path) -> dict[str, Any]:
-        return dict(zip(("height", "width", "channels"), self.shape, strict=True))
+        shape = dict(zip(("height", "width", "channels"), self.shape, strict=True))
+        return {**shape, "mean": self.config.mean, "std": self.config.std}
+
+
+def _in_words(values: tuple[float, ...] | None) -> str:
+    return "0.5" if values is None else ", ".join(f"{value:g}" for value in values)
 
 
 def views_of(images: tf.Tensor, views: Views) -> list[tuple[float, tf.Tensor]]:

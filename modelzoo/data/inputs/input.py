@@ -77,6 +77,15 @@ class Input(Field):
     def fit(self, train: View, key: str, target: "Target | None") -> "BoundInput":
         """Learns what the training examples tell, such as a vocabulary, a scale or a size."""
 
+    def inherit(
+        self, trained: "BoundInput | None", train: View, key: str, target: "Target | None"
+    ) -> tuple["BoundInput", str | None]:
+        """Learns as `fit` does, but keeps what initial weights, trained on `trained`, expect.
+
+        Returns the bound input and a remark on what it keeps, or on what differs; None for neither.
+        """
+        return self.fit(train, key, target), None
+
     @abc.abstractmethod
     def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundInput":
         """Rebuilds what `BoundInput.save` wrote to the folder and returned."""
@@ -131,6 +140,11 @@ class BoundInput(abc.ABC):
     config: Input
     file_part: ClassVar[str | None] = None
     """The raw tensor that holds a file, or a line of a text; None if only tables are read."""
+
+    @property
+    def graph_module(self) -> str | None:
+        """The Python module that has operations of an exported graph; None for TensorFlow's own."""
+        return None
 
     @abc.abstractmethod
     def model_specs(self) -> dict[str, InputSpec]:

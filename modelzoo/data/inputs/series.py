@@ -150,6 +150,23 @@ class Series(Input):
         mean = tuple(values.mean(axis=0).tolist())
         return BoundSeries(self, tuple(names), length, features, mean, tuple(std.tolist()))
 
+    def inherit(
+        self, trained: BoundInput | None, train: View, key: str, target: Target | None
+    ) -> tuple["BoundSeries", str | None]:
+        """Keeps mean and standard deviation if there are as many features."""
+        bound = self.fit(train, key, target)
+        if not isinstance(trained, BoundSeries) or (
+            (bound.mean, bound.std) == (trained.mean, trained.std)
+        ):
+            return bound, None
+        if len(bound.mean) == len(trained.mean):
+            kept = dataclasses.replace(bound, mean=trained.mean, std=trained.std)
+            return kept, f"mean and std of config.data.{key} are those of the initial weights"
+        return bound, (
+            f"mean and std of config.data.{key} are learned from its {len(bound.mean)} features: "
+            f"the initial weights have {len(trained.mean)}"
+        )
+
     def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundSeries":
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in learned.items()

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import tensorflow as tf
 
 from modelzoo.data import tokenizers
+from modelzoo.data.bound import TARGET
 from modelzoo.data.columns import BadExample, Rows, Tensors, View
 from modelzoo.data.inputs.input import BoundInput, Field, Input
 from modelzoo.data.inputs.token_store import TokenStore, kept_ends
 from modelzoo.data.text_files import not_utf8, other_format, read_content
-from modelzoo.data.tokenizers import Characters, Subwords, Tokenizer, Words
+from modelzoo.data.tokenizers import Characters, Subwords, Tokenizer, TokenizerConfig, Words
 from modelzoo.data.tokenizers.tokenizer import SpecialIds
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.fields.input_specs import InputSpec, MaskSpec, TokenSpec
@@ -50,22 +51,46 @@ class VocabularyField(Field):
         There is one text per training example and key; `target` is the config's target.
         """
 
+    def _chosen_tokenizer(self, key: str, target: "Target | None") -> TokenizerConfig | None:
+        """The config of the tokenizer; that of generated texts keeps them as they are written."""
+        generated = target is not None and (key == TARGET or target.shares_vocabulary)
+        if self.tokenizer is None or not generated:
+            return self.tokenizer
+        return self.tokenizer.as_written()
+
+    def inherit_tokenizer(
+        self, trained: Tokenizer, train: View, key: str, target: "Target | None"
+    ) -> tuple[Tokenizer, str | None]:
+        """Keeps the vocabulary of the initial weights, unless the config has another tokenizer."""
+        if self.vocabulary is None and self._chosen_tokenizer(key, target) == trained.config:
+            words = f"the vocabulary of config.data.{key} is that of the initial weights"
+            return trained, f"{words}, {trained.describe()}"
+        tokenizer = self.make_tokenizer(train, key, target)
+        if tokenizer == trained:
+            return tokenizer, None
+        return tokenizer, (
+            f"the vocabulary of config.data.{key} is not that of the initial weights, whose "
+            "embeddings are of other tokens: use theirs, or skip the embeddings by "
+            "config.train.init_skip=embedding"
+        )
+
     def make_tokenizer(self, train: View, key: str, target: "Target | None") -> Tokenizer:
         """Reads or trains the tokenizer."""
+        tokenizer = self._chosen_tokenizer(key, target)
         if self.vocabulary is not None:
             path = os.path.expanduser(self.vocabulary)
             if not os.path.isfile(path):
                 return tokenizers.load(path)
-            if self.tokenizer is None:
+            if tokenizer is None:
                 raise UserError(
                     f"config.data.{key}.tokenizer must be the tokenizer for the vocabulary file "
                     f"{path}, got none"
                 )
-            return self.tokenizer.read(path)
+            return tokenizer.read(path)
+        assert tokenizer is not None  # One of both is set, or the input's is shared.
         texts = self.vocabulary_texts(train, key, target).values()
-        assert self.tokenizer is not None  # One of both is set, or the input's is shared.
         try:
-            return self.tokenizer.train(itertools.chain.from_iterable(zip(*texts, strict=True)))
+            return tokenizer.train(itertools.chain.from_iterable(zip(*texts, strict=True)))
         except UserError as error:
             raise UserError(f"config.data.{key}.tokenizer: {error}") from None
 
@@ -147,10 +172,22 @@ class Text(VocabularyField, Input):
         return found if target is None else found | target.shared_texts(train)
 
     def fit(self, train: View, key: str, target: "Target | None") -> "BoundText":
+        return self._bound(self.make_tokenizer(train, key, target), target)
+
+    def inherit(
+        self, trained: BoundInput | None, train: View, key: str, target: "Target | None"
+    ) -> tuple["BoundText", str | None]:
+        """Keeps the vocabulary, unless the config has another tokenizer."""
+        if not isinstance(trained, BoundText):
+            return self.fit(train, key, target), None
+        tokenizer, remark = self.inherit_tokenizer(trained.tokenizer, train, key, target)
+        return self._bound(tokenizer, target), remark
+
+    def _bound(self, tokenizer: Tokenizer, target: "Target | None") -> "BoundText":
         end = self.end
         if end is None:
             end = target is not None and target.ends_texts
-        return BoundText(self, self.make_tokenizer(train, key, target), end)
+        return BoundText(self, tokenizer, end)
 
     def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundText":
         return BoundText(self, tokenizers.load(folder), bool(learned["end"]))
@@ -177,6 +214,10 @@ class BoundText(BoundInput):
     @functools.cached_property
     def ids(self) -> SpecialIds:
         return self.tokenizer.special_ids(self.end)
+
+    @property
+    def graph_module(self) -> str | None:
+        return self.tokenizer.graph_module
 
     def model_specs(self) -> dict[str, InputSpec]:
         return token_specs(self.tokenizer, self.ids, self.widths[-1])

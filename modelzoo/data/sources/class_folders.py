@@ -48,6 +48,10 @@ class ClassFolders(Source):
         if self.classes is not None and not self.classes:
             raise FieldError("classes", "must be None or the names of folders, got ()")
 
+    @property
+    def folder_of_data(self) -> str:
+        return self.path
+
     def open(self) -> "OpenClassFolders":
         return OpenClassFolders(self)
 

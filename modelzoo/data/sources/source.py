@@ -31,6 +31,11 @@ class Source(abc.ABC):
     holds_files: ClassVar[bool] = False
     """Whether an example is a file, so that `modelzoo predict` takes a file of text as one text."""
 
+    @property
+    def folder_of_data(self) -> str | None:
+        """The folder whose folders are read as data, such as classes; None without one."""
+        return None
+
     @abc.abstractmethod
     def open(self) -> "OpenSource":
         """Opens the source; UserError if it cannot be read."""

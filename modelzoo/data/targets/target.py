@@ -34,6 +34,11 @@ class Target(Field):
     def check(self, inputs: Mapping[str, Input]) -> None:
         """Raises FieldError or ValueError if the target does not fit the inputs."""
 
+    @property
+    def shares_vocabulary(self) -> bool:
+        """Whether it has the vocabulary of the input."""
+        return False
+
     @abc.abstractmethod
     def parse(self, rows: Rows, key: str, inputs: Mapping[str, Input]) -> PerRow | None:
         """One value per row, or a BadExample; None if cells are read later.
@@ -56,6 +61,27 @@ class Target(Field):
         self, train: View, used: Sequence[Rows], key: str, inputs: BoundInputs
     ) -> "BoundTarget":
         """Learns names from all base splits in use, and the rest from the training examples."""
+
+    def inherit(
+        self,
+        trained: "BoundTarget | None",
+        train: View,
+        used: Sequence[Rows],
+        key: str,
+        inputs: BoundInputs,
+    ) -> tuple["BoundTarget", str | None]:
+        """Learns as `fit` does; see `Input.inherit`."""
+        bound = self.fit(train, used, key, inputs)
+        theirs = () if trained is None else trained.names
+        if len(bound.names) != len(theirs) or bound.names == theirs:
+            return bound, None
+        own, other = next(
+            pair for pair in zip(bound.names, theirs, strict=True) if len({*pair}) > 1
+        )
+        return bound, (
+            f"the {bound.noun} of config.data.{key} are not those of the initial weights, such as "
+            f"{own} in place of {other}: skip the output layer by config.train.init_skip=logits"
+        )
 
     @abc.abstractmethod
     def load(self, learned: Mapping[str, Any], folder: Path, inputs: BoundInputs) -> "BoundTarget":

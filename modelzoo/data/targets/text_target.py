@@ -38,7 +38,8 @@ class TextTarget(VocabularyField, Target):
 
     Attributes:
         tokenizer: what the tokens are, and how their vocabulary is trained; None, without a
-            `vocabulary`, shares the vocabulary of the input, which is then trained on both.
+            `vocabulary`, shares the vocabulary of the input, which is then trained on both. Fields
+            of None that would change the case or the characters of texts change nothing.
         lengths: the lengths in tokens, with the end token, that texts are padded to: one beside
             each of the input's, which may repeat, or a single one; None for the input's.
 
@@ -67,7 +68,6 @@ class TextTarget(VocabularyField, Target):
 
     @property
     def shares_vocabulary(self) -> bool:
-        """Whether it has the vocabulary of the input."""
         return self.tokenizer is None and self.vocabulary is None
 
     def check(self, inputs: Mapping[str, Input]) -> None:
@@ -112,6 +112,20 @@ class TextTarget(VocabularyField, Target):
     ) -> "BoundTextTarget":
         tokenizer = None if self.shares_vocabulary else self.make_tokenizer(train, key, self)
         return self._bound(tokenizer, inputs)
+
+    def inherit(
+        self,
+        trained: BoundTarget | None,
+        train: View,
+        used: Sequence[Rows],
+        key: str,
+        inputs: BoundInputs,
+    ) -> tuple["BoundTextTarget", str | None]:
+        """Keeps the vocabulary, unless the config has another tokenizer or shares the input's."""
+        if not isinstance(trained, BoundTextTarget) or self.shares_vocabulary:
+            return self.fit(train, used, key, inputs), None
+        tokenizer, remark = self.inherit_tokenizer(trained.tokenizer, train, key, self)
+        return self._bound(tokenizer, inputs), remark
 
     def load(
         self, learned: Mapping[str, Any], folder: Path, inputs: BoundInputs

@@ -27,7 +27,8 @@ class Subwords(TokenizerConfig):
             into pieces. "wordpiece" (as in BERT, Devlin et al., 2019) splits words and punctuation,
             each into the longest pieces from its start; its pieces are learned as those of "bpe".
         size: largest size of the vocabulary, with the special tokens; small data gives fewer.
-        normalize: as in `TokenizerConfig`.
+        normalize: as in `TokenizerConfig`; None is "nfkc", or "none" if a model generates texts
+            with the vocabulary.
         character_coverage: share of all characters that get an id; the rarest get none.
         byte_fallback: whether a character without an id becomes its bytes, 256 ids of the
             vocabulary, in place of the unknown token; not for "wordpiece".
@@ -41,9 +42,11 @@ class Subwords(TokenizerConfig):
 
     kind: Literal["bpe", "unigram", "wordpiece"] = "bpe"
     size: int = 8_000
-    normalize: Literal["none", "nfc", "nfkc"] = "nfkc"
+    normalize: Literal["none", "nfc", "nfkc"] | None = None
     character_coverage: float = 1.0
     byte_fallback: bool = False
+
+    default_form = "nfkc"
 
     def __post_init__(self):
         super().__post_init__()
@@ -58,7 +61,7 @@ class Subwords(TokenizerConfig):
         """Words `[n, None]` of texts `[n]`; no piece is longer than a word."""
         texts = self.normalised(texts)
         if self.kind == "wordpiece":
-            return split_punctuation(self.spaced(texts))
+            return split_punctuation(self.spaced(texts), as_written=self.normalize == "none")
         return split_space(texts)
 
     def train(self, texts: Iterable[str | bytes]) -> "Tokenizer":
@@ -99,6 +102,7 @@ class _Pieces(Tokenizer):
     """Splits each different word once."""
 
     config: Subwords
+    graph_module = "tensorflow_text"
     _split: Callable[[tf.Tensor], tf.RaggedTensor]
 
     def ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -189,7 +193,7 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
             **named,
             user_defined_symbols=list(config.stand_ins),
             # Its input is normalised. Without a rule each reader of the model logs a line.
-            normalization_rule_name="nfkc" if config.normalize == "nfkc" else "identity",
+            normalization_rule_name="nfkc" if config.form == "nfkc" else "identity",
             character_coverage=config.character_coverage,
             byte_fallback=config.byte_fallback,
             max_sentence_length=2**30,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import tensorflow as tf
@@ -44,13 +44,16 @@ class TokenizerConfig(abc.ABC):
         end: token that ends a text; None for the id after the vocabulary.
     """
 
-    lower: bool = False
-    normalize: Literal["none", "nfc", "nfkc"] = "none"
+    lower: bool | None = False
+    normalize: Literal["none", "nfc", "nfkc"] | None = "none"
     special: tuple[str, ...] = ()
     pad: str | None = "<pad>"
     unknown: str = "<unk>"
     start: str | None = None
     end: str | None = None
+
+    default_form: ClassVar[Literal["none", "nfkc"]] = "none"
+    """The Unicode normalisation if `normalize` is None."""
 
     def __post_init__(self):
         if not self.unknown or self.unknown in (self.pad, self.start, self.end):
@@ -68,6 +71,17 @@ class TokenizerConfig(abc.ABC):
             value = getattr(self, name, None)
             if value is not None and value < least:
                 raise FieldError(name, f"must be at least {least}, got {value}")
+
+    def as_written(self) -> Self:
+        """The config for texts that a model generates: a field that is None changes no text."""
+        kept = {"lower": False, "normalize": "none"}
+        changes = {name: value for name, value in kept.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def form(self) -> Literal["none", "nfc", "nfkc"]:
+        """The Unicode normalisation."""
+        return self.default_form if self.normalize is None else self.normalize
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -104,9 +118,9 @@ class TokenizerConfig(abc.ABC):
                 zip(self.special, self.stand_ins, strict=True), key=lambda pair: -len(pair[0])
             ):
                 texts = tf.strings.regex_replace(texts, re.escape(text), code)
-        if self.normalize != "none":
-            texts = extra("tensorflow_text").normalize_utf8(texts, self.normalize.upper())
-        if self.lower:
+        if self.form != "none":
+            texts = extra("tensorflow_text").normalize_utf8(texts, self.form.upper())
+        if self.lower is not False:
             # TensorFlow lowers by the locale of the process: a Turkish one has another I.
             texts = tf.strings.regex_replace(tf.strings.lower(texts), "\u0130", "i\u0307")
             texts = tf.strings.lower(texts, encoding="utf-8")
@@ -203,6 +217,11 @@ class Tokenizer(abc.ABC):
     def fingerprint(self) -> str:
         """Distinguishes tokenizers that give other ids, 16 hexadecimal digits."""
         return hashlib.sha256(repr(self._key()).encode(errors="surrogatepass")).hexdigest()[:16]
+
+    @property
+    def graph_module(self) -> str | None:
+        """The Python module that has operations of `ids`; None for TensorFlow's own."""
+        return None if self.config.form == "none" else "tensorflow_text"
 
     @property
     def vocab_size(self) -> int:

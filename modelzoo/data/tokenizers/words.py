@@ -11,20 +11,23 @@ import tensorflow as tf
 
 from modelzoo.data.tokenizers.tokenizer import Tokenizer, TokenizerConfig, chunks, frequent
 
-_APOSTROPHE = r"([\p{L}\p{M}\p{N}])['\x{2019}]([\p{L}\p{M}\p{N}])"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Words(TokenizerConfig):
     """Each word is a token.
 
+    If a model generates texts with the vocabulary, `lower` and `normalize` of None change no text.
+
     Attributes:
         size: largest size of the vocabulary, with the special tokens.
         min_count: how often a word must occur to get an id.
-        lower: whether upper case becomes lower case.
+        lower: whether upper case becomes lower case; None is True.
+        normalize: as in `TokenizerConfig`. With "punctuation" and anything but "none", invisible
+            format characters, such as a soft hyphen, are removed, and a typeset apostrophe (U+2019)
+            in a word becomes a plain one. None does only this.
         split: "punctuation" makes a token of each run of letters, marks and digits, which may
-            contain apostrophes (don't, also with the typeset U+2019), and of each other character
-            that is not a space; "whitespace" splits only at spaces.
+            contain apostrophes (don't), and of each other character that is not a space;
+            "whitespace" splits only at spaces.
 
     Example:
         >>> Words().train(["I don't, you do"]).vocabulary
@@ -33,13 +36,16 @@ class Words(TokenizerConfig):
 
     size: int = 30_000
     min_count: int = 1
-    lower: bool = True
+    lower: bool | None = None
+    normalize: Literal["none", "nfc", "nfkc"] | None = None
     split: Literal["punctuation", "whitespace"] = "punctuation"
 
     def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Words `[n, None]` of texts `[n]`."""
         texts = self.spaced(self.normalised(texts))
-        return split_punctuation(texts) if self.split == "punctuation" else split_space(texts)
+        if self.split == "punctuation":
+            return split_punctuation(texts, as_written=self.normalize == "none")
+        return split_space(texts)
 
     def count_tokens(self, text: str) -> int | None:
         return len(text.split()) if self.split == "whitespace" else None
@@ -84,17 +90,25 @@ def split_space(texts: tf.Tensor) -> tf.RaggedTensor:
     )
 
 
-def split_punctuation(texts: tf.Tensor) -> tf.RaggedTensor:
+def split_punctuation(texts: tf.Tensor, as_written: bool) -> tf.RaggedTensor:
     """Words and punctuation marks `[n, None]` of texts `[n]`, see `Words.split`.
 
-    Unicode categories tell them apart. Invisible format characters, such as a soft hyphen, are
-    removed.
+    Unicode categories tell them apart. `as_written` keeps invisible format characters, such as a
+    soft hyphen, as parts of words, and typeset apostrophes; see `Words.normalize`.
     """
-    texts = tf.strings.regex_replace(texts, r"\p{Cf}", "")
+    letters = r"\p{L}\p{M}\p{N}"
+    if as_written:
+        letters += r"\p{Cf}"
+    else:
+        texts = tf.strings.regex_replace(texts, r"\p{Cf}", "")
     texts = tf.strings.regex_replace(texts, r"[^\P{Z} ]|\p{Cc}", " ")
-    # No control character is left, so one can replace the apostrophes inside of words. Twice, as
+    # No control character is left, so they can replace the apostrophes inside of words. Twice, as
     # matches do not overlap: a letter between two apostrophes is in one match only.
-    texts = tf.strings.regex_replace(texts, _APOSTROPHE, "\\1\x01\\2")
-    texts = tf.strings.regex_replace(texts, _APOSTROPHE, "\\1\x01\\2")
-    texts = tf.strings.regex_replace(texts, r"([^\p{L}\p{M}\p{N} \x01]\p{M}*)", r" \1 ")
-    return tf.strings.split(tf.strings.regex_replace(texts, "\x01", "'"))
+    codes = {"'": "\x01", "\u2019": "\x02"}
+    for mark, code in [*codes.items()] * 2:
+        inside = f"([{letters}]){mark}([{letters}])"
+        texts = tf.strings.regex_replace(texts, inside, rf"\1{code}\2")
+    texts = tf.strings.regex_replace(texts, rf"([^{letters} \x01\x02]\p{{M}}*)", r" \1 ")
+    for mark, code in codes.items():
+        texts = tf.strings.regex_replace(texts, code, mark if as_written else "'")
+    return tf.strings.split(texts)

@@ -1,6 +1,7 @@
 """Texts as a target: tokens, what a decoder reads, references, and vocabularies of both sides."""
 
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from modelzoo.data.columns import Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.text import Text
 from modelzoo.data.targets.text_target import TextTarget
-from modelzoo.data.tokenizers import Characters, Words, load
+from modelzoo.data.tokenizers import Characters, Subwords, Words, load
 from modelzoo.fields.errors import UserError
 from modelzoo.fields.input_specs import MaskSpec, TokenSpec
 
@@ -393,3 +394,55 @@ def test_folds_have_vocabularies_of_their_own():
         assert test.references == [(f"b{name[-1]}",) for name in test.ids]
         parts.append(test.ids)
     assert not set(parts[0]) & set(parts[1])
+
+
+WRITTEN = [
+    "\u201cIsn\u2019t it?\u201d It's \ufb01ne: x\u00b2, 1\u20442, A\u030a, \u00c5 \u2014 \u017fo!",
+    "\u4f60\u597d\uff0c\u4e16\u754c\uff01\uff21\uff11\uff1f",
+    "\u3053\u3093\u306b\u3061\u306f\u3001\uff76\uff9e \u30ac\u3002",
+    "\ud55c\uad6d\uc5b4 \u1112\u1161\u11ab",
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645\u060c \u0644\u0627 \ufefb",
+    "\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd \u200f",
+    "\u0939\u093f\u0928\u094d\u200d\u0926\u0940 \u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22",
+    "İstanbul'da ışık, ΣΟΦΟΣ, Привет ßẞ",  # noqa: RUF001
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f44d\U0001f3fd \u2764\ufe0f co\u00adop",
+]
+"""Texts of several scripts that lowercasing or a Unicode normalization would change."""
+
+
+@pytest.mark.field("Words.lower", "Words.normalize", "Subwords.normalize")
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        Characters(),
+        Words(),
+        Words(split="whitespace"),
+        *(Subwords(kind=kind, size=500) for kind in ("bpe", "unigram", "wordpiece")),
+        Subwords(size=900, byte_fallback=True),
+    ],
+)
+def test_generated_texts_are_as_they_were_written(tokenizer, shared, tmp_path):
+    target = {} if shared else {"tokenizer": tokenizer}
+    opened = dataset(
+        source_of(WRITTEN, WRITTEN),
+        {"tokenizer": tokenizer, "lengths": (200,)},
+        {**target, "lengths": (200,)},
+    ).open()
+    opened.bound.save(tmp_path)
+    bound = BoundData.load(opened.data, tmp_path).target
+    split = opened.split("train")
+    raw = split.gather(np.arange(len(WRITTEN)))
+    texts = [text.decode() for text in bound.join(raw["target/tokens"]).numpy()]
+    written = [texts[0] for texts in split.references]
+    if isinstance(tokenizer, Words) or tokenizer == Subwords(kind="wordpiece", size=500):
+        # Words forget which of them spaces separate.
+        texts, written = (["".join(text.split()) for text in side] for side in (texts, written))
+    assert texts == written
+    # The input keeps its default unless it shares the vocabulary.
+    one = opened.bound.inputs[""].tokenizer.config
+    assert one == (tokenizer.as_written() if shared else tokenizer)
+    # What a config says, holds.
+    if isinstance(tokenizer, Words):
+        low = dataclasses.replace(tokenizer, lower=True, normalize="nfkc")
+        assert low.as_written() == low

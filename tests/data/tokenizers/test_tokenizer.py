@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from modelzoo.data import tokenizers
 from modelzoo.data.tokenizers import Characters, Subwords, Words, tokenizer
@@ -22,6 +23,7 @@ TEXTS = [
 ODD = ["", " ", "cat\x00dog", b"caf\xe9 \xff\xfe cat", "\ud800 cat", "👩‍👩‍👧 مرحبا", "x" * 20_000]
 CONFIGS = [
     Characters(lower=True),
+    Characters(normalize="nfc", lower=True),
     Words(),
     Subwords(kind="bpe", size=90),
     Subwords(kind="unigram", size=90, lower=True),
@@ -29,7 +31,9 @@ CONFIGS = [
 ]
 
 
-@pytest.fixture(scope="module", params=CONFIGS, ids=lambda c: getattr(c, "kind", type(c).__name__))
+@pytest.fixture(
+    scope="module", params=CONFIGS, ids=lambda c: getattr(c, "kind", f"{type(c).__name__}-{c.form}")
+)
 def trained(request):
     return request.param.train(TEXTS)
 
@@ -110,6 +114,12 @@ def test_a_saved_graph_needs_no_other_files(trained, tmp_path):
     save_graph(trained, tmp_path)
     served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](text=texts)["ids"]
     np.testing.assert_array_equal(served, trained.ids(texts).to_tensor())
+    # It needs the module that is named, and no other.
+    graph = saved_model_pb2.SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+    library = graph.meta_graphs[0].graph_def.library.function
+    ops = {node.op for function in library for node in function.node_def}
+    foreign = {op for op in ops if not hasattr(tf.raw_ops, op)}
+    assert bool(foreign) == (trained.graph_module == "tensorflow_text"), foreign
 
 
 def test_words_need_only_tensorflow_and_no_certain_locale(tmp_path):
@@ -161,7 +171,9 @@ def test_normalize_makes_equivalent_texts_equal(kind):
             text if form == "none" else unicodedata.normalize(form.upper(), text) for text in texts
         ]
         assert ours == theirs
-    assert Subwords().normalize == "nfkc"
+    assert Subwords().form == "nfkc"
+    assert Subwords().as_written().form == Subwords(normalize="none").form == "none"
+    assert Subwords(normalize="nfc").as_written().form == "nfc"
 
 
 @pytest.mark.parametrize("config", CONFIGS)
