@@ -5,7 +5,6 @@ anywhere at no cost.
 """
 
 import bisect
-import itertools
 import math
 from typing import NamedTuple
 
@@ -68,27 +67,58 @@ def _by_bucket(split: Split) -> dict[int, np.ndarray]:
 
 
 class TrainingBatches:
-    """The endless stream of full batches of one split, each from one bucket.
+    """The endless stream of full batches of one split, which holds every example once an epoch.
 
-    The examples of each bucket are an endless stream of their own, a permutation per epoch, cut
-    into batches; the batches that end within an epoch are shuffled. A position in the stream is
+    The stream is the examples of all epochs, cut into batches. An epoch has its examples in a
+    planned order: a permutation of each bucket, the longest bucket first. A batch with examples of
+    several buckets or epochs is padded to the longest. The last examples of an epoch, too few for a
+    batch of their own bucket, fill batches of longer buckets, which are smaller under a token
+    budget; what is left begins the first batch of the next epoch. The other batches that end in an
+    epoch follow that one in random order.
+
+    A bucket with fewer examples than a batch is mixed with shorter ones, into as many batches as it
+    has examples, if this at most doubles the padded tokens of an epoch. All of them in one batch
+    would teach a model little.
+
+    Without sequences, batches follow the permutation of the examples. A position in the stream is
     the number of examples before it.
 
     Args:
         split: the opened training split.
         seed: any integer.
-        sizes: examples of a batch by bucket, see `batch_sizes`.
+        sizes: examples of a batch by bucket, not rising, see `batch_sizes`.
     """
 
     def __init__(self, split: Split, seed: int, sizes: dict[int, int]):
         self.num_examples = split.num_examples
         self.seed = seed
-        self._rows = _by_bucket(split)
-        self._sizes = {bucket: sizes[bucket] for bucket in self._rows}
-        key = split.bound.buckets.order_key
-        self._orders = {k: Order(seed + key(k), len(rows)) for k, rows in self._rows.items()}
-        # Without sequences a batch may straddle two epochs.
-        self._plain = not split.bound.buckets.widths
+        table, rows = split.bound.buckets, _by_bucket(split)
+        keys = {k: seed + table.order_key(k) for k in reversed(rows)}
+        self._plain = not table.widths
+        self._orders = [(rows[k], Order(key, len(rows[k]))) for k, key in keys.items()]
+        # The bucket of each place of an epoch, and the first places and orders of mixed examples.
+        plan, self._mixed = np.sort(split.buckets)[::-1], []
+        widths = np.array([table.widest(k) for k in range(len(table))])
+        spare = widths[plan].sum()
+        for bucket, key in keys.items():
+            own = np.flatnonzero(plan == bucket)
+            if len(own) and len(rows[bucket]) < sizes[bucket]:
+                padded = plan[own[0] :]
+                wasted = np.cumsum(widths[bucket] - widths[padded])
+                count = min(len(own) * sizes[bucket], int(np.searchsorted(wasted, spare, "right")))
+                if count > len(own):
+                    spare -= wasted[count - 1]
+                    padded[:count] = bucket
+                    self._mixed.append((own[0], Order(~key, count)))
+        self._sizes = {k: sizes[k] for k in np.unique(plan).tolist()}
+        # Batches of a bucket are cut until so many examples of the epoch are left.
+        self._stops = [
+            (self.buckets[-1], self.num_examples),
+            *((k, np.count_nonzero(plan < k)) for k in reversed(self.buckets)),
+            *((k, 0) for k in self.buckets),
+        ]
+        # By epoch: the number of batches that end before it, and of examples left for it.
+        self._before = {0: (0, 0)}
         # Replaced as a whole: the pipeline's thread and the trainer's both ask.
         self._planned: tuple[int, list[Batch]] = (-1, [])
 
@@ -102,19 +132,40 @@ class TrainingBatches:
         """The sizes of batches, one for each of `buckets`."""
         return list(self._sizes.values())
 
-    @property
-    def mean_size(self) -> float:
-        """Mean size of the batches of an epoch."""
-        if len(self._sizes) == 1:
-            return self.sizes[0]
-        return self.num_examples / sum(len(r) / self._sizes[k] for k, r in self._rows.items())
+    def count(self, examples: float) -> float:
+        """Number of batches that hold the first `examples`; linear within an epoch."""
+        if len(set(self.sizes)) == 1:
+            return examples / self.sizes[0]
+        epoch, rest = divmod(examples, self.num_examples)
+        ends = (self._count_before(int(epoch) + k) for k in range(2))
+        first, last = (number + left / self.sizes[-1] for number, left in ends)
+        return first + rest / self.num_examples * (last - first)
 
-    def _batches_before(self, epoch: int) -> dict[int, int]:
-        """Number of batches of each bucket that end before an epoch."""
-        return {k: epoch * len(rows) // self._sizes[k] for k, rows in self._rows.items()}
+    def _count_before(self, epoch: int) -> tuple[int, int]:
+        """Numbers of batches that end before an epoch, and of examples left for it."""
+        for known in range(len(self._before) - 1, epoch):
+            number, left = self._before[known]
+            cuts, left = self._cut(left)
+            self._before[known + 1] = (number + sum(n for _, n in cuts), left)
+        return self._before[epoch]
+
+    def _cut(self, left: int) -> tuple[list[tuple[int, int]], int]:
+        """Cuts an epoch, and `left` examples before it, into batches.
+
+        Returns buckets with numbers of consecutive batches, and the number of examples left.
+        """
+        cuts = []
+        left += self.num_examples
+        for bucket, stop in self._stops:
+            size = self._sizes[bucket]
+            number = min(-(-(left - stop) // size), left // size)
+            if number > 0:
+                cuts.append((bucket, number))
+                left -= number * size
+        return cuts, left
 
     def _examples_before(self, epoch: int) -> int:
-        return sum(self._sizes[k] * number for k, number in self._batches_before(epoch).items())
+        return epoch * self.num_examples - self._count_before(epoch)[1]
 
     def take(self, first: int, count: int) -> tuple[list[Batch], int]:
         """The next batches from position `first` on, and the position after them.
@@ -123,7 +174,8 @@ class TrainingBatches:
         """
         if self._plain:
             size, end = self._sizes[0], first + count * self._sizes[0]
-            pieces = (self._orders[0].rows(k, size) for k in range(first, end, size))
+            ((_, order),) = self._orders
+            pieces = (order.rows(k, size) for k in range(first, end, size))
             return [Batch(*piece, 0) for piece in pieces], end
         epoch = first // self.num_examples
         while self._examples_before(epoch + 1) <= first:
@@ -139,21 +191,38 @@ class TrainingBatches:
             epoch += 1
         return taken, first
 
+    def _rows(self, epoch: int) -> np.ndarray:
+        """The examples of an epoch in their planned order, int64 `[num_examples]`."""
+        rows = np.concatenate([own[order.permutation(epoch)] for own, order in self._orders])
+        for first, order in self._mixed:
+            part = rows[first : first + order.num_examples]
+            part[:] = part[order.permutation(epoch)]
+        return rows
+
     def _epoch(self, epoch: int) -> list[Batch]:
         """The batches that end within an epoch, in order."""
         planned, batches = self._planned
         if planned == epoch:
             return batches
+        first = self._examples_before(epoch)
+        start = first // self.num_examples
+        epochs = np.arange(start, epoch + 1)
+        rows = np.concatenate([self._rows(now) for now in epochs.tolist()])
+        stream = np.stack([rows, np.repeat(epochs, self.num_examples)])
+        stream = stream[:, first - start * self.num_examples :]
         batches = []
-        before, after = self._batches_before(epoch), self._batches_before(epoch + 1)
-        for bucket, size in self._sizes.items():
-            number = after[bucket] - before[bucket]
-            places, epochs = self._orders[bucket].rows(before[bucket] * size, number * size)
-            rows = self._rows[bucket][places].reshape(number, size)
-            batches += map(Batch, rows, epochs.reshape(number, size), itertools.repeat(bucket))
-        # Another key than those of the examples.
-        order = Order(~self.seed, max(len(batches), 1)).permutation(epoch)
-        batches = [batches[k] for k in order[: len(batches)]]
+        left = epoch * self.num_examples - first
+        for bucket, number in self._cut(left)[0]:
+            size = self._sizes[bucket]
+            for piece in np.split(stream[:, : number * size], number, axis=1):
+                batches.append(Batch(*piece, bucket))
+            stream = stream[:, number * size :]
+        if batches:
+            # Another key than those of the examples.
+            order = Order(~self.seed, len(batches)).permutation(epoch)
+            # The batch that begins in the epoch before comes first.
+            order = [0, *order[order > 0]] if left else order
+            batches = [batches[k] for k in order]
         self._planned = (epoch, batches)
         return batches
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 
 Duration = int | str
 """A number of steps, or text such as `"30 epochs"`, `"50_000 examples"`, `"200 steps"`."""
@@ -27,12 +28,12 @@ def parse_duration(duration: Duration) -> tuple[float, str]:
     )
 
 
-def to_steps(duration: Duration, batch_size: float, examples_per_epoch: int) -> int:
-    """Converts a duration into whole steps, rounded up, of `batch_size` examples on average."""
+def to_steps(duration: Duration, count: Callable[[float], float], examples_per_epoch: int) -> int:
+    """Converts a duration into whole steps, rounded up; `count` maps examples to batches."""
     number, unit = parse_duration(duration)
     if unit == "epoch":
-        number = number * examples_per_epoch / batch_size
+        number = count(number * examples_per_epoch)
     elif unit == "example":
-        number = number / batch_size
+        number = count(number)
     # The subtraction prevents an extra step from rounding, as in 15_000.000000000002 steps.
     return math.ceil(number - 1e-9)

@@ -6,6 +6,7 @@ variable path; `meta.json` holds the step, the position in the data and the best
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -35,7 +36,7 @@ class Meta:
     data: fingerprint of the training split.
     best_metric: validation metric that selects the best checkpoint.
     best_step, best_value, best_loss: step, metric and loss of the best checkpoint.
-    stale: number of evaluations since the best checkpoint.
+    stale: number of evaluations since the metric improved.
     skipped: number of steps whose update was discarded.
     pending: sums for the next progress record.
     interim: whether an interruption wrote the checkpoint, when none was due.
@@ -63,25 +64,23 @@ class Meta:
         """Returns the metadata after an evaluation at this step, compared with the best so far.
 
         Lower is better for the metrics in `lower_is_better`, higher for others. Of equal metrics,
-        the one with the lower loss is better. An undefined metric, None, changes nothing.
+        the one with the lower loss is the best, but no improvement. An undefined metric, None,
+        changes nothing.
         """
         value, loss = metrics[metric], metrics.get("loss") or 0.0
         if value is None:
             return self
         sign = -1 if metric in lower_is_better else 1
-        best = None
+        meta, best = dataclasses.replace(self, stale=self.stale + 1), (-math.inf, -math.inf)
         if self.best_value is not None and self.best_loss is not None:
             best = (sign * self.best_value, -self.best_loss)
-        if best is None or (sign * value, -loss) > best:
+        if sign * value > best[0]:
+            meta = dataclasses.replace(self, stale=0)
+        if (sign * value, -loss) > best:
             return dataclasses.replace(
-                self,
-                best_metric=metric,
-                best_step=self.step,
-                best_value=value,
-                best_loss=loss,
-                stale=0,
+                meta, best_metric=metric, best_step=self.step, best_value=value, best_loss=loss
             )
-        return dataclasses.replace(self, stale=self.stale + 1)
+        return meta
 
     def for_metric(self, metric: str | None) -> "Meta":
         """Returns the metadata, without the best checkpoint if another metric selected it."""

@@ -119,7 +119,8 @@ class EvalConfig:
         mean of `ScheduleFreeAdamW`, or "raw". With an average, the run logs metrics of both.
     best_metric: validation metric that selects the best checkpoint, which is kept and used at the
         end: the lowest value of a loss or an error, else the highest. None uses the last one.
-    patience: number of evaluations without a better `best_metric` after which training stops.
+    patience: number of evaluations without a better `best_metric` after which training stops; an
+        equal one is not better, whatever the loss.
     test_at_end: evaluate the test split once after training.
     average_checkpoints: number of newest checkpoints whose mean is evaluated at the end and
         exported (Vaswani et al. 2017, section 6.1); 1 uses only the last one. See

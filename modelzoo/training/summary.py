@@ -33,7 +33,7 @@ def summarize(trainer: "Trainer") -> dict[str, str]:
         examples += ", no validation"
     number = trainer.parameters - trainer.trainable_parameters
     frozen = f"{number:,} of them frozen, " if number else ""
-    epochs = trainer.plan.total * trainer.batches.mean_size / trainer.batches.num_examples
+    epochs = trainer.plan.total / batches.count(batches.num_examples)
     optimizer = experiment.optimizer
     schedule = optimizer.schedule.describe(trainer.plan.total, trainer.steps)
     target = trainer.bound.get_target()

@@ -135,7 +135,7 @@ class Trainer:
 
     def steps(self, duration: Duration) -> int:
         """Converts a duration to steps of this run's batches."""
-        return to_steps(duration, self.batches.mean_size, self.batches.num_examples)
+        return to_steps(duration, self.batches.count, self.batches.num_examples)
 
     # Model, optimizer and train step.
 

@@ -118,8 +118,11 @@ def test_parts_fit_each_other(name):
     model = experiment.model.build(inputs, outputs)
     assert sum(v.shape.num_elements() for v in model.trainable_variables) == parameters
     batch_size, examples = experiment.train.batch_size or 32, 1257 if "digits" in name else 45_000
-    total = to_steps(experiment.train.steps, batch_size, examples)
-    experiment.optimizer.schedule.bind(total, lambda length: to_steps(length, batch_size, examples))
+
+    def steps(length):
+        return to_steps(length, lambda number: number / batch_size, examples)
+
+    experiment.optimizer.schedule.bind(steps(experiment.train.steps), steps)
     assert config.from_dict(config.to_dict(experiment)) == experiment
 
 

@@ -1,5 +1,6 @@
 """The pipeline: planned batches, the same for any number of replicas and workers."""
 
+import math
 import threading
 import types
 
@@ -14,6 +15,7 @@ from modelzoo.data.columns import Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs import image_store
 from modelzoo.data.inputs.image import Image
+from modelzoo.data.inputs.text import Text
 from modelzoo.data.order import Order
 from modelzoo.data.pipeline import (
     evaluation_dataset,
@@ -22,6 +24,8 @@ from modelzoo.data.pipeline import (
     training_dataset,
 )
 from modelzoo.data.targets.class_label import ClassLabel
+from modelzoo.data.targets.text_target import TextTarget
+from modelzoo.data.tokenizers import Words
 from modelzoo.fields.errors import UserError
 
 COUNT = 21
@@ -338,3 +342,62 @@ def test_an_error_in_the_work_on_a_batch_examines_nothing(no_memory):
         for _ in naming_bad_examples([1, 2], split, lambda number: [0, 1]):
             raise tf.errors.InvalidArgumentError(None, None, "of the model")
     assert not asked
+
+
+def texts_of(lengths, prefix):
+    return Column(prefix, "text", [" ".join([f"{prefix}{k}"] * n) for k, n in enumerate(lengths)])
+
+
+def open_columns(names, rows=COUNT, **fields):
+    """A split of columns with some rare lengths; `fields` of `Dataset`."""
+    columns = {
+        "image": Column("image", "array", PIXELS[:rows]),
+        "text": texts_of([2] * (rows - 2) + [9, 15], "a"),
+        "target": texts_of([3] * 4 + [2] * (rows - 4), "b"),
+        "label": Column("label", "class", LABELS[:rows], names=("a", "b", "c")),
+    }
+    inputs = {
+        "image": Image(columns=("image",), augment=Augment(mixup=0.2)),
+        "text": Text(columns=("text",), tokenizer=Words(), lengths=(4, 8, 16)),
+    }
+    inputs = {name: inputs[name] for name in names}
+    label = ClassLabel(columns=("label",))
+    return Dataset(
+        source=Memory(splits={"train": columns}),
+        inputs=inputs if len(names) > 1 else inputs[names[0]],
+        **{"target": label, "test_split": None, **fields},
+    )
+
+
+SAMPLED = {
+    "images": open_columns(["image"]),
+    "texts": open_columns(["text"]),
+    "images and texts": open_columns(["image", "text"]),
+    "pairs": open_columns(
+        ["text"], target=TextTarget(columns=("target",), tokenizer=Words(), lengths=(4, 4, 16))
+    ),
+    "fold": open_columns(["text"], train_split="train", test_split="train", fold=(1, 3, 0)),
+    "few": open_columns(["text"], rows=5),
+}
+
+
+@pytest.mark.parametrize(
+    "kind, budget", [*((kind, None) for kind in SAMPLED), ("texts", 128), ("pairs", 128)]
+)
+def test_training_reads_every_example_once_an_epoch(kind, budget):
+    split = SAMPLED[kind].open().split("train")
+    batches = TrainingBatches(split, 3, batch_sizes(split, 8, budget))
+    steps = math.ceil(batches.count(2 * split.num_examples) - 1e-9)
+    dataset = training_dataset(
+        split,
+        batches,
+        first_step=0,
+        first_example=0,
+        chunk=chunks_of([1] * steps),
+        loop=1,
+        replicas=2,
+    )
+    times = np.bincount(np.concatenate([part["index"].numpy().ravel() for part in dataset]))
+    assert len(times) == split.num_examples and times.min() >= 2
+    assert times.sum() < 2 * split.num_examples + max(batches.sizes)
+    assert times.max() <= 3 or split.num_examples < max(batches.sizes)

@@ -19,11 +19,11 @@ from modelzoo.fields.duration import parse_duration, to_steps
     ],
 )
 def test_steps(length, steps):
-    assert to_steps(length, batch_size=100, examples_per_epoch=50_000) == steps
+    assert to_steps(length, lambda examples: examples / 100, examples_per_epoch=50_000) == steps
 
 
 def test_a_part_of_a_batch_is_a_step():
-    assert to_steps("1 epoch", batch_size=64, examples_per_epoch=1257) == 20
+    assert to_steps("1 epoch", lambda examples: examples / 64, examples_per_epoch=1257) == 20
 
 
 @pytest.mark.parametrize("length", ["", "ten epochs", "3 weeks", -1, 1.5, True, None, "-1 epoch"])

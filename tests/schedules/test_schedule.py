@@ -34,7 +34,7 @@ ALL = [
 
 def steps_of(length):
     """Of batches of 10 from epochs of 100 examples."""
-    return to_steps(length, 10, 100)
+    return to_steps(length, lambda examples: examples / 10, 100)
 
 
 def factors(schedule, total, steps):

@@ -143,12 +143,14 @@ def test_the_best_is_judged_by_its_metric_then_by_loss():
         now = dataclasses.replace(meta, step=step)
         meta = now.with_evaluation("accuracy", {"accuracy": accuracy, "loss": loss})
         history.append((meta.best_step, meta.stale))
-    assert history == [(1, 0), (2, 0), (2, 1), (4, 0), (4, 1)]
+    # A lower loss is a better checkpoint, but an equal accuracy is no improvement.
+    assert history == [(1, 0), (2, 0), (2, 1), (4, 2), (4, 3)]
     assert meta.for_metric("accuracy") == meta
     assert meta.for_metric("loss").best_step is None
     lower = Meta(step=1, examples=1).with_evaluation("loss", {"loss": 2.0})
     assert dataclasses.replace(lower, step=2).with_evaluation("loss", {"loss": 1.0}).best_step == 2
     assert dataclasses.replace(lower, step=2).with_evaluation("loss", {"loss": 3.0}).best_step == 1
+    assert lower.with_evaluation("loss", {"loss": 2.0}).stale == 1
     for lower_is_better, best in ((("loss", "mae"), 2), (("loss",), 1)):
         error = Meta(step=1, examples=1).with_evaluation("mae", {"mae": 2.0}, lower_is_better)
         error = dataclasses.replace(error, step=2).with_evaluation(

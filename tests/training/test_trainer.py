@@ -251,6 +251,26 @@ def test_the_best_is_kept_and_patience_ends_a_run(experiment, tmp_path):
     assert again["eval"] == result["eval"]
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_an_equal_metric_is_no_improvement_also_after_a_resume(metric, experiment, tmp_path):
+    # The accuracy stands still; the loss falls a little, or stands still.
+    still = change(
+        experiment,
+        optimizer={"learning_rate": 1e-4 if metric == "accuracy" else 1e-30, "momentum": 0.0},
+        train={"steps": 4, "checkpoint_every": 2, "ema_decay": None},
+        eval={"every": 2, "best_metric": metric, "patience": 3},
+    )
+    train(still, tmp_path)
+    longer = change(still, train={"steps": 60})
+    _, out = train(longer, tmp_path, resume_with_changes=True)
+    assert "resumed at step 4" in out
+    assert f"stopping early: {metric} did not improve in 3 evaluations" in out
+    evals = [r for r in run_folder.read_records(tmp_path) if r["kind"] == "eval"]
+    assert [r["step"] for r in evals] == [2, 4, 6, 8] and len({r[metric] for r in evals}) == 1
+    best = 8 if metric == "accuracy" else 2
+    assert checkpoint.find(tmp_path, "best").name == f"{best:08d}"
+
+
 def test_a_wrong_best_metric_lists_the_valid_ones(experiment, tmp_path):
     with pytest.raises(UserError, match="best_metric must be one of loss, accuracy.*'bleu'"):
         train(change(experiment, eval={"best_metric": "bleu"}), tmp_path)
