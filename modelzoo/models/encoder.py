@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
+from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_tokens
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
@@ -43,18 +44,10 @@ class Encoder(TransformerBlockConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.num_layers < 1:
-            raise FieldError("num_layers", f"must be at least 1, got {self.num_layers}")
-        if self.max_length is not None and self.max_length < 1:
-            raise FieldError("max_length", f"must be at least 1, got {self.max_length}")
+        check_at_least(1, num_layers=self.num_layers, max_length=self.max_length)
         if self.max_length is not None and self.positions != "learned":
             raise FieldError(
                 "max_length", f'must be None unless positions are "learned", got {self.max_length}'
-            )
-        if self.pooling not in ("mean", "max", "mean_max", "attention"):
-            raise FieldError(
-                "pooling",
-                f'must be "mean" or "max" or "mean_max" or "attention", got {self.pooling!r}',
             )
 
     def build(self, inputs: Inputs, num_outputs: int, per_token: bool = False) -> keras.Model:

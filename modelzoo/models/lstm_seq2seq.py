@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers, ops
 
+from modelzoo.fields.checks import check_at_least, check_choices, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import (
     Inputs,
@@ -76,26 +77,21 @@ class LSTMSeq2Seq:
     recurrent_dropout: float = 0.0
 
     def __post_init__(self):
-        for name in ("embedding_dim", "units", "num_encoder_layers", "num_decoder_layers"):
-            if getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
-        for name, choices in (
-            ("attention", ("luong", "luong_dot", "bahdanau")),
-            ("share_embeddings", ("all", "target", "none")),
-        ):
-            if getattr(self, name) not in choices:
-                quoted = " or ".join(f'"{choice}"' for choice in choices)
-                raise FieldError(name, f"must be {quoted}, got {getattr(self, name)!r}")
+        check_choices(self)
+        check_at_least(
+            1,
+            embedding_dim=self.embedding_dim,
+            units=self.units,
+            num_encoder_layers=self.num_encoder_layers,
+            num_decoder_layers=self.num_decoder_layers,
+        )
+        check_rate(dropout=self.dropout, recurrent_dropout=self.recurrent_dropout)
         if self.attention == "luong_dot" and self.bidirectional:
             raise FieldError(
                 "attention",
                 'must be "luong" or "bahdanau" if bidirectional makes the encoder wider '
                 'than the decoder, got "luong_dot"',
             )
-        for name in ("dropout", "recurrent_dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise FieldError(name, f"must be at least 0 and below 1, got {value}")
 
     def build(self, inputs: Inputs, num_outputs: int) -> "LSTMSeq2SeqModel":
         """Builds a model of source and target tokens and their padding masks, by name.

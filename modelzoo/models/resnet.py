@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, TypeAlias
 import keras
 from keras import layers, ops
 
+from modelzoo.fields.checks import check_at_least, check_choices, check_positive, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
@@ -91,26 +92,16 @@ class ResNet:
     stochastic_depth: float = 0.0
 
     def __post_init__(self):
-        for name, choices in (
-            ("family", ("cifar", "imagenet")),
-            ("downsample", ("3x3", "1x1", "last")),
-            ("shortcut", (None, "pad", "projection")),
-        ):
-            value = getattr(self, name)
-            if value not in choices:
-                quoted = [f'"{choice}"' for choice in choices if choice]
-                raise FieldError(name, f"must be {' or '.join(quoted)}, got {value!r}")
+        check_choices(self)
         self._check_depth()
-        for name in ("width", "widen"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise FieldError(name, f"must be at least 1, got {value}")
-        for name in ("momentum", "dropout", "block_dropout", "stochastic_depth"):
-            if not 0 <= getattr(self, name) < 1:
-                value = getattr(self, name)
-                raise FieldError(name, f"must be at least 0 and below 1, got {value}")
-        if self.epsilon <= 0:
-            raise FieldError("epsilon", f"must be positive, got {self.epsilon}")
+        check_at_least(1, width=self.width, widen=self.widen)
+        check_rate(
+            momentum=self.momentum,
+            dropout=self.dropout,
+            block_dropout=self.block_dropout,
+            stochastic_depth=self.stochastic_depth,
+        )
+        check_positive(epsilon=self.epsilon)
         if self.downsample == "1x1" and not self._bottleneck:
             raise FieldError("downsample", 'must be "3x3" or "last" without bottlenecks, got "1x1"')
         if self.zero_gamma and self.preactivation:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from modelzoo.fields.checks import check_decay, check_positive
+from modelzoo.fields.checks import check_positive, check_rate
 from modelzoo.optimizers.optimizer import Optimizer
 
 
@@ -21,5 +21,5 @@ class Adadelta(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        check_decay(rho=self.rho)
+        check_rate(rho=self.rho)
         check_positive(epsilon=self.epsilon)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from modelzoo.fields.checks import check_decay, check_positive
+from modelzoo.fields.checks import check_positive, check_rate
 from modelzoo.optimizers.optimizer import Optimizer
 
 
@@ -21,7 +21,7 @@ class Moments(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        check_decay(beta_1=self.beta_1, beta_2=self.beta_2)
+        check_rate(beta_1=self.beta_1, beta_2=self.beta_2)
         check_positive(epsilon=self.epsilon)
 
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from modelzoo.fields import compat
-from modelzoo.fields.checks import check_at_least, check_decay, check_patterns, check_positive
+from modelzoo.fields.checks import check_at_least, check_patterns, check_positive, check_rate
 from modelzoo.optimizers.optimizer import Optimizer
 
 # Coefficients of the quintic in the Newton-Schulz iteration (Jordan et al. 2024). Within 5 steps
@@ -46,7 +46,7 @@ class Muon(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        check_decay(
+        check_rate(
             momentum=self.momentum, adam_beta_1=self.adam_beta_1, adam_beta_2=self.adam_beta_2
         )
         check_at_least(1, ns_steps=self.ns_steps)

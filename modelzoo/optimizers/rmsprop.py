@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from modelzoo.fields.checks import check_decay, check_positive
+from modelzoo.fields.checks import check_positive, check_rate
 from modelzoo.optimizers.optimizer import Optimizer
 
 
@@ -25,5 +25,5 @@ class RMSprop(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        check_decay(rho=self.rho, momentum=self.momentum)
+        check_rate(rho=self.rho, momentum=self.momentum)
         check_positive(epsilon=self.epsilon)

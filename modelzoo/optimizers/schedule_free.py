@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from modelzoo.fields import compat
-from modelzoo.fields.checks import check_decay, check_positive
+from modelzoo.fields.checks import check_positive, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.optimizers.optimizer import Optimizer
 
@@ -31,7 +31,7 @@ class ScheduleFreeAdamW(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        check_decay(beta_2=self.beta_2)
+        check_rate(beta_2=self.beta_2)
         if not 0 < self.beta_1 < 1:
             raise FieldError("beta_1", f"must be above 0 and below 1, got {self.beta_1!r}")
         check_positive(epsilon=self.epsilon)

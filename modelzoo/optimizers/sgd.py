@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from modelzoo.fields.checks import check_decay
+from modelzoo.fields.checks import check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.optimizers.optimizer import Optimizer
 
@@ -27,6 +27,6 @@ class SGD(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        check_decay(momentum=self.momentum)
+        check_rate(momentum=self.momentum)
         if self.nesterov and not self.momentum:
             raise FieldError("nesterov", f"needs a momentum above 0, got {self.momentum!r}")

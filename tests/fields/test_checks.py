@@ -13,7 +13,7 @@ from modelzoo.fields.errors import FieldError, UserError
         (lambda: checks.check_positive(a=0.5, b=-1.0), "b must be above 0, got -1.0"),
         (lambda: checks.check_positive(b=float("nan")), "b must be above 0, got nan"),
         (lambda: checks.check_share(a=0, c=1, b=1.5), "b must be between 0 and 1, got 1.5"),
-        (lambda: checks.check_decay(a=0, b=1.0), "b must be at least 0 and below 1, got 1.0"),
+        (lambda: checks.check_rate(a=0, b=1.0), "b must be at least 0 and below 1, got 1.0"),
         (lambda: checks.check_durations(a=None, b=0), "b must be longer than 0, got 0"),
         (lambda: checks.check_durations(a="1 epoch", b="3 eons"), "b must be a number of steps or"),
         (lambda: checks.check_patterns(a=["x"], b=["("]), "b must hold regular expressions, got"),

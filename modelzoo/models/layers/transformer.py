@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from modelzoo.fields.checks import check_at_least, check_choices, check_positive, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.attention import Attention, Cache
 from modelzoo.models.layers.dropout import Dropout
@@ -387,8 +388,14 @@ class TransformerBlockConfig:
     def __post_init__(self):
         if self.hidden_dim < 2 or self.hidden_dim % 2:
             raise FieldError("hidden_dim", f"must be an even number above 0, got {self.hidden_dim}")
-        if self.intermediate_dim < 1:
-            raise FieldError("intermediate_dim", f"must be at least 1, got {self.intermediate_dim}")
+        check_choices(self)
+        check_at_least(1, intermediate_dim=self.intermediate_dim)
+        check_positive(norm_epsilon=self.norm_epsilon, embedding_scale=self.embedding_scale)
+        check_rate(
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            ffn_dropout=self.ffn_dropout,
+        )
         if self.num_heads < 1 or self.hidden_dim % self.num_heads:
             raise FieldError(
                 "num_heads", f"must divide hidden_dim, {self.hidden_dim}, got {self.num_heads}"
@@ -399,21 +406,6 @@ class TransformerBlockConfig:
                 f"must divide hidden_dim, {self.hidden_dim}, into even parts for rotary "
                 f"positions, got {self.num_heads}",
             )
-        for name, choices in (
-            ("norm", ("post", "pre")),
-            ("positions", ("sinusoidal", "learned", "rotary")),
-            ("activation", tuple(_ACTIVATIONS)),
-        ):
-            if getattr(self, name) not in choices:
-                quoted = " or ".join(f'"{choice}"' for choice in choices)
-                raise FieldError(name, f"must be {quoted}, got {getattr(self, name)!r}")
-        for name in ("norm_epsilon", "embedding_scale"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise FieldError(name, f"must be above 0, got {value}")
-        for name in ("dropout", "attention_dropout", "ffn_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 0 and below 1, got {getattr(self, name)}")
 
     def stack(
         self, name: str, num_layers: int, max_length: int | None, cross=False, causal=False
