@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from modelzoo.fields.checks import check_at_least, check_positive
 from modelzoo.fields.errors import FieldError
 
 
@@ -38,13 +39,16 @@ class Decoding:
     max_length: int | None = None
 
     def __post_init__(self):
-        for name, least in (("beams", 1), ("n_best", 1), ("top_k", 1), ("max_length", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise FieldError(name, f"must be at least {least}, got {value}")
-        for name in ("length_penalty", "coverage_penalty", "min_length"):
-            if not getattr(self, name) >= 0:
-                raise FieldError(name, f"must be at least 0, got {getattr(self, name)}")
+        check_at_least(
+            1, beams=self.beams, n_best=self.n_best, top_k=self.top_k, max_length=self.max_length
+        )
+        check_at_least(
+            0,
+            length_penalty=self.length_penalty,
+            coverage_penalty=self.coverage_penalty,
+            min_length=self.min_length,
+        )
+        check_positive(temperature=self.temperature)
         if self.n_best > self.beams:
             raise FieldError("n_best", f"must be at most beams, {self.beams}, got {self.n_best}")
         if self.max_length is not None and self.min_length > self.max_length:
@@ -52,16 +56,11 @@ class Decoding:
                 "min_length",
                 f"must be at most max_length, {self.max_length}, got {self.min_length}",
             )
-        if self.temperature is not None:
-            if not self.temperature > 0:
-                raise FieldError("temperature", f"must be above 0, got {self.temperature}")
-            if self.beams > 1:
-                raise FieldError("beams", f"must be 1 with a temperature, got {self.beams}")
-        else:
-            for name in ("top_k", "top_p"):
-                if getattr(self, name) is not None:
-                    raise FieldError(
-                        name, f"must be None without a temperature, got {getattr(self, name)}"
-                    )
+        if self.temperature is not None and self.beams > 1:
+            raise FieldError("beams", f"must be 1 with a temperature, got {self.beams}")
+        for name in ("top_k", "top_p"):
+            value = getattr(self, name)
+            if self.temperature is None and value is not None:
+                raise FieldError(name, f"must be None without a temperature, got {value}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise FieldError("top_p", f"must be above 0 and at most 1, got {self.top_p}")

@@ -1,10 +1,13 @@
 """Checks of field values, shared by the configs of all packages; each raises FieldError."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from modelzoo.fields.duration import Duration, parse_duration
 from modelzoo.fields.errors import FieldError
+from modelzoo.fields.field_types import literal_values
 
 
 def check_at_least(minimum: float, **fields: float | None) -> None:
@@ -41,6 +44,21 @@ def check_choice(choices: Sequence[str | None], **fields: str | None) -> None:
         if value not in choices:
             quoted = " or ".join(f'"{choice}"' for choice in choices if choice is not None)
             raise FieldError(name, f"must be {quoted}, got {value!r}")
+
+
+def check_sizes(least: int, **fields: Sequence[int]) -> None:
+    """Requires each field to hold numbers above 0, at least `least` of them."""
+    for name, values in fields.items():
+        if len(values) < least or min(values, default=1) < 1:
+            wanted = f"{least} or more numbers" if least else "numbers"
+            raise FieldError(name, f"must be {wanted} above 0, got {values}")
+
+
+def check_choices(config: Any) -> None:
+    """Requires each field that is annotated with a Literal to have one of its values."""
+    for field in dataclasses.fields(config):
+        if choices := literal_values(field.type):
+            check_choice(choices, **{field.name: getattr(config, field.name)})
 
 
 def check_durations(**fields: Duration | None) -> None:

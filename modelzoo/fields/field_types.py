@@ -42,6 +42,15 @@ def _members(kind: Any) -> list[Any]:
     )
 
 
+def literal_values(kind: Any) -> tuple[Any, ...]:
+    """Returns the values of a Literal, and None if it is optional; () for other annotations."""
+    members = _members(kind)
+    literal = next((m for m in members if typing.get_origin(m) is Literal), None)
+    if literal is None:
+        return ()
+    return (*typing.get_args(literal), *((None,) if type(None) in members else ()))
+
+
 def item_kind(kind: Any) -> Any:
     """Returns the annotation of the values of a dict annotation; Any if it has none."""
     dicts = (member for member in _members(kind) if typing.get_origin(member) is dict)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
-from modelzoo.fields.checks import check_choice, check_rate
+from modelzoo.fields.checks import check_at_least, check_choices, check_rate, check_sizes
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
@@ -58,24 +58,16 @@ class CNN:
     end: Literal["flatten", "mean"] = "flatten"
 
     def __post_init__(self):
-        if not self.filters or min(self.filters) < 1:
-            raise FieldError("filters", f"must be one or more numbers above 0, got {self.filters}")
-        if self.dense and min(self.dense) < 1:
-            raise FieldError("dense", f"must be numbers above 0, got {self.dense}")
-        for name in ("convolutions", "kernel_size"):
-            if getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
-        check_choice(("valid", "same"), padding=self.padding)
-        check_choice(("max", "average"), pooling=self.pooling)
-        check_choice(("flatten", "mean"), end=self.end)
+        check_choices(self)
+        check_sizes(1, filters=self.filters)
+        check_sizes(0, dense=self.dense)
+        check_at_least(1, convolutions=self.convolutions, kernel_size=self.kernel_size)
+        check_at_least(0, l1=self.l1, l2=self.l2)
         check_rate(conv_dropout=self.conv_dropout, dropout=self.dropout)
         if self.dropout and not self.dense:
             raise FieldError("dropout", f"must be 0.0 without dense layers, got {self.dropout}")
         if not self.synchronized and not self.batch_norm:
             raise FieldError("synchronized", "must be true without batch_norm, got False")
-        for name in ("l1", "l2"):
-            if getattr(self, name) < 0:
-                raise FieldError(name, f"must not be negative, got {getattr(self, name)}")
 
     def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
         """Builds a Keras model of one image; the logits are `[batch, num_outputs]`.

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 import keras
 from keras import layers
 
-from modelzoo.fields.checks import check_choice
+from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_tokens
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
-from modelzoo.models.layers.pooling import POOLINGS, StepPooling
+from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding
 from modelzoo.models.layers.transformer import TransformerBlockConfig
@@ -44,15 +44,11 @@ class Encoder(TransformerBlockConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.num_layers < 1:
-            raise FieldError("num_layers", f"must be at least 1, got {self.num_layers}")
-        if self.max_length is not None and self.max_length < 1:
-            raise FieldError("max_length", f"must be at least 1, got {self.max_length}")
+        check_at_least(1, num_layers=self.num_layers, max_length=self.max_length)
         if self.max_length is not None and self.positions != "learned":
             raise FieldError(
                 "max_length", f'must be None unless positions are "learned", got {self.max_length}'
             )
-        check_choice(POOLINGS, pooling=self.pooling)
 
     def build(self, inputs: Inputs, num_outputs: int, per_token: bool = False) -> keras.Model:
         """Builds a Keras model of tokens and their padding mask, both `[batch, length]`.

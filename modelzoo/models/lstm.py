@@ -6,12 +6,18 @@ from typing import ClassVar, Literal, TypeAlias
 import keras
 from keras import layers
 
-from modelzoo.fields.checks import check_choice, check_rate
+from modelzoo.fields.checks import (
+    check_at_least,
+    check_choices,
+    check_positive,
+    check_rate,
+    check_sizes,
+)
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, TokenSpec, only_array, only_tokens
 from modelzoo.models.layers import recurrent
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
-from modelzoo.models.layers.pooling import POOLINGS, StepPooling
+from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 
 Tensor: TypeAlias = keras.KerasTensor
@@ -63,18 +69,11 @@ class LSTM:
     word_dropout: float = 0.0
 
     def __post_init__(self):
-        if self.embedding_dim is not None and self.embedding_dim < 1:
-            raise FieldError("embedding_dim", f"must be at least 1, got {self.embedding_dim}")
-        if not self.embedding_init_range > 0:
-            raise FieldError(
-                "embedding_init_range", f"must be above 0, got {self.embedding_init_range}"
-            )
-        if not self.units or min(self.units) < 1:
-            raise FieldError("units", f"must be one or more numbers above 0, got {self.units}")
-        if self.dense and min(self.dense) < 1:
-            raise FieldError("dense", f"must be numbers above 0, got {self.dense}")
-        check_choice(("lstm", "gru", "rnn"), cell=self.cell)
-        check_choice(("last", *POOLINGS), pooling=self.pooling)
+        check_choices(self)
+        check_at_least(1, embedding_dim=self.embedding_dim)
+        check_positive(embedding_init_range=self.embedding_init_range)
+        check_sizes(1, units=self.units)
+        check_sizes(0, dense=self.dense)
         check_rate(
             dropout=self.dropout,
             recurrent_dropout=self.recurrent_dropout,

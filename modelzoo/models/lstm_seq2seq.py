@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers, ops
 
-from modelzoo.fields.checks import check_choice, check_rate
+from modelzoo.fields.checks import check_at_least, check_choices, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, source_and_target, take
 from modelzoo.models.layers import recurrent
@@ -71,18 +71,21 @@ class LSTMSeq2Seq:
     recurrent_dropout: float = 0.0
 
     def __post_init__(self):
-        for name in ("embedding_dim", "units", "num_encoder_layers", "num_decoder_layers"):
-            if getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
-        check_choice(("luong", "luong_dot", "bahdanau"), attention=self.attention)
-        check_choice(("all", "target", "none"), share_embeddings=self.share_embeddings)
+        check_choices(self)
+        check_at_least(
+            1,
+            embedding_dim=self.embedding_dim,
+            units=self.units,
+            num_encoder_layers=self.num_encoder_layers,
+            num_decoder_layers=self.num_decoder_layers,
+        )
+        check_rate(dropout=self.dropout, recurrent_dropout=self.recurrent_dropout)
         if self.attention == "luong_dot" and self.bidirectional:
             raise FieldError(
                 "attention",
                 'must be "luong" or "bahdanau" if bidirectional makes the encoder wider '
                 'than the decoder, got "luong_dot"',
             )
-        check_rate(dropout=self.dropout, recurrent_dropout=self.recurrent_dropout)
 
     def build(self, inputs: Inputs, num_outputs: int) -> "LSTMSeq2SeqModel":
         """Builds a model of source and target tokens and their padding masks, by name.

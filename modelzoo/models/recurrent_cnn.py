@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, TypeAlias
 import keras
 from keras import layers
 
-from modelzoo.fields.checks import check_choice, check_rate
+from modelzoo.fields.checks import check_at_least, check_choices, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
@@ -54,20 +54,17 @@ class RecurrentCNN:
     dropout: float = 0.5
 
     def __post_init__(self):
-        for name in ("filters", "recurrent_layers"):
-            if getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
-        if self.steps < 0:
-            raise FieldError("steps", f"must be at least 0, got {self.steps}")
+        check_choices(self)
+        check_at_least(1, filters=self.filters, recurrent_layers=self.recurrent_layers)
+        check_at_least(0, steps=self.steps)
+        check_rate(dropout=self.dropout)
         if any(not 0 <= number <= self.recurrent_layers for number in self.pool_after):
             raise FieldError(
                 "pool_after",
                 f"must be numbers from 0 to {self.recurrent_layers}, got {self.pool_after}",
             )
-        check_choice(("local_response", "batch"), norm=self.norm)
         if not self.synchronized and self.norm != "batch":
             raise FieldError("synchronized", 'must be true without norm "batch", got False')
-        check_rate(dropout=self.dropout)
 
     def build(self, inputs: Inputs, num_outputs: int) -> keras.Model:
         """Builds a Keras model of one image; the logits are `[batch, num_outputs]`.

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, TypeAlias
 import keras
 from keras import layers, ops
 
-from modelzoo.fields.checks import check_choice, check_rate
+from modelzoo.fields.checks import check_at_least, check_choices, check_positive, check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_array
 from modelzoo.models.layers.batch_norm import BatchNorm
@@ -92,22 +92,16 @@ class ResNet:
     stochastic_depth: float = 0.0
 
     def __post_init__(self):
-        check_choice(("cifar", "imagenet"), family=self.family)
-        check_choice(("3x3", "1x1", "last"), downsample=self.downsample)
-        check_choice((None, "pad", "projection"), shortcut=self.shortcut)
+        check_choices(self)
         self._check_depth()
-        for name in ("width", "widen"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise FieldError(name, f"must be at least 1, got {value}")
+        check_at_least(1, width=self.width, widen=self.widen)
         check_rate(
             momentum=self.momentum,
             dropout=self.dropout,
             block_dropout=self.block_dropout,
             stochastic_depth=self.stochastic_depth,
         )
-        if self.epsilon <= 0:
-            raise FieldError("epsilon", f"must be positive, got {self.epsilon}")
+        check_positive(epsilon=self.epsilon)
         if self.downsample == "1x1" and not self._bottleneck:
             raise FieldError("downsample", 'must be "3x3" or "last" without bottlenecks, got "1x1"')
         if self.zero_gamma and self.preactivation:

@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 import keras
 from keras import ops
 
-from modelzoo.fields.checks import check_choice
-from modelzoo.fields.errors import FieldError
+from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.input_specs import Inputs, source_and_target, take
 from modelzoo.models.layers.inputs import ConfiguredModel, keras_inputs
 from modelzoo.models.layers.linear import Projection
@@ -53,10 +52,11 @@ class Transformer(TransformerBlockConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("num_encoder_layers", "num_decoder_layers"):
-            if getattr(self, name) < 1:
-                raise FieldError(name, f"must be at least 1, got {getattr(self, name)}")
-        check_choice(("all", "target", "none"), share_embeddings=self.share_embeddings)
+        check_at_least(
+            1,
+            num_encoder_layers=self.num_encoder_layers,
+            num_decoder_layers=self.num_decoder_layers,
+        )
 
     @classmethod
     def tiny(cls, **changes: Any) -> Self:

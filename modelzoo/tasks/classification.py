@@ -15,6 +15,7 @@ import tensorflow as tf
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.data.targets.target import Target
+from modelzoo.fields.checks import check_rate
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks.cross_entropy import cross_entropy
 from modelzoo.tasks.ranking import class_roc_auc, f1_scores, where_present
@@ -177,8 +178,7 @@ class Classification(TaskConfig):
     loss: Literal["categorical", "binary"] = "categorical"
 
     def __post_init__(self):
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise FieldError("label_smoothing", f"must be in [0, 1), got {self.label_smoothing}")
+        check_rate(label_smoothing=self.label_smoothing)
         weights = self.class_weights
         if weights is not None and (min(weights, default=-1) < 0 or not sum(weights) > 0):
             raise FieldError(

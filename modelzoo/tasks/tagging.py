@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.tags import Tags
+from modelzoo.fields.checks import check_rate
 from modelzoo.fields.errors import FieldError
 from modelzoo.tasks.ranking import (
     average_precision,
@@ -175,8 +176,7 @@ class Tagging(TaskConfig):
     threshold: float = 0.5
 
     def __post_init__(self):
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise FieldError("label_smoothing", f"must be in [0, 1), got {self.label_smoothing}")
+        check_rate(label_smoothing=self.label_smoothing)
         weights = self.positive_weights
         if weights is not None and not min(weights, default=0) > 0:
             raise FieldError("positive_weights", f"must be numbers > 0, got {weights}")

@@ -12,6 +12,7 @@ from modelzoo.data.bound import BoundData
 from modelzoo.data.targets.text_target import BoundTextTarget, TextTarget
 from modelzoo.decoding.config import Decoding
 from modelzoo.decoding.search import search
+from modelzoo.fields.checks import check_rate
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.tasks import text_metrics
 from modelzoo.tasks.cross_entropy import cross_entropy
@@ -43,8 +44,7 @@ class TextToText(TaskConfig):
     bleu_tokenizer: BleuTokenizer | None = None
 
     def __post_init__(self):
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise FieldError("label_smoothing", f"must be in [0, 1), got {self.label_smoothing}")
+        check_rate(label_smoothing=self.label_smoothing)
 
     def objective(self, data: BoundData) -> "TextToTextObjective":
         return TextToTextObjective(self, data)

@@ -8,7 +8,13 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from modelzoo.fields.checks import check_choice, check_rate
+from modelzoo.fields.checks import (
+    check_at_least,
+    check_choice,
+    check_choices,
+    check_positive,
+    check_rate,
+)
 from modelzoo.fields.errors import FieldError
 from modelzoo.models.layers.attention import Attention, Cache
 from modelzoo.models.layers.dropout import Dropout
@@ -16,7 +22,6 @@ from modelzoo.models.layers.layer_norm import LayerNorm
 from modelzoo.models.layers.linear import linear, sizes
 from modelzoo.models.layers.positions import Positions
 
-NORMS = ("post", "pre")
 _ACTIVATIONS = {
     "relu": tf.nn.relu,
     "gelu": tf.nn.gelu,
@@ -113,7 +118,7 @@ class Block(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_choice(NORMS, norm=norm)
+        check_choice(("post", "pre"), norm=norm)
         self.norm = norm
         own: dict[str, Any] = {"dtype": self.dtype_policy}
         shared = {"dropout": attention_dropout, "use_bias": attention_bias, **own}
@@ -399,8 +404,14 @@ class TransformerBlockConfig:
     def __post_init__(self):
         if self.hidden_dim < 2 or self.hidden_dim % 2:
             raise FieldError("hidden_dim", f"must be an even number above 0, got {self.hidden_dim}")
-        if self.intermediate_dim < 1:
-            raise FieldError("intermediate_dim", f"must be at least 1, got {self.intermediate_dim}")
+        check_choices(self)
+        check_at_least(1, intermediate_dim=self.intermediate_dim)
+        check_positive(norm_epsilon=self.norm_epsilon, embedding_scale=self.embedding_scale)
+        check_rate(
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            ffn_dropout=self.ffn_dropout,
+        )
         if self.num_heads < 1 or self.hidden_dim % self.num_heads:
             raise FieldError(
                 "num_heads", f"must divide hidden_dim, {self.hidden_dim}, got {self.num_heads}"
@@ -411,18 +422,6 @@ class TransformerBlockConfig:
                 f"must divide hidden_dim, {self.hidden_dim}, into even parts for rotary "
                 f"positions, got {self.num_heads}",
             )
-        check_choice(NORMS, norm=self.norm)
-        check_choice(("sinusoidal", "learned", "rotary"), positions=self.positions)
-        check_choice(tuple(_ACTIVATIONS), activation=self.activation)
-        for name in ("norm_epsilon", "embedding_scale"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise FieldError(name, f"must be above 0, got {value}")
-        check_rate(
-            dropout=self.dropout,
-            attention_dropout=self.attention_dropout,
-            ffn_dropout=self.ffn_dropout,
-        )
 
     def stack(
         self, name: str, num_layers: int, max_length: int | None, cross=False, causal=False
