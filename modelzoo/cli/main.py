@@ -128,7 +128,7 @@ def _guarded(program: str, work) -> int:
         sys.stdout.flush()
         return code or 0
     except UserError as error:
-        message, code = " ".join(str(error).split()), 1
+        message, code = str(error), 1
     except BrokenPipeError:
         # The reader has closed the pipe, as in `modelzoo list | head -1`: do not flush at exit.
         with contextlib.suppress(OSError, ValueError):
