@@ -17,16 +17,10 @@ from modelzoo.data.sources.source import OpenSource, Source
 from modelzoo.fields.errors import UserError
 
 # What zipfile and NumPy raise for damaged bytes.
-_DAMAGED = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    ValueError,
+_DAMAGED: tuple[type[Exception], ...] = (
+    *(ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError, ValueError),
+    *(lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
-_DAMAGED += (lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,8 +188,9 @@ class OpenNpz(OpenSource):
 
 def _array(file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
     """An array, whole: a member of the archive ends where it does, so that its checksum counts."""
-    member = name if name in file.zip.namelist() else f"{name}.npy"
-    with file.zip.open(member) as stored:
+    archive = file.zip
+    assert archive is not None  # It is open.
+    with archive.open(name if name in archive.namelist() else f"{name}.npy") as stored:
         array = np.lib.format.read_array(stored, allow_pickle=False)
         if stored.read(1):
             raise ValueError(f"{name} has more bytes than its array")
