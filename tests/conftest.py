@@ -39,6 +39,7 @@ FAST = (
     "data/test_batches.py",
     "data/test_folds.py",
     "data/test_order.py",
+    "data/test_requests.py",
     "data/test_slices.py",
     "data/tokenizers/test_characters.py",
     "data/tokenizers/test_words.py",

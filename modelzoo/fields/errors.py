@@ -8,6 +8,9 @@ class UserError(Exception):
     notebook shows only its line.
     """
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())  # What it quotes may have line ends.
+
     def _render_traceback_(self) -> list[str]:
         """What IPython shows."""
         return [f"{type(self).__name__}: {self}"]

@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import lzma
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +15,12 @@ import numpy as np
 from modelzoo.data.columns import Column, Form, Rows, Wanted
 from modelzoo.data.sources.source import OpenSource, Source
 from modelzoo.fields.errors import UserError
+
+# What zipfile and NumPy raise for damaged bytes.
+_DAMAGED: tuple[type[Exception], ...] = (
+    *(ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError, ValueError),
+    *(lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +82,7 @@ class OpenNpz(OpenSource):
                 yield file
         except OSError as error:
             raise UserError(f"cannot read {self.where}: {error.strerror or error}") from None
-        except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGED as error:
             # NumPy advises to load what it cannot read as a pickle.
             reason = "" if "pickle" in str(error) else f": {' '.join(str(error).split())}"
             raise UserError(f"{self.where} is not a .npz file of plain arrays{reason}") from None
@@ -91,7 +100,7 @@ class OpenNpz(OpenSource):
         }
         weights = None
         if f"w_{split}" in self._arrays:
-            weights = file[f"w_{split}"]
+            weights = _array(file, f"w_{split}")
             counts["w"] = len(weights)
             if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
                 raise UserError(f"{self.where}: w_{split} must be [n] finite weights of at least 0")
@@ -118,7 +127,7 @@ class OpenNpz(OpenSource):
                 f"{self.where} has no array {key} for {wanted.field}; its arrays are "
                 f"{', '.join(self._arrays)}"
             )
-        array = file[key]
+        array = _array(file, key)
         stored = _forms(array)
         if not set(stored) & set(wanted.forms):
             raise UserError(
@@ -169,12 +178,23 @@ class OpenNpz(OpenSource):
     def _all(self, file: np.lib.npyio.NpzFile, name: str) -> dict[str, np.ndarray]:
         """The arrays of a column in all splits, by their names."""
         keys = (f"{name}_{split}" for split in self.split_names)
-        return {key: file[key] for key in keys if key in self._arrays}
+        return {key: _array(file, key) for key in keys if key in self._arrays}
 
     def _given_names(self, file: np.lib.npyio.NpzFile) -> tuple[str, ...] | None:
         if "class_names" not in self._arrays:
             return None
-        return tuple(map(str, np.atleast_1d(file["class_names"]).tolist()))
+        return tuple(map(str, np.atleast_1d(_array(file, "class_names")).tolist()))
+
+
+def _array(file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+    """An array, whole: a member of the archive ends where it does, so that its checksum counts."""
+    archive = file.zip
+    assert archive is not None  # It is open.
+    with archive.open(name if name in archive.namelist() else f"{name}.npy") as stored:
+        array = np.lib.format.read_array(stored, allow_pickle=False)
+        if stored.read(1):
+            raise ValueError(f"{name} has more bytes than its array")
+    return array
 
 
 def _forms(array: np.ndarray) -> tuple[Form, ...]:

@@ -100,10 +100,8 @@ def _delimited(
 
 def _missing(path: str, name: str, field: str, names: Sequence[str]) -> UserError:
     many = "more than one" if name in names else "no"
-    return UserError(
-        f"{path} has {many} column {name!r} for {field}; its columns are "
-        f"{', '.join(names)[:1000]}".encode(errors="replace").decode()
-    )
+    known = ", ".join(names)[:1000].encode(errors="replace").decode()
+    return UserError(f"{path} has {many} column {name!r} for {field}; its columns are {known}")
 
 
 def _sniffed(

@@ -1,5 +1,7 @@
 """Arrays of an .npz file: images, series, classes, numbers, texts, and weights."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from plain_fields import Plain, cells, ids, read, wants
@@ -143,3 +145,26 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(read(Npz("~/data.npz"), "train", X)) == 10
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda stored: stored + b"more", "x_train has more bytes than its array"),
+        (lambda stored: stored[:-1], "not a .npz file of plain arrays"),
+        (lambda stored: b"text", "not a .npz file of plain arrays"),
+        (lambda stored: stored.replace(b"(10, 6, 5)", b"(9, 6, 5) "), "x_train has more bytes"),
+        (lambda stored: stored.replace(b"(10, 6", b"(10,(6"), "not a .npz file of plain arrays"),
+        (lambda stored: stored.replace(b"10, 6, 5)", b"99999999)"), "not a .npz file of plain"),
+    ],
+)
+def test_a_member_that_is_no_array_is_an_error(tmp_path, change, message):
+    path, _ = write(tmp_path)
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    members["x_train.npy"] = change(members["x_train.npy"])
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    with pytest.raises(UserError, match=message):
+        read(Npz(path), "train", X, CLASS)
