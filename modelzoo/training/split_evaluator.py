@@ -104,7 +104,7 @@ class SplitEvaluator:
             UserError: it is not a metric of the task, or the package of a metric is missing.
         """
         objective = self.task.objective
-        last = next(reversed(self.splits.values()))
+        *_, last = self.splits.values()
         for remark in objective.check_metrics(last.references):
             self.progress.say(remark)
         name = self.settings.best_metric
