@@ -99,3 +99,12 @@ def test_long_texts_are_learned_from_completely():
     # By default SentencePiece drops lines of more than 4,192 bytes.
     trained = Subwords(size=60).train(["the cat sat " * 1000 + "zebra " * 100])
     assert "z" in "".join(trained.vocabulary)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_a_model_without_normalization_logs_nothing_and_names_no_file(kind, tmp_path, capfd):
+    trained = [Subwords(kind=kind, size=70, normalize="none").train(TEXTS) for _ in range(2)]
+    assert trained[0] == trained[1]  # Though each was trained with another file of rules.
+    assert b".tsv" not in trained[0].model
+    assert restored(trained[0], "ﬁ²\u3000 the\tlow") == "\u2047 the low"
+    assert capfd.readouterr() == ("", "")
