@@ -45,8 +45,8 @@ def _explain_name(module: str, name: str) -> str | None:
     for package, names in TABLES.items():
         if name in names:
             return f"{module} has no {name}: import it from {package}"
-    names = TABLES.get(module) or dict.fromkeys(n for n in dir(sys.modules[module]) if n[0] != "_")
-    return f"{module} has no {name}, nearest is {overrides.nearest(name, names)}"
+    public = TABLES.get(module) or [n for n in dir(sys.modules[module]) if n[0] != "_"]
+    return f"{module} has no {name}, nearest is {overrides.nearest(name, public)}"
 
 
 def _import_packages() -> None:

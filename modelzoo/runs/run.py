@@ -46,7 +46,10 @@ def _read_trained(
     if settings.init_from is None:
         return None
     if checkpoint.steps(workdir):
-        return artifacts.read_run(workdir)[1]
+        # With --resume_with_changes, what the run has learned may not fit its data any more.
+        with contextlib.suppress(OSError, TypeError, KeyError, ValueError, UserError):
+            return BoundData.load(experiment.data, workdir / "assets")
+        return None
     path = averaging.resolve_checkpoints(settings.init_from)[-1]
     try:
         # The checkpoints of a run lie in its folder `checkpoints`.

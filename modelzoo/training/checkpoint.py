@@ -238,7 +238,9 @@ def resolve(path: str | Path) -> Path:
     if existing:
         best = read_meta(folder(path) / f"{existing[-1]:08d}").best_step
         return find(path, "last" if best is None else "best")
-    raise UserError(f"{path} is neither a checkpoint nor a run folder with checkpoints")
+    raise UserError(
+        f"config.train.init_from={path} is neither a checkpoint nor a run folder with checkpoints"
+    )
 
 
 _MISMATCHES = {

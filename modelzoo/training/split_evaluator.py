@@ -106,7 +106,7 @@ class SplitEvaluator:
                 of a metric is missing.
         """
         objective = self.task.objective
-        last = next(reversed(self.splits.values()))
+        *_, last = self.splits.values()
         for remark in objective.check_metrics(last.references):
             self.progress.say(remark)
         name = self.settings.best_metric

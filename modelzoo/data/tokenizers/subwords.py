@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -180,33 +181,44 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
     if controls:
         named["control_symbols"] = controls
     try:
-        extra("sentencepiece").SentencePieceTrainer.train(
-            sentence_iterator=lines(),
-            model_writer=model,
-            model_type="unigram" if config.kind == "unigram" else "bpe",
-            vocab_size=config.size,
-            hard_vocab_limit=False,
-            unk_id=config.first.index(config.unknown),
-            bos_id=-1,
-            eos_id=-1,
-            unk_piece=config.unknown,
-            **named,
-            user_defined_symbols=list(config.stand_ins),
-            # Its input is normalised. Without a rule each reader of the model logs a line.
-            normalization_rule_name="nfkc" if config.form == "nfkc" else "identity",
-            character_coverage=config.character_coverage,
-            byte_fallback=config.byte_fallback,
-            max_sentence_length=2**30,
-            num_threads=4,  # Fixed: sums depend on it.
-            minloglevel=2,
-        )
+        with tempfile.NamedTemporaryFile(suffix=".tsv") as rules:
+            rules.write(b"9\t20\n")
+            rules.flush()
+            if config.form == "nfkc":
+                named["normalization_rule_name"] = "nfkc"
+            else:
+                # Its input is normalised, and has no tab, which this rule replaces. Without a rule,
+                # each reader of the model logs a line.
+                named["normalization_rule_tsv"] = rules.name
+            extra("sentencepiece").SentencePieceTrainer.train(
+                sentence_iterator=lines(),
+                model_writer=model,
+                model_type="unigram" if config.kind == "unigram" else "bpe",
+                vocab_size=config.size,
+                hard_vocab_limit=False,
+                unk_id=config.first.index(config.unknown),
+                bos_id=-1,
+                eos_id=-1,
+                unk_piece=config.unknown,
+                **named,
+                user_defined_symbols=list(config.stand_ins),
+                character_coverage=config.character_coverage,
+                byte_fallback=config.byte_fallback,
+                max_sentence_length=2**30,
+                num_threads=4,  # Fixed: sums depend on it.
+                minloglevel=2,
+            )
     except RuntimeError as error:
         # The message is: place in its source [condition] reason.
         reason = str(error).rpartition("]")[2].strip()
         if "required_chars" in reason:
             reason = "single characters need more: raise it, or lower character_coverage"
         raise _failed(config, reason or "the texts are empty") from None
-    return model.getvalue()
+    if config.form == "nfkc":
+        return model.getvalue()
+    saved = extra("sentencepiece.sentencepiece_model_pb2").ModelProto.FromString(model.getvalue())
+    saved.normalizer_spec.normalization_rule_tsv = ""  # A path of this machine.
+    return saved.SerializeToString()
 
 
 def _word_pieces(config: Subwords, learned: Sequence[str]) -> list[str]:

@@ -74,9 +74,8 @@ class TokenizerConfig(abc.ABC):
 
     def as_written(self) -> Self:
         """The config for texts that a model generates: a field that is None changes no text."""
-        kept = {"lower": False, "normalize": "none"}
-        changes = {name: value for name, value in kept.items() if getattr(self, name) is None}
-        return dataclasses.replace(self, **changes)
+        lower = False if self.lower is None else self.lower
+        return dataclasses.replace(self, lower=lower, normalize=self.normalize or "none")
 
     @property
     def form(self) -> Literal["none", "nfc", "nfkc"]:

@@ -450,7 +450,7 @@ def test_files_are_read_for_prediction(tmp_path):
 def test_what_was_learned_is_saved(tmp_path):
     one = bound((7, 5, 1))
     learned = one.save(tmp_path)
-    assert learned == {"height": 7, "width": 5, "channels": 1}
+    assert learned == {"height": 7, "width": 5, "channels": 1, "mean": None, "std": None}
     assert one.config.load(learned, tmp_path) == one
     assert one.describe() == "images 7x5x1"
     assert one.model_specs()["image"].shape == (7, 5, 1)

@@ -1,6 +1,7 @@
 import pytest
 import sentencepiece
 import tensorflow as tf
+from sentencepiece import sentencepiece_model_pb2
 
 from modelzoo.data.tokenizers import Subwords
 from modelzoo.fields.errors import UserError
@@ -99,3 +100,14 @@ def test_long_texts_are_learned_from_completely():
     # By default SentencePiece drops lines of more than 4,192 bytes.
     trained = Subwords(size=60).train(["the cat sat " * 1000 + "zebra " * 100])
     assert "z" in "".join(trained.vocabulary)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_a_model_without_normalization_logs_nothing_and_names_no_file(kind):
+    trained = [Subwords(kind=kind, size=70, normalize="none").train(TEXTS) for _ in range(2)]
+    assert trained[0] == trained[1]  # Though each was trained with another file of rules.
+    assert b".tsv" not in trained[0].model
+    # Without rules, a process that reads the model and trains none logs a line.
+    spec = sentencepiece_model_pb2.ModelProto.FromString(trained[0].model).normalizer_spec
+    assert spec.precompiled_charsmap
+    assert restored(trained[0], "ﬁ²\u3000 the\tlow") == "\u2047 the low"
