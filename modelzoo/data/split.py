@@ -86,17 +86,19 @@ class Split:
             bucket: scalar, what sequences are padded to; None for the last.
 
         Returns:
-            The raw tensors of the inputs and the target, `weight` (float32 `[n]`, 0 for padding)
-            and `index`, the indices themselves.
+            The raw tensors of the inputs and the target, `weight` (float32 `[n]`, 0 for padding),
+            `index`, the indices themselves, and `number` (int64 `[n]`), the examples' rows in the
+            source, which do not depend on the split's order.
         """
         indices = tf.convert_to_tensor(indices, tf.int64)
         present = tf.maximum(indices, 0)
         examples = present
         if self._example_table is not None:
             examples = tf.gather(self._example_table, present)
+        number = tf.gather(self._row_table, present)
         columns: Tensors = {}
         if self._rows.read is not None and any(store.lazy for store in self._stores.values()):
-            columns = self._rows.read(tf.gather(self._row_table, present))
+            columns = self._rows.read(number)
         raw: Tensors = {}
         for key, store in self._stores.items():
             width = None
@@ -107,7 +109,7 @@ class Split:
         weight = tf.cast(indices >= 0, tf.float32)
         if self._weights is not None:
             weight *= tf.gather(self._weights, present)
-        return {**raw, "weight": weight, "index": indices}
+        return {**raw, "weight": weight, "index": indices, "number": number}
 
     def examine(self, indices: np.ndarray) -> None:
         """Raises UserError for the first of these examples that cannot be read or decoded."""

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,7 @@ class Predictor:
                 f"cannot load the SavedModel {version}: {format_error(error)}"
             ) from None
         task = experiment.task.bind(bound)
-        arguments = task.data.serving()
+        arguments = task.serving_arguments()
         signatures = {
             name: _Signature(loaded, name, tuple(arguments[name])) for name in loaded.signatures
         }
@@ -227,7 +227,8 @@ class Predictor:
         Args:
             raw: the raw tensors of one signature, such as `image` (uint8 `[n, height, width,
                 channels]`), `encoded` (bytes `[n]`), `text` (bytes `[n]`) or `series` (`[n, length,
-                features]`); those of named inputs as "NAME/text".
+                features]`); those of named inputs as "NAME/text". Sampling draws by `number` (int64
+                `[n]`), which by default is the row.
         """
         name, arguments = signature_for(self.task, raw)
         tensors = [tf.convert_to_tensor(raw[part], spec.dtype) for part, spec in arguments.values()]
@@ -288,7 +289,8 @@ class Predictor:
             on_bad="skip",
         )
         split = data.open(dataclasses.replace(self.task.data, target=None)).split("train[:]")
-        parts = {part for args in self.task.data.serving().values() for part, _ in args.values()}
+        signatures = self.task.serving_arguments().values()
+        parts = {part for arguments in signatures for part, _ in arguments.values()}
         for first in range(0, split.num_examples, batch_size):
             index = np.arange(first, min(first + batch_size, split.num_examples))
             raw = {name: value for name, value in split.gather(index).items() if name in parts}
@@ -313,22 +315,24 @@ class Predictor:
         self, part: str, named: Iterable[tuple[str, Any]], batch_size: int
     ) -> Iterator[Prediction]:
         """Yields predictions for named raw values; a BadExample becomes an error."""
-        named = iter(named)
+        named, numbers = iter(named), count()
         while batch := list(islice(named, batch_size)):
             good = [value for _, value in batch if not isinstance(value, BadExample)]
-            results = iter(self._predict_batch(part, good))
+            numbered = [(next(numbers), value) for value in good]
+            results = iter(self._predict_batch(part, numbered))
             for label, value in batch:
                 if isinstance(value, BadExample):
                     yield Prediction(label, error=str(value))
                 else:
                     yield dataclasses.replace(next(results), name=label)
 
-    def _predict_batch(self, part: str, examples: Sequence[Any]) -> list[Prediction]:
-        """Predicts a batch; halves a failing batch until each bad example is alone."""
+    def _predict_batch(self, part: str, examples: Sequence[tuple[int, Any]]) -> list[Prediction]:
+        """Predicts numbered examples; halves a failing batch until each bad example is alone."""
         if not examples:
             return []
         try:
-            outputs = self.outputs({part: examples})
+            numbers, values = zip(*examples, strict=True)
+            outputs = self.outputs({part: list(values), "number": list(numbers)})
         except tf.errors.InvalidArgumentError as error:
             if len(examples) == 1:
                 return [Prediction("", error=format_error(error))]
