@@ -114,7 +114,7 @@ class TrainingBatches:
         # Batches of a bucket are cut until so many examples of the epoch are left.
         self._stops = [
             (self.buckets[-1], self.num_examples),
-            *((k, np.count_nonzero(plan < k)) for k in reversed(self.buckets)),
+            *((k, int(np.count_nonzero(plan < k))) for k in reversed(self.buckets)),
             *((k, 0) for k in self.buckets),
         ]
         # By epoch: the number of batches that end before it, and of examples left for it.
@@ -204,25 +204,22 @@ class TrainingBatches:
         planned, batches = self._planned
         if planned == epoch:
             return batches
-        first = self._examples_before(epoch)
-        start = first // self.num_examples
-        epochs = np.arange(start, epoch + 1)
+        left = self._count_before(epoch)[1]
+        # The examples left may be of several epochs.
+        epochs = np.arange(epoch - -(-left // self.num_examples), epoch + 1)
         rows = np.concatenate([self._rows(now) for now in epochs.tolist()])
         stream = np.stack([rows, np.repeat(epochs, self.num_examples)])
-        stream = stream[:, first - start * self.num_examples :]
-        batches = []
-        left = epoch * self.num_examples - first
+        stream, batches = stream[:, -left - self.num_examples :], []
         for bucket, number in self._cut(left)[0]:
             size = self._sizes[bucket]
             for piece in np.split(stream[:, : number * size], number, axis=1):
-                batches.append(Batch(*piece, bucket))
+                batches.append(Batch(piece[0], piece[1], bucket))
             stream = stream[:, number * size :]
         if batches:
             # Another key than those of the examples.
-            order = Order(~self.seed, len(batches)).permutation(epoch)
+            order = Order(~self.seed, len(batches)).permutation(epoch).tolist()
             # The batch that begins in the epoch before comes first.
-            order = [0, *order[order > 0]] if left else order
-            batches = [batches[k] for k in order]
+            batches = [batches[k] for k in sorted(order, key=lambda k: k > 0 or not left)]
         self._planned = (epoch, batches)
         return batches
 

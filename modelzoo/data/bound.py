@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 FILE = "data.json"
 INPUT, TARGET = "inputs", "target"
-RESERVED = (INPUT, TARGET, "decoder", "weight", "index", "label", "mix")
+_OWN = ("weight", "index", "number")
+"""Tensors of the examples themselves, in a raw batch and in one of features."""
+RESERVED = (INPUT, TARGET, "decoder", *_OWN, "label", "mix")
 """What no input may be called, for the tensors of a batch have these names."""
 
 
@@ -93,12 +95,12 @@ class BoundData:
 
         Args:
             raw: tensors `[n, ...]` of `Split.gather` or of a request; `weight` (float32 `[n]`),
-                `index` (int64 `[n]`) and the target are optional.
+                `index` and `number` (int64 `[n]`) and the target are optional.
             training: whether examples are augmented.
             seeds: int64 `[n, 2]`, epoch-dependent seed and row; needed in training.
         """
         weight = raw.get("weight")
-        batch: Tensors = {name: raw[name] for name in ("weight", "index") if name in raw}
+        batch: Tensors = {name: raw[name] for name in _OWN if name in raw}
         change: Change | None = None
         for name, bound in self.inputs.items():
             tensors, new = bound.features(_select(raw, name), training, seeds, weight)
@@ -111,7 +113,7 @@ class BoundData:
 
     def labels(self, raw: Tensors) -> Tensors:
         """Weights, numbers and labels of raw examples, without the inputs."""
-        batch = {name: raw[name] for name in ("weight", "index") if name in raw}
+        batch = {name: raw[name] for name in _OWN if name in raw}
         return batch | self._targets(raw, None)
 
     def _targets(self, raw: Tensors, change: Change | None) -> Tensors:
@@ -227,5 +229,4 @@ def _select(tensors: Mapping[str, Any], name: str) -> dict[str, Any]:
     if name:
         prefix = _prefix(name)
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    others = ("weight", "index")
-    return {k: v for k, v in tensors.items() if k not in others and not k.startswith(f"{TARGET}/")}
+    return {k: v for k, v in tensors.items() if k not in _OWN and not k.startswith(f"{TARGET}/")}

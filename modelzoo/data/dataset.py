@@ -241,6 +241,12 @@ class OpenData:
                 f"first: {skipped[0].place}: {skipped[0].reason}"
             )
         kept = np.delete(np.arange(len(view)), list(reasons))
+        if rows.weights is not None and not rows.weights[view.last[kept]].any():
+            role = "training" if name == "train" else name
+            raise UserError(
+                f"{rows.where}: no example of the {role} split has a positive weight: correct the "
+                "weights, or leave them out"
+            )
         return Split(bound, view, stores, kept, skipped, remarks)
 
     # From a split's name to its examples.

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.augment.hashing import mix
 from modelzoo.data.batches import Batch, TrainingBatches
 from modelzoo.data.columns import Tensors
 from modelzoo.data.split import Split
+from modelzoo.fields.hashing import mix
 
 PARALLEL = os.cpu_count()
 """Parallel calls of a map. Fixed: TensorFlow's tuning thread delays the end of a run."""

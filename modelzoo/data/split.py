@@ -128,19 +128,21 @@ class Split:
             only_target: whether to omit the inputs.
 
         Returns:
-            The raw tensors of the inputs and the target, `weight` (float32 `[n]`, 0 for padding)
-            and `index`, the indices themselves.
+            The raw tensors of the inputs and the target, `weight` (float32 `[n]`, 0 for padding),
+            `index`, the indices themselves, and `number` (int64 `[n]`), the examples' rows in the
+            source, which do not depend on the split's order.
         """
         indices = tf.convert_to_tensor(indices, tf.int64)
         present = tf.maximum(indices, 0)
         examples = present
         if self._example_table is not None:
             examples = tf.gather(self._example_table, present)
+        number = tf.gather(self._row_table, present)
         columns: Tensors = {}
         stores = {TARGET: self._stores[TARGET]} if only_target else self._stores
         read = self.view.rows.read
         if read is not None and any(store.lazy for store in stores.values()):
-            columns = read(tf.gather(self._row_table, present))
+            columns = read(number)
         raw: Tensors = {}
         for key, store in stores.items():
             width = None
@@ -151,7 +153,7 @@ class Split:
         weight = tf.cast(indices >= 0, tf.float32)
         if self._weights is not None:
             weight *= tf.gather(self._weights, present)
-        return {**raw, "weight": weight, "index": indices}
+        return {**raw, "weight": weight, "index": indices, "number": number}
 
     def examine(self, indices: np.ndarray) -> None:
         """Raises UserError for the first of these examples that cannot be read or decoded."""

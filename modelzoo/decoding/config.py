@@ -18,7 +18,8 @@ class Decoding:
     top_k: sample from this number of best tokens; None samples from all.
     top_p: sample from the smallest set of best tokens with at least this probability (Holtzman et
         al., 2020); None samples from all.
-    seed: seed of sampling.
+    seed: seed of sampling; a text's draws follow from it and the number of the text in the data, in
+        the texts to predict or in the request.
     length_penalty: exponent alpha of a sequence's length in its score (Wu et al., 2016, equation
         14); 0 scores by log-probability alone.
     coverage_penalty: weight beta of source tokens with too little attention in the score (ibid.).

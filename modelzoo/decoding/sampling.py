@@ -6,12 +6,14 @@ import tensorflow as tf
 
 from modelzoo.decoding.choice import Choice
 from modelzoo.decoding.config import Decoding
+from modelzoo.fields.hashing import SAMPLING, random_uniform
 
 
-def uniform(seed: int, examples: tf.Tensor | int, positions: int) -> tf.Tensor:
-    """Random numbers `[examples, positions]` in [0, 1), independent of the number of examples."""
-    key = tf.constant([seed, 0], tf.int64)
-    return tf.random.stateless_uniform([examples, positions], key, alg="philox")
+def uniform(seed: int, numbers: tf.Tensor, positions: int) -> tf.Tensor:
+    """Random numbers `[n, positions]` in [0, 1), each row a function of seed and `numbers[n]`."""
+    numbers = tf.cast(numbers, tf.int64)
+    seeds = tf.stack([tf.fill(tf.shape(numbers), tf.constant(seed, tf.int64)), numbers], axis=-1)
+    return random_uniform(seeds, SAMPLING, positions)
 
 
 def choose(

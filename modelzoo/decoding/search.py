@@ -61,6 +61,7 @@ def search(
     forbidden: Sequence[int] = (),
     capacity: int,
     memory_mask: tf.Tensor | None = None,
+    numbers: tf.Tensor | None = None,
     remove_finished: bool = True,
 ) -> SearchResult:
     """Finds the best sequences of each example, or samples sequences.
@@ -86,6 +87,8 @@ def search(
         forbidden: ids that no sequence may hold, such as padding.
         capacity: maximum number of tokens of a sequence, with the end token.
         memory_mask: bool `[n, memory_length]`, True for real tokens; for a coverage penalty.
+        numbers: int64 `[n]`, the numbers of the examples, which sampling draws by; None counts
+            them from 0.
         remove_finished: remove examples that are done from the batch. Batch size and length of the
             tokens are dynamic then, as long as the longest search. With False, all shapes are as
             static as the state's, so that XLA can compile the search, and the tokens are
@@ -113,7 +116,8 @@ def search(
     leaf = tf.nest.flatten([state["shared"], state["beams"]])[0]
     total = tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
     if decoding.temperature is not None:
-        draws = sampling.uniform(decoding.seed, total, capacity)
+        own = tf.range(total) if numbers is None else numbers
+        draws = sampling.uniform(decoding.seed, own, capacity)
 
     def step(*variables) -> _Loop:
         loop = _Loop(*variables)

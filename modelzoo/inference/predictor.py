@@ -187,7 +187,7 @@ class Predictor:
                 f"cannot load the SavedModel {version}: {format_error(error)}"
             ) from None
         task = experiment.task.bind(bound)
-        arguments = task.data.serving()
+        arguments = task.serving_arguments()
         signatures = {
             name: _Signature(loaded, name, tuple(arguments[name])) for name in loaded.signatures
         }
@@ -218,7 +218,8 @@ class Predictor:
         Args:
             raw: the raw tensors of one signature, such as `image` (uint8 `[n, height, width,
                 channels]`), `encoded` (bytes `[n]`), `text` (bytes `[n]`) or `series` (`[n, length,
-                features]`); those of named inputs as "NAME/text".
+                features]`); those of named inputs as "NAME/text". Sampling draws by `number` (int64
+                `[n]`), which by default is the row.
         """
         name, arguments = signature_for(self.task, raw)
         tensors = [tf.convert_to_tensor(raw[part], spec.dtype) for part, spec in arguments.values()]
@@ -275,7 +276,8 @@ class Predictor:
             UserError: the table cannot be read or lacks a column.
         """
         split, places, bad = self.requests.from_table(str(path))
-        parts = {part for args in self.task.data.serving().values() for part, _ in args.values()}
+        signatures = self.task.serving_arguments().values()
+        parts = {part for arguments in signatures for part, _ in arguments.values()}
         for first in range(0, len(places), batch_size):
             assert split is not None  # It has places.
             index = np.arange(first, min(first + batch_size, len(places)))
@@ -294,7 +296,7 @@ class Predictor:
         part = f"{name}/{bound.file_part}" if name else str(bound.file_part)
         numbered = enumerate(named)
         while batch := list(islice(numbered, batch_size)):
-            good = [value for _, (_, value) in batch if not isinstance(value, BadExample)]
+            good = [(k, value) for k, (_, value) in batch if not isinstance(value, BadExample)]
             results = iter(self._predict_batch(part, good))
             for number, (place, value) in batch:
                 label = place_name(place) if place else str(number)
@@ -303,12 +305,13 @@ class Predictor:
                 else:
                     yield dataclasses.replace(next(results), name=label, place=place)
 
-    def _predict_batch(self, part: str, examples: Sequence[Any]) -> list[Prediction]:
-        """Predicts a batch; halves a failing batch until each bad example is alone."""
+    def _predict_batch(self, part: str, examples: Sequence[tuple[int, Any]]) -> list[Prediction]:
+        """Predicts numbered examples; halves a failing batch until each bad example is alone."""
         if not examples:
             return []
         try:
-            outputs = self.outputs({part: examples})
+            numbers, values = zip(*examples, strict=True)
+            outputs = self.outputs({part: list(values), "number": list(numbers)})
         except tf.errors.InvalidArgumentError as error:
             if len(examples) == 1:
                 return [Prediction("", error=format_error(error))]

@@ -14,7 +14,7 @@ def signature_for(
     task: Task, raw: Mapping[str, Any]
 ) -> tuple[str, dict[str, tuple[str, tf.TensorSpec]]]:
     """Returns the name and arguments of the first signature whose raw tensors are all given."""
-    for name, arguments in task.data.serving().items():
+    for name, arguments in task.serving_arguments().items():
         if all(part in raw for part, _ in arguments.values()):
             return name, arguments
     raise ValueError(f"no signature has the inputs {', '.join(raw)}")
@@ -29,7 +29,7 @@ class SignatureRunner:
 
     def features(self, raw: Tensors) -> Tensors:
         """Returns the raw inputs of a batch and its labels."""
-        parts = {p for args in self.task.data.serving().values() for p, _ in args.values()}
+        parts = {p for args in self.task.serving_arguments().values() for p, _ in args.values()}
         given = {name: value for name, value in raw.items() if name in parts}
         return {**given, **self.task.data.labels(raw)}
 

@@ -42,12 +42,14 @@ class Objective(abc.ABC):
         lower_is_better: names of the metrics whose lowest value is the best, such as losses.
         num_outputs: number of outputs per example or token.
         per_token: whether the model has outputs for each token or step of its input.
+        numbered: whether the outputs depend on the numbers of the examples, as in sampling.
     """
 
     headline: tuple[str, ...]
     lower_is_better: tuple[str, ...] = ("loss",)
     num_outputs: int
     per_token: bool = False
+    numbered: bool = False
 
     def __init__(self, data: BoundData):
         self.data = data
@@ -260,6 +262,19 @@ class Task:
         self.objective.check_model(model)
         return model
 
+    def serving_arguments(self) -> dict[str, dict[str, tuple[str, tf.TensorSpec]]]:
+        """Returns the arguments of each signature, see `BoundData.serving`.
+
+        If outputs depend on the numbers of the examples, the first signatures, NAME_numbered, take
+        them as `number` (int64 `[n]`); in the others, an example's number is its row.
+        """
+        found = self.data.serving()
+        if not self.objective.numbered:
+            return found
+        number = ("number", tf.TensorSpec([None], tf.int64, name="number"))
+        numbered = {f"{name}_numbered": {**args, "number": number} for name, args in found.items()}
+        return {**numbered, **found}
+
     def signatures(self, model: keras.Model) -> dict[str, Callable]:
         """Returns the signatures of a served model by name, each with an `input_signature`."""
 
@@ -277,7 +292,7 @@ class Task:
                 autograph=False,
             )
 
-        return {name: signature(arguments) for name, arguments in self.data.serving().items()}
+        return {name: signature(arguments) for name, arguments in self.serving_arguments().items()}
 
 
 def scalar_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:

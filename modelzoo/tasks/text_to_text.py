@@ -76,6 +76,7 @@ class TextToTextObjective(Objective):
                 "config.data.target.lengths, unless config.task.decoding.max_length is set; "
                 f"got {decoding.min_length}"
             )
+        self.numbered = decoding.temperature is not None
         self.capacity = 1 + (longest if decoding.max_length is None else decoding.max_length)
         names = [name for metric in config.metrics for name in text_metrics.names(metric)]
         self.headline = ("loss", "token_accuracy", *names)
@@ -113,7 +114,7 @@ class TextToTextObjective(Objective):
             losses, hits = cross_entropy(logits, batch["label"], smoothing)
             outputs = {"losses": losses, "hits": hits}
         if not training and (self.config.metrics or "label" not in batch):
-            outputs |= self._decode(model, {name: batch[name] for name in self.encoder_names})
+            outputs |= self._decode(model, batch)
         return outputs
 
     def blank_outputs(self, batch: Tensors) -> Tensors:
@@ -124,7 +125,8 @@ class TextToTextObjective(Objective):
             outputs["texts"] = tf.fill([zeros.shape[0], 1], "")
         return outputs
 
-    def _decode(self, model: keras.Model, given: Tensors) -> Tensors:
+    def _decode(self, model: keras.Model, batch: Tensors) -> Tensors:
+        given = {name: batch[name] for name in self.encoder_names}
         decoding, target = self.config.decoding, self.target
         start, end = target.ids.start, target.ids.end
         assert start is not None and end is not None  # As of every target.
@@ -140,6 +142,7 @@ class TextToTextObjective(Objective):
             forbidden=target.forbidden_ids,
             capacity=self.capacity,
             memory_mask=given[model.encoder_inputs[1]] if covers else None,
+            numbers=batch.get("number"),
         )
         return {"tokens": result.tokens, "scores": result.scores}
 

@@ -19,6 +19,7 @@ from modelzoo import EvalConfig, Experiment, TrainConfig
 from modelzoo.cli import evaluate, export, predict
 from modelzoo.cli.main import run
 from modelzoo.decoding import Decoding
+from modelzoo.inference.predictor import Predictor
 from modelzoo.optimizers import Adam
 from modelzoo.tasks import TextToText
 from modelzoo.training import run_folder
@@ -179,6 +180,38 @@ def test_decoding_is_chosen_for_a_run_and_is_in_its_export(trained, tmp_path, ca
     streams.append([row["references"][1] if row["references"][1:] else None for row in rows])
     chrf = sacrebleu.corpus_chrf([row["text"] for row in rows], streams)
     assert found == pytest.approx(chrf.score, abs=1e-3)
+
+
+def test_an_example_has_the_same_sample_in_every_batch_and_place(trained, tmp_path):
+    """Evaluated, predicted and exported, on one replica or two, of the whole split or a part."""
+    sampled = {"beams": 1, "n_best": 1, "temperature": 3.0, "seed": 5}
+    overrides = {f"task.decoding.{name}": value for name, value in sampled.items()}
+    predictor = Predictor.from_workdir(trained.workdir, overrides=list(overrides.items()))
+    exported = Predictor.from_export(predictor.export(tmp_path / "export"))
+    file = tmp_path / "rows.jsonl"
+
+    def evaluated(model, split="test", **more):
+        given = {k.replace("__", "."): v for k, v in more.items()}
+        own = overrides if model is trained.workdir else {}
+        modelzoo.evaluate(model, split, overrides={**own, **given}, predictions=file)
+        return {row["id"]: row["text"] for row in lines(file.read_text())}
+
+    whole = evaluated(trained.workdir)
+    texts = trained.data.open().split("test").gather(np.arange(60))["text"].numpy().tolist()
+    assert len(set(whole.values())) > 30
+    two = {"distribute__strategy": "mirrored", "distribute__devices": "cpu:2"}
+    assert evaluated(trained.workdir, eval__batch_size=8, **two) == whole
+    assert evaluated(tmp_path / "export", eval__batch_size=7) == whole
+    part = evaluated(trained.workdir, "test[50%:]", eval__batch_size=7)
+    assert part == {name: whole[name] for name in [f"test/{k}" for k in range(30, 60)]}
+    for model in (predictor, exported):
+        for batch_size in (7, 64):
+            found = [p.text for p in model.predict_texts(texts, batch_size)]
+            assert found == list(whole.values())
+        # A request without numbers counts its own rows.
+        assert model.outputs({"text": texts})["texts"][:, 0].tolist() == list(whole.values())
+        cut = model.outputs({"text": texts[9:12], "number": [9, 10, 11]})["texts"][:, 0]
+        assert cut.tolist() == list(whole.values())[9:12]
 
 
 @pytest.mark.parametrize(

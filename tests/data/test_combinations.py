@@ -1,6 +1,8 @@
 """Inputs and targets over sources: what each combination gives, and what is refused."""
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -318,3 +320,33 @@ def test_what_does_not_fit_is_refused_in_one_line(folder, source, one, target, m
     with pytest.raises(UserError, match=message) as error:
         Dataset(source=SOURCES[source](folder), inputs=one, target=target).open().split("train")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["npz", "table"])
+def test_a_split_without_a_positive_weight_is_refused(kind, tmp_path):
+    weights = {"train": [0, 0, 0, 2, 0, 0], "test": [0, 0]}
+    if kind == "npz":
+        path, arrays = tmp_path / "data.npz", {}
+        for split, own in weights.items():
+            arrays[f"x_{split}"] = np.zeros((len(own), 2, 2, 1), np.uint8)
+            arrays |= {f"y_{split}": np.arange(len(own)) % 2, f"w_{split}": np.array(own)}
+        np.savez(path, **arrays)
+        data = Dataset(source=Npz(str(path)), inputs=Image(), target=ClassLabel())
+    else:
+        for split, own in weights.items():
+            rows = [f"text {k},{k % 2},{weight}\n" for k, weight in enumerate(own)]
+            (tmp_path / f"{split}.csv").write_text("".join(["text,label,w\n", *rows]))
+        source = Table(str(tmp_path / "{split}.csv"), weight="w")
+        data = Dataset(source=source, inputs=Text(tokenizer=Words()), target=ClassLabel())
+    opened = data.open()
+    assert opened.split("train").num_examples == 6
+    message = "no example of the {} split has a positive weight: correct the weights"
+    for split in ("test", "test[:1]"):
+        with pytest.raises(UserError, match=re.escape(message.format(split))):
+            opened.split(split)
+    none = dataclasses.replace(data, train_split="test")
+    with pytest.raises(UserError, match=message.format("training")):
+        none.open().split("train")
+    validation = dataclasses.replace(data, validation_split="test").open()
+    with pytest.raises(UserError, match=message.format("validation")):
+        validation.split("validation")

@@ -266,7 +266,7 @@ def test_evaluation_makes_the_features_of_inference():
     [*batches] = evaluate(split, batch_size=7, replicas=1)
     found = np.concatenate([batch["image"] for batch in batches])
     np.testing.assert_allclose(found, PIXELS / 127.5 - 1, atol=1e-6)
-    assert set(batches[0]) == {"image", "label", "weight", "index"}
+    assert set(batches[0]) == {"image", "label", "weight", "index", "number"}
 
 
 def test_a_batch_that_the_replicas_cannot_share_is_refused():

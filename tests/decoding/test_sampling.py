@@ -86,9 +86,27 @@ def test_draws_follow_the_seed():
     assert len({tokens for (tokens,) in one}) > 5
 
 
-def test_draws_do_not_depend_on_their_number():
-    few, many = sampling.uniform(5, 3, 10), sampling.uniform(5, 7, 10)
-    np.testing.assert_array_equal(few, many[:3])
-    compiled = tf.function(sampling.uniform, jit_compile=True)(5, 7, 10)
-    np.testing.assert_array_equal(compiled, many)
-    assert len(np.unique(many)) == 70
+def test_draws_are_those_of_the_numbers():
+    numbers = np.array([0, 4, 2**40, 1, 7, 2, 3])
+    drawn = sampling.uniform(5, numbers, 10)
+    assert drawn.shape == (7, 10) and len(np.unique(drawn)) == 70
+    np.testing.assert_array_equal(
+        sampling.uniform(5, numbers[[2, 0]], 6), drawn.numpy()[[2, 0], :6]
+    )
+    assert sampling.uniform(5, numbers[:0], 10).shape == (0, 10)
+    compiled = tf.function(lambda some: sampling.uniform(5, some, 10), jit_compile=True)
+    np.testing.assert_array_equal(compiled(numbers), drawn)
+    assert np.mean(sampling.uniform(-1, np.arange(2000), 5)) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("remove_finished", [True, False])
+def test_an_example_has_the_same_sequence_in_any_batch(remove_finished):
+    toy = Toy(7)
+    sources, decoding = np.repeat(toy.sources(3), 4, axis=0), Decoding(temperature=1.0, seed=2)
+    options = {"remove_finished": remove_finished}
+    whole = lists(find(toy, sources, decoding, 8, numbers=np.arange(12), **options))
+    assert whole == lists(find(toy, sources, decoding, 8, **options))
+    assert len({tokens for (tokens,) in whole}) > 6
+    for rows in ([5], [3, 4], [11, 0, 7, 6, 2]):
+        part = lists(find(toy, sources[rows], decoding, 8, numbers=np.array(rows), **options))
+        assert part == [whole[row] for row in rows]

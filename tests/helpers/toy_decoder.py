@@ -148,6 +148,7 @@ def find(
     xla=False,
     dtype=tf.float32,
     mask=None,
+    numbers=None,
 ) -> SearchResult:
     """Searches in a graph of its own."""
     covers = decoding.coverage_penalty > 0
@@ -164,6 +165,7 @@ def find(
             forbidden=(toy.pad,),
             capacity=capacity,
             memory_mask=mask,
+            numbers=numbers,
             remove_finished=remove_finished,
         )
 

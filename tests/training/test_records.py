@@ -50,7 +50,9 @@ def test_events_mark_where_a_resumed_run_starts(tmp_path):
 
 
 def test_tensorboard_drops_what_is_done_again(tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.plugin_event_accumulator")
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.plugin_event_accumulator"
+    )
     test_events_mark_where_a_resumed_run_starts(tmp_path)
     seen = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in seen.Tensors("train/loss")] == [1, 2, 3]

@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.augment import colour, erasing, hashing, mixing, rand_augment, resized_crop
+from modelzoo.data.augment import colour, erasing, mixing, rand_augment, resized_crop
 from modelzoo.data.augment.boxes import Range, check_ranges
-from modelzoo.data.augment.hashing import random_integers
 from modelzoo.data.inputs.decode import Shape
+from modelzoo.fields import hashing
 from modelzoo.fields.errors import FieldError
+from modelzoo.fields.hashing import random_integers
 
 
 @dataclasses.dataclass(frozen=True)

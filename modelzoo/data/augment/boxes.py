@@ -4,8 +4,8 @@ import math
 
 import tensorflow as tf
 
-from modelzoo.data.augment.hashing import as_integers, as_uniform, random_words
 from modelzoo.fields.errors import FieldError
+from modelzoo.fields.hashing import as_integers, as_uniform, random_words
 
 TRIES = 10
 STREAMS = 2 * TRIES + 2

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from modelzoo.data.augment import enhance, hashing
-from modelzoo.data.augment.hashing import random_uniform
+from modelzoo.data.augment import enhance
+from modelzoo.fields import hashing
+from modelzoo.fields.hashing import random_uniform
 
 
 def jitter(

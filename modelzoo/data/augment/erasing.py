@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.augment import hashing
 from modelzoo.data.augment.boxes import STREAMS, Range, inside, random_boxes
-from modelzoo.data.augment.hashing import random_uniform, random_words
+from modelzoo.fields import hashing
+from modelzoo.fields.hashing import random_uniform, random_words
 
 
 def erase(

@@ -9,9 +9,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.augment import hashing
 from modelzoo.data.augment.boxes import inside
-from modelzoo.data.augment.hashing import random_integers, random_uniform
+from modelzoo.fields import hashing
+from modelzoo.fields.hashing import random_integers, random_uniform
 
 _QUANTILES = 4096
 

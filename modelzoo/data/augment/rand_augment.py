@@ -14,8 +14,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from modelzoo.data.augment import enhance, hashing
-from modelzoo.data.augment.hashing import random_integers
+from modelzoo.data.augment import enhance
+from modelzoo.fields import hashing
+from modelzoo.fields.hashing import random_integers
 
 OPERATIONS = (
     "identity",

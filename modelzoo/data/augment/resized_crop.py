@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from modelzoo.data.augment import hashing
 from modelzoo.data.augment.boxes import Range, random_boxes
 from modelzoo.data.inputs.decode import Shape, convert_channels, resize
+from modelzoo.fields import hashing
 
 
 def crop(image: tf.Tensor, seed: tf.Tensor, shape: Shape, area: Range, aspect: Range) -> tf.Tensor:

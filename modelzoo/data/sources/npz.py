@@ -101,10 +101,12 @@ class OpenNpz(OpenSource):
         weights = None
         if f"w_{split}" in self._arrays:
             weights = _array(file, f"w_{split}")
-            counts["w"] = len(weights)
-            if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
+            numbers = weights.dtype.kind in "biuf" and weights.ndim == 1
+            with np.errstate(over="ignore"):
+                weights = weights.astype(np.float32) if numbers else np.array([np.nan])
+            if not (np.isfinite(weights) & (weights >= 0)).all():
                 raise UserError(f"{self.where}: w_{split} must be [n] finite weights of at least 0")
-            weights = weights.astype(np.float32)
+            counts["w"] = len(weights)
         (first, count), *others = counts.items()
         for name, other in others:
             if other != count:

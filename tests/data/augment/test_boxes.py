@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from modelzoo.data.augment.boxes import TRIES, inside, random_boxes
-from modelzoo.data.augment.hashing import random_integers, random_uniform
+from modelzoo.fields.hashing import random_integers, random_uniform
 
 
 def seeds_of(count):

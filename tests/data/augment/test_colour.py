@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance
 
-from modelzoo.data.augment import colour, hashing
-from modelzoo.data.augment.hashing import random_uniform
+from modelzoo.data.augment import colour
+from modelzoo.fields import hashing
+from modelzoo.fields.hashing import random_uniform
 
 SEEDS = np.stack([np.full(40, 2), np.arange(40)], -1)
 NAMES = {"brightness": "Brightness", "contrast": "Contrast", "saturation": "Color"}

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modelzoo.data.augment import erasing, hashing
+from modelzoo.data.augment import erasing
 from modelzoo.data.augment.boxes import STREAMS
-from modelzoo.data.augment.hashing import random_uniform
+from modelzoo.fields import hashing
+from modelzoo.fields.hashing import random_uniform
 
 COUNT = 300
 SEEDS = np.stack([np.full(COUNT, 6), np.arange(COUNT)], -1)

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from modelzoo.data.augment import hashing, resized_crop
+from modelzoo.data.augment import resized_crop
 from modelzoo.data.augment.boxes import random_boxes
+from modelzoo.fields import hashing
 
 SHAPE = (12, 16, 3)
 

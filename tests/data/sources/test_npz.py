@@ -113,7 +113,12 @@ def test_series_texts_and_other_columns(tmp_path):
         (CLASS, {"y_train": np.zeros((10, 2), int)}, r"y_train is int64 \[10, 2\], which"),
         (CLASS, {"y_train": np.array(3)}, r"y_train is int64 \[\], which"),
         (CLASS, {"w_train": np.ones(3)}, "x_train has 10 rows and w_train has 3"),
-        (CLASS, {"w_train": -np.ones(10)}, "w_train must be .* finite weights of at least 0"),
+        *(
+            (CLASS, {"w_train": weights}, "w_train must be .* finite weights of at least 0")
+            for weights in (-np.ones(10), np.full(10, np.nan), np.full(10, 1e39), np.ones((10, 1)))
+        ),
+        (CLASS, {"w_train": np.float64(1)}, "w_train must be .* finite weights of at least 0"),
+        (CLASS, {"w_train": np.array(["1"] * 10)}, "w_train must be .* finite weights of at le"),
         (CLASS, {"class_names": np.array(["one"])}, "class_names has 1 names.* up to 3"),
         (VALUES, {"y_train": np.zeros((10, 2))}, "y_test has 1 numbers per row and y_train has 2"),
         (VALUES, {"class_names": np.array(["a", "b"])}, "1 numbers .* class_names has 2"),

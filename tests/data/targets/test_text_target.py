@@ -100,7 +100,7 @@ def test_a_decoder_reads_the_start_and_then_all_tokens_but_the_last(sides):
     assert batch["decoder/padding_mask"].numpy().tolist() == mask
     assert set(batch) == {
         *("tokens", "padding_mask", "decoder/tokens", "decoder/padding_mask"),
-        *("label", "label_mask", "weight", "index"),
+        *("label", "label_mask", "weight", "index", "number"),
     }
     # Without a target, as in serving.
     served = data.bound.features({"text": tf.constant(["a b"])}, training=False)

@@ -13,6 +13,7 @@ COLOUR = 2000
 RAND_AUGMENT = 3000
 ERASING = 4000
 MIXING = 5000
+SAMPLING = 6000
 
 
 def mix(values: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from modelzoo.data.augment import hashing
 from modelzoo.data.augment.boxes import STREAMS
-from modelzoo.data.augment.hashing import mix, mix_tensor, random_integers, random_uniform
+from modelzoo.fields import hashing
+from modelzoo.fields.hashing import mix, mix_tensor, random_integers, random_uniform
 
 
 def seeds_of(count):
