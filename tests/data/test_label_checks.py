@@ -225,7 +225,7 @@ def test_values_are_shown_with_their_scale():
         target=Values(columns=("v",)),
     )
     split = data.open().split("train")
-    assert describe_names(split) == "v: mean 3, standard deviation 2.16"
+    assert describe_names(split) == "v: mean 3 and standard deviation 2.16"
     assert list(check_labels({"train": split})) == []
 
 

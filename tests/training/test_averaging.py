@@ -178,8 +178,8 @@ def test_a_run_that_was_stopped_averages_the_same(averaged, tmp_path):
     whole, _ = train(averaged, tmp_path / "whole")
     talkative = change(averaged, train={"log_every": 1})
     with pytest.raises(BrokenPipeError):
-        # Seven lines of summary, eight of steps, one of scores.
-        modelzoo.train(talkative, tmp_path / "cut", progress=Progress(Torn(16)))
+        # Eight lines of summary, eight of steps, one of scores.
+        modelzoo.train(talkative, tmp_path / "cut", progress=Progress(Torn(17)))
     path = checkpoint.find(tmp_path / "cut")
     assert (path.name, checkpoint.read_meta(path).interim) == ("00000009", True)
     cut, _ = train(talkative, tmp_path / "cut")

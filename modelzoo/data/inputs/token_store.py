@@ -50,7 +50,7 @@ class TokenStore(Store):
         self.lengths = np.maximum(count, 1)
         if len(tokens) and (unknown := np.mean(tokens == tokenizer.unknown_id)) >= _MANY_UNKNOWN:
             remark = f"the vocabulary of config.data.{key} lacks {unknown:.0%} of the tokens"
-            if unknown >= _MOST_UNKNOWN:
+            if unknown > _MOST_UNKNOWN:
                 remark += ": set its tokenizer to Characters() or Subwords(), or train it on others"
             self.remarks = (remark,)
         # On the host whatever accelerator there is: the pipeline reads them there.

@@ -101,7 +101,7 @@ class BoundValues(BoundVector):
     def describe_name(self, number: int, count: int | None) -> str:
         if self.mean is None or self.std is None:
             return ""
-        return f"mean {self.mean[number]:.4g}, standard deviation {self.std[number]:.4g}"
+        return f"mean {self.mean[number]:.4g} and standard deviation {self.std[number]:.4g}"
 
     def label_to_json(self, label: Any) -> dict[str, float]:
         return dict(zip(self.names, map(float, label), strict=True))
