@@ -35,14 +35,13 @@ class Events:
 
     def __init__(self, workdir: Path, step: int = 0):
         self.path = workdir / "tensorboard"
-        # Makes TensorBoard discard later steps of an earlier process.
+        # Makes TensorBoard discard later steps of an earlier process; it ignores the first one.
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         event = tf.compat.v1.Event(step=step + 1, wall_time=time.time(), session_log=start)
         with self._converted_errors():
             self._writer = tf.summary.create_file_writer(str(self.path))
-            if step:
-                resource = self._writer._resource
-                tf.raw_ops.ImportEvent(writer=resource, event=event.SerializeToString())
+            resource = self._writer._resource
+            tf.raw_ops.ImportEvent(writer=resource, event=event.SerializeToString())
 
     @contextlib.contextmanager
     def _converted_errors(self) -> Iterator[None]:

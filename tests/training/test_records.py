@@ -46,7 +46,7 @@ def test_events_mark_where_a_resumed_run_starts(tmp_path):
     second.write(3, "train", {"loss": 2.0})
     second.close()
     starts = [e.step for e in events(tmp_path / "tensorboard") if e.HasField("session_log")]
-    assert starts == [3]  # What is of step 3 or later, and was there before, is forgotten.
+    assert starts == [1, 3]  # What is of step 3 or later, and was there before, is forgotten.
 
 
 def test_tensorboard_drops_what_is_done_again(tmp_path):
