@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -294,10 +293,11 @@ class Predictor:
         """Yields predictions for raw values with their places; a BadExample becomes an error."""
         ((name, bound),) = self.task.data.inputs.items()
         part = f"{name}/{bound.file_part}" if name else str(bound.file_part)
-        numbered = enumerate(named)
-        while batch := list(islice(numbered, batch_size)):
-            good = [(k, value) for k, (_, value) in batch if not isinstance(value, BadExample)]
-            results = iter(self._predict_batch(part, good))
+        numbered, numbers = enumerate(named), itertools.count()
+        while batch := list(itertools.islice(numbered, batch_size)):
+            good = [value for _, (_, value) in batch if not isinstance(value, BadExample)]
+            # As evaluation numbers the rows that it can read.
+            results = iter(self._predict_batch(part, [(next(numbers), value) for value in good]))
             for number, (place, value) in batch:
                 label = place_name(place) if place else str(number)
                 if isinstance(value, BadExample):
