@@ -6,6 +6,8 @@ import numpy as np
 class Comparisons:
     """Requires values to equal expected ones, and counts them.
 
+    An undefined value, None, is 0 for the peer.
+
     count: number of values, or of arrays with `whole`.
     """
 
@@ -14,6 +16,8 @@ class Comparisons:
 
     def __call__(self, got, expected, what) -> None:
         got, expected = np.asarray(got), np.asarray(expected)
+        if got.dtype == object:  # With None.
+            got = np.nan_to_num(got.astype(np.float64))
         np.testing.assert_allclose(
             got, expected, rtol=self.rel, atol=self.absolute, err_msg=str(what)
         )

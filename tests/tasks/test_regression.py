@@ -86,14 +86,6 @@ def test_r2_of_equal_targets_is_undefined_and_no_part_of_the_mean(value, error):
     assert got["per_output"]["y"]["r2"] is None
 
 
-def test_r2_of_targets_that_are_equal_where_they_have_a_weight():
-    targets, weights = np.full((50, 3), 0.1), RNG.random(50)
-    targets[:2], weights[:2] = 7.0, 0.0
-    got = regression.compute_metrics(targets + 0.5, targets, weights, NAMES)
-    assert got["r2"] == 0.0
-    assert regression.compute_metrics(targets, targets, weights, NAMES)["r2"] == 1.0
-
-
 def test_examples_without_a_weight_cannot_be_measured():
     with pytest.raises(UserError, match="nothing to measure"):
         regression.compute_metrics(PREDICTIONS, TARGETS, np.zeros(50), NAMES)

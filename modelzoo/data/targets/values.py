@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from modelzoo.data.columns import PerRow, Rows, View
 from modelzoo.data.inputs.input import Input
-from modelzoo.data.targets.target import BoundInputs, NamedTarget
+from modelzoo.data.targets.target import BoundInputs, BoundTarget, NamedTarget
 from modelzoo.data.targets.vectors import BoundVector, number_names, parse_numbers
 from modelzoo.fields.errors import UserError
 
@@ -69,6 +69,23 @@ class Values(NamedTarget):
         std = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
         std[std < _FLOAT32.tiny] = 1.0
         return dataclasses.replace(bound, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+    def inherit(
+        self,
+        trained: BoundTarget | None,
+        train: View,
+        used: Sequence[Rows],
+        key: str,
+        inputs: BoundInputs,
+    ) -> tuple["BoundValues", str | None]:
+        """Keeps mean and standard deviation if the values have the same names."""
+        bound, remark = super().inherit(trained, train, used, key, inputs)
+        assert isinstance(bound, BoundValues)
+        if not isinstance(trained, BoundValues) or bound.names != trained.names:
+            return bound, remark
+        kept = dataclasses.replace(bound, mean=trained.mean, std=trained.std)
+        said = f"mean and std of config.data.{key} are those of the initial weights"
+        return kept, None if kept == bound else said
 
     def bind(self, names: tuple[str, ...], inputs: BoundInputs) -> "BoundValues":
         return BoundValues(self, names)

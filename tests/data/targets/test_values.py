@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from memory_source import Memory
 
+from modelzoo.data.bound import BoundData
 from modelzoo.data.columns import Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs.image import Image
@@ -173,3 +174,22 @@ def test_values_read_later_must_be_finite():
 def test_another_scale_is_other_data():
     first, second = (opened(Column("v", "array", TABLE + k)).split("train") for k in range(2))
     assert first.fingerprint != second.fingerprint
+
+
+@pytest.mark.parametrize("names, keeps", [(("a",), True), (("b",), False)])
+def test_the_scale_of_the_initial_weights_is_kept_for_the_same_values(names, keeps):
+    column = Column("v", "array", TABLE[:, :1], names=names)
+    split = {"x": Column("x", "array", np.zeros((5, 2, 2), np.uint8)), "v": column}
+    data = Dataset(
+        source=Memory(splits={"train": split}),
+        inputs=Image(columns=("x",)),
+        target=Values(columns=("v",)),
+    )
+    trained = BoundValues(Values(), ("a",), (5.0,), (2.0,))
+    opened = data.open(trained=BoundData({}, trained))
+    target = opened.bound.target
+    assert ((target.mean, target.std) == ((5.0,), (2.0,))) == keeps
+    (remark,) = opened.inherited
+    assert ("mean and std of config.data.target are those" in remark) == keeps
+    again = data.open(trained=BoundData({}, data.open().bound.target))
+    assert again.bound.target == data.open().bound.target and again.inherited == []
