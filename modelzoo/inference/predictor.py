@@ -1,7 +1,6 @@
 """Prediction with a run's checkpoint, an exported model or a shipped model."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +15,7 @@ from modelzoo.data.columns import BadExample
 from modelzoo.data.sources.source import Source
 from modelzoo.data.sources.table import Table
 from modelzoo.data.sources.tabular import is_json
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import UserError, format_error
 from modelzoo.inference import artifacts
 from modelzoo.inference.artifacts import Pairs
 from modelzoo.inference.signature_runner import SignatureRunner, signature_for
@@ -331,7 +330,8 @@ class Predictor:
             outputs = self.outputs({part: examples})
         except tf.errors.InvalidArgumentError as error:
             if len(examples) == 1:
-                return [Prediction("", error=format_error(error))]
+                (bound,) = self.task.data.inputs.values()
+                return [Prediction("", error=bound.explain(error))]
             middle = len(examples) // 2
             first, second = examples[:middle], examples[middle:]
             return self._predict_batch(part, first) + self._predict_batch(part, second)
@@ -405,12 +405,3 @@ def as_text(array: np.ndarray) -> np.ndarray:
         return array
     texts = [text.decode() for text in array.ravel()]
     return np.array(texts, dtype=str).reshape(array.shape)
-
-
-def format_error(error: Exception) -> str:
-    """Returns the last meaningful line of an error, without TensorFlow's node names."""
-    text = getattr(error, "message", None) or str(error)
-    lines = [re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*?\]", "", line) for line in text.splitlines()]
-    lines = [" ".join(line.split()) for line in lines]
-    lines = [re.sub(r"^assertion failed: \[(.*)\]$", r"\1", line) for line in lines]
-    return next((line for line in reversed(lines) if len(line) > 1), type(error).__name__)

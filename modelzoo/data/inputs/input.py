@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.columns import Form, PerRow, Rows, Tensors, View, Wanted
+from modelzoo.fields.errors import format_error
 from modelzoo.fields.input_specs import InputSpec
 
 if TYPE_CHECKING:
@@ -174,6 +175,10 @@ class BoundInput(abc.ABC):
     @abc.abstractmethod
     def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, Any]]:
         """Names and raw values of the examples in files, or a BadExample in place of a value."""
+
+    def explain(self, error: Exception) -> str:
+        """Why an example of a request cannot be used, from the error of TensorFlow."""
+        return format_error(error)
 
     @abc.abstractmethod
     def describe(self) -> str:
