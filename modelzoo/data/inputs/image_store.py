@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -96,7 +97,10 @@ def _reader(view: View, column: Column) -> Callable[..., tf.Tensor]:
     """Reads encoded images of examples, string `[n]`; records too, if they are not given."""
     with tf.device("CPU:0"):
         if column.values is not None:
-            stored = tf.constant(view.rows.values(column, view.last), tf.string)
+            values = view.rows.values(column, view.last)
+            if column.form == "file":
+                values = list(map(os.fsencode, values))  # Names need not be UTF-8.
+            stored = tf.constant(values, tf.string)
         rows = tf.constant(view.last, tf.int64)
 
     def read(examples: tf.Tensor, raw: Tensors | None = None) -> tf.Tensor:

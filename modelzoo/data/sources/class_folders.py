@@ -2,12 +2,14 @@
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from modelzoo.data.columns import Column, Rows, Wanted
-from modelzoo.data.sources.source import OpenSource, Source
+from modelzoo.data.sources.files import describe, is_hidden, is_of_model, list_files
+from modelzoo.data.sources.source import ROLES, OpenSource, Source
 from modelzoo.fields.errors import FieldError, UserError
 
 
@@ -16,7 +18,11 @@ class ClassFolders(Source):
     """Files under `SPLIT/CLASS/` or only `CLASS/`, such as images or texts.
 
     The columns are "file" and "class". Files are those whose suffix the input reads, such as .png
-    or .txt, in any case; others, hidden files and files beside the class folders are ignored.
+    or .txt, in any case. Hidden files, folders in a class folder and folders of models are left
+    out; a remark counts what is left out. Links are followed.
+
+    A folder is a split if it holds folders and is called such as "train" or "val", or holds no
+    files; or else it is a class.
 
     Without split folders everything is the split "train", to be sliced: "train[:80%]" and
     "train[80%:]". A slice is a random part, the same each time: a range of hashes of the file's
@@ -80,10 +86,19 @@ class OpenClassFolders(OpenSource):
     ) -> Rows:
         paths: list[str] = []
         labels: list[int] = []
+        left_out: Counter[str] = Counter()
         for label, name in enumerate(classes):
-            found = self._files(split, name, files)
+            found, others = self._files(split, name, files)
             paths += found
             labels += [label] * len(found)
+            left_out += others
+        with os.scandir(self._folders[split]) as entries:
+            beside = [one for one in entries if one.name.lower().endswith(files.suffixes)]
+            left_out["beside the class folders"] += sum(not one.is_dir() for one in beside)
+        remarks = ()
+        if left_out := +left_out:  # Without zeros.
+            where = f"{left_out.total():,} files of the split {split!r} in {self.where}"
+            remarks = (f"{where} are left out: {describe(left_out)}",)
         absolute = os.path.abspath(self._root)
         columns = {
             "file": Column(
@@ -97,35 +112,44 @@ class OpenClassFolders(OpenSource):
             ids=paths,
             place=lambda row: os.path.join(self._root, paths[row]),
             columns={one.key: tuple(columns[name] for name in one.columns) for one in wanted},
+            remarks=remarks,
         )
 
-    def _files(self, split: str, name: str, wanted: Wanted) -> list[str]:
-        """The files of a class, relative to the root; UserError if there are none."""
-        folder, found = self._folders[split], []
-        prefix = "" if folder == self._root else os.path.basename(folder) + "/"
+    def _files(self, split: str, name: str, wanted: Wanted) -> tuple[list[str], Counter[str]]:
+        """The files of a class, relative to the root, and the counts of those left out.
+
+        UserError if there are no files.
+        """
+        folder = self._folders[split]
         path = os.path.join(folder, name)
+        found, left_out = [], Counter[str]()
         if os.path.isdir(path):
-            with os.scandir(path) as entries:
-                found = [
-                    f"{prefix}{name}/{entry.name}"
-                    for entry in entries
-                    if entry.name[0] != "." and entry.name.lower().endswith(wanted.suffixes)
-                    if not entry.is_dir()
-                ]
+            found, left_out = list_files(path, wanted.suffixes, nested=False)
         if not found:
+            there = f", only {describe(left_out)}" if left_out else ""
             raise UserError(
                 f"the class folder {path} is missing or has no {wanted.noun} "
-                f"({', '.join(wanted.suffixes)}); every split needs {wanted.noun} of every class"
+                f"({', '.join(wanted.suffixes)}){there}; every split needs {wanted.noun} of every "
+                "class"
             )
-        return found
+        prefix = "" if folder == self._root else os.path.basename(folder) + "/"
+        named = Counter(
+            {
+                reason.replace("folder ", f"folder {prefix}{name}/"): n
+                for reason, n in left_out.items()
+            }
+        )
+        return [f"{prefix}{name}/{file}" for file in found], named
 
 
 def _subfolders(folder: str) -> dict[str, str]:
-    """Name to path of the folders in a folder, without hidden ones, sorted by name."""
+    """Name to path of the folders of data in a folder, sorted by name."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((one.name, one.path) for one in entries if one.is_dir())
-            return {name: path for name, path in found if not name.startswith((".", "__"))}
+            return {
+                name: path for name, path in found if not (is_hidden(name) or is_of_model(path))
+            }
     except OSError as error:
         raise UserError(
             f"cannot open the folder {folder}: {error.strerror}; check config.data.source.path"
@@ -133,11 +157,20 @@ def _subfolders(folder: str) -> dict[str, str]:
 
 
 def _split_folders(root: str) -> dict[str, str]:
-    """Split name to folder: each folder that contains folders, or else the root as "train"."""
+    """Split name to folder: each folder that is a split, or else the root as "train"."""
     children = _subfolders(root)
     if not children:
         raise UserError(
             f"{root} contains no folders; put the files into CLASS/ or SPLIT/CLASS/ there"
         )
-    splits = {name: path for name, path in children.items() if _subfolders(path)}
+    splits = {name: path for name, path in children.items() if _is_split(name, path)}
     return splits or {"train": root}
+
+
+def _is_split(name: str, path: str) -> bool:
+    """Whether a folder holds class folders, and is no class with a stray folder in it."""
+    if not _subfolders(path):
+        return False
+    with os.scandir(path) as entries:
+        files = any(not (is_hidden(one.name) or one.is_dir()) for one in entries)
+    return not files or any(name in names for names in ROLES.values())
