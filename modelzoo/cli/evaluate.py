@@ -1,6 +1,5 @@
 """Evaluate a run's checkpoint, an exported model or a shipped model on a split of the data."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         FLAGS.split, **shared.chosen_model(FLAGS), predictions=FLAGS.predictions
     )
     if FLAGS.format == "json":
-        print(json.dumps(result, ensure_ascii=False))
+        print(shared.json_line(result))
     else:
         print(format_result(result))
 

@@ -1,8 +1,10 @@
 """Flags of commands, and the definitions of shared flags."""
 
 import difflib
+import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -249,3 +251,13 @@ def config_overrides(command: Flags) -> list[tuple[str, str]]:
         if name in command and command[name].value is not None
     ]
     return command.overrides + short
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of JSON, with escapes where the standard output has no such character."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text

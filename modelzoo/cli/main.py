@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import errno
 import importlib
+import io
 import os
 import pathlib
 import sys
@@ -107,6 +108,8 @@ def _guarded(program: str, work) -> int:
     """Calls `work`; turns errors of the user and the machine into one line and an exit code."""
     # There is no stdout after `>&-`; open a file, so that no other file gets its descriptor.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # As stderr, for ASCII terminals.
     try:
         code = work()
         sys.stdout.flush()

@@ -7,7 +7,6 @@ read tables with the columns of the training data.
 
 import collections
 import contextlib
-import json
 import os
 import sys
 from codecs import BOM_UTF8
@@ -91,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
         result = serving.to_json(prediction.outputs, FLAGS.top)
         if name.keys() & result.keys():  # `text` is the generated text.
             name = {"source": name["text"]}
-        print(json.dumps({**name, **result}, ensure_ascii=False), flush=True)
+        print(shared.json_line({**name, **result}), flush=True)
     if bad and good + bad > 1:
         unit = "lines" if part == "text" else "examples"
         print(f"{bad} of {good + bad} {unit} could not be predicted", file=sys.stderr)
@@ -154,7 +153,10 @@ def _lines(
     paths: Sequence[str], fail: Callable[[str], None]
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Yields the lines of files of UTF-8 text; calls `fail` for unreadable ones and continues."""
+    from modelzoo.data.sources.files import printable
+
     for path in paths:
+        name = printable(path)
         try:
             # Reads bytes, so that a line that is not UTF-8 does not affect others.
             stdin = contextlib.nullcontext(sys.stdin.buffer)
@@ -164,11 +166,11 @@ def _lines(
                     try:
                         line.decode()
                     except UnicodeDecodeError:
-                        fail(f"{path}, line {number} is not UTF-8")
+                        fail(f"{name}, line {number} is not UTF-8")
                     else:
-                        yield {"file": path, "line": number}, line
+                        yield {"file": name, "line": number}, line
         except OSError as error:
-            fail(f"{path}: {error.strerror}")
+            fail(f"{name}: {error.strerror}")
 
 
 def _predict_texts(

@@ -24,6 +24,7 @@ from modelzoo.data.inputs.decode import (
 )
 from modelzoo.data.inputs.image_store import open_images, stored_bit_depth, stored_shape
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.sources.files import printable
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.fields.input_specs import ArraySpec, InputSpec
@@ -230,11 +231,12 @@ class BoundImage(BoundInput):
         return {"serving_default": ("image", images), "image_bytes": ("encoded", encoded)}
 
     def from_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str, bytes | BadExample]]:
-        for path in map(str, paths):
+        for path in paths:
+            name = printable(str(path))
             try:
-                yield path, Path(path).read_bytes()
+                yield name, Path(path).read_bytes()
             except OSError as error:
-                yield path, BadExample(f"cannot be read ({error.strerror})")
+                yield name, BadExample(f"cannot be read ({error.strerror})")
 
     def explain(self, error: Exception) -> str:
         return explain(error)

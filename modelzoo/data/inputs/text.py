@@ -26,7 +26,8 @@ from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.fields.input_specs import InputSpec, MaskSpec, TokenSpec
 
 if TYPE_CHECKING:
-    from modelzoo.data.targets.target import Target
+    from modelzoo.data.sources.files import printable
+from modelzoo.data.targets.target import Target
 
 STDIN = "-"
 
@@ -235,9 +236,9 @@ class BoundText(BoundInput):
                             line.decode()
                         except UnicodeDecodeError:
                             line = BadExample("is not UTF-8")
-                        yield f"{path}, line {number}", line
+                        yield f"{printable(path)}, line {number}", line
             except OSError as error:
-                yield path, BadExample(f"cannot be read ({error.strerror})")
+                yield printable(path), BadExample(f"cannot be read ({error.strerror})")
 
     def describe(self) -> str:
         return f"texts of up to {self.widths[-1]} tokens, {self.tokenizer.describe()}"

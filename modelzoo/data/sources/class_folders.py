@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from modelzoo.data.columns import Column, Rows, Wanted
-from modelzoo.data.sources.files import describe, is_hidden, is_of_model, list_files
+from modelzoo.data.sources.files import describe, is_hidden, is_of_model, list_files, printable
 from modelzoo.data.sources.source import ROLES, OpenSource, Source
 from modelzoo.fields.errors import FieldError, UserError
 
@@ -62,7 +62,7 @@ class OpenClassFolders(OpenSource):
         self._root = os.path.expanduser(config.path)
         self._classes = config.classes
         self._folders = _split_folders(self._root)
-        self.where = f"folder {self._root}"
+        self.where = f"folder {printable(self._root)}"
         self.split_names = tuple(self._folders)
 
     def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
@@ -100,17 +100,20 @@ class OpenClassFolders(OpenSource):
             where = f"{left_out.total():,} files of the split {split!r} in {self.where}"
             remarks = (f"{where} are left out: {describe(left_out)}",)
         absolute = os.path.abspath(self._root)
+        ids = list(map(printable, paths))
         columns = {
             "file": Column(
-                "file", "file", [os.path.join(absolute, path) for path in paths], keys=paths
+                "file", "file", [os.path.join(absolute, path) for path in paths], keys=ids
             ),
-            "class": Column("class", "class", np.array(labels, np.int64), names=tuple(classes)),
+            "class": Column(
+                "class", "class", np.array(labels, np.int64), names=tuple(map(printable, classes))
+            ),
         }
         return Rows(
             split=split,
             where=self.where,
-            ids=paths,
-            place=lambda row: os.path.join(self._root, paths[row]),
+            ids=ids,
+            place=lambda row: printable(os.path.join(self._root, paths[row])),
             columns={one.key: tuple(columns[name] for name in one.columns) for one in wanted},
             remarks=remarks,
         )
@@ -128,14 +131,14 @@ class OpenClassFolders(OpenSource):
         if not found:
             there = f", only {describe(left_out)}" if left_out else ""
             raise UserError(
-                f"the class folder {path} is missing or has no {wanted.noun} "
+                f"the class folder {printable(path)} is missing or has no {wanted.noun} "
                 f"({', '.join(wanted.suffixes)}){there}; every split needs {wanted.noun} of every "
                 "class"
             )
         prefix = "" if folder == self._root else os.path.basename(folder) + "/"
         named = Counter(
             {
-                reason.replace("folder ", f"folder {prefix}{name}/"): n
+                reason.replace("folder ", f"folder {printable(prefix + name)}/"): n
                 for reason, n in left_out.items()
             }
         )

@@ -7,6 +7,11 @@ from collections.abc import Mapping, Sequence
 _SHOWN = 5  # Reasons in a remark.
 
 
+def printable(name: str) -> str:
+    r"""The name of a file as text: bytes that are not UTF-8 become escapes, such as "\xe9"."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of that name is never read, such as .git and __MACOSX."""
     return name.startswith((".", "__"))
@@ -56,16 +61,16 @@ def list_files(
                     left_out["hidden"] += 1
                 elif entry.is_dir():
                     if is_of_model(entry.path):
-                        left_out[f"in the model's folder {name}"] += 1
+                        left_out[f"in the model's folder {printable(name)}"] += 1
                     elif nested:
                         visit(entry.path, f"{prefix}{name}/")
                     else:
                         inside, others = list_files(entry.path, suffixes)
-                        left_out[f"in the folder {name}"] += len(inside) + others.total()
+                        left_out[f"in the folder {printable(name)}"] += len(inside) + others.total()
                 elif suffix in suffixes:
                     found.append(prefix + name)
                 else:
-                    left_out[suffix or "without a suffix"] += 1
+                    left_out[printable(suffix) or "without a suffix"] += 1
 
     visit(folder, "")
     return sorted(found), left_out
