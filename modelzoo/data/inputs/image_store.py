@@ -252,7 +252,7 @@ class _Encoded(Store):
                     except (tf.errors.OpError, BadExample, UserError) as error:
                         failure = error
         except OSError as error:
-            failure = BadExample(f"cannot be read ({error.strerror})")
+            failure = self._bad(example, f"cannot be read ({error.strerror})")
         if isinstance(failure, UserError):
             raise failure
         if isinstance(failure, BadExample):

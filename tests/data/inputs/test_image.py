@@ -446,7 +446,7 @@ def test_files_are_read_for_prediction(tmp_path):
     [(name, content), (missing, bad)] = bound().from_files(paths)
     assert (name, content) == (str(paths[0]), b"any bytes")
     assert missing == str(paths[1]) and isinstance(bad, BadExample)
-    assert str(bad) == "No such file or directory"
+    assert str(bad) == "cannot be read (No such file or directory)"
 
 
 def test_what_was_learned_is_saved(tmp_path):
@@ -545,7 +545,7 @@ def test_the_bit_depth_of_16_bits_is_that_of_the_training_images(stored, limit, 
     assert loaded == bound
     served, _ = loaded.features({"encoded": tf.constant(stored.files["train"])}, False)
     np.testing.assert_allclose(served["image"], expected / 127.5 - 1, atol=1e-6)
-    assert stored.open("test").bound.inputs[""].bit_depth == 12
+    assert stored.open("test", channels=1).bound.inputs[""].bit_depth == 12
 
 
 def test_turned_images_have_the_size_that_people_see(stored, limit):
