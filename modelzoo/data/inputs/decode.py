@@ -354,6 +354,7 @@ def _decode_rare(
     def rare(read: _Reader, depth: int | None = None) -> tf.Tensor:
         return _pixels(read(encoded, words), number, max_pixels, depth)
 
+    branches: list[Callable[[], tf.Tensor]]
     branches = [functools.partial(rare, read) for _, _, read in _READERS[3:]]
     branches.append(lambda: _refuse(encoded, tf.zeros([0, 0, 0], tf.uint8)))
     deep = functools.partial(rare, _png, bit_depth)

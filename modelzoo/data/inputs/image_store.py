@@ -247,8 +247,9 @@ class _Encoded(Store):
                 for size in _HEADER_BYTES:
                     data += opened.read(size)
                     try:
-                        shape = _shape_reader()(tf.constant(data)).numpy()
-                        return self._check_shape(example, tuple(map(int, shape)))
+                        height, width, channels = _shape_reader()(tf.constant(data)).numpy()
+                        self._check_shape(example, (height, width, channels))
+                        return None
                     except (tf.errors.OpError, BadExample, UserError) as error:
                         failure = error
         except OSError as error:

@@ -95,7 +95,7 @@ class OpenClassFolders(OpenSource):
         with os.scandir(self._folders[split]) as entries:
             beside = [one for one in entries if one.name.lower().endswith(files.suffixes)]
             left_out["beside the class folders"] += sum(not one.is_dir() for one in beside)
-        remarks = ()
+        remarks: tuple[str, ...] = ()
         if left_out := +left_out:  # Without zeros.
             where = f"{left_out.total():,} files of the split {split!r} in {self.where}"
             remarks = (f"{where} are left out: {describe(left_out)}",)
@@ -125,7 +125,8 @@ class OpenClassFolders(OpenSource):
         """
         folder = self._folders[split]
         path = os.path.join(folder, name)
-        found, left_out = [], Counter[str]()
+        found: list[str] = []
+        left_out: Counter[str] = Counter()
         if os.path.isdir(path):
             found, left_out = list_files(path, wanted.suffixes, nested=False)
         if not found:
