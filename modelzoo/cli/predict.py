@@ -10,7 +10,6 @@ is the standard input), or --text.
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -109,24 +108,28 @@ def check_paths(paths: Sequence[str]) -> list[str]:
 def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     """Returns the files in `paths`, and the files with the suffixes in its folders, sorted.
 
+    Prints how many files of the folders are left out.
+
     Raises:
         UserError: a folder holds no such file.
     """
+    from modelzoo.data.sources.files import describe, list_files
+
     files = []
     for path in paths:
         if not os.path.isdir(path):
             files.append(path)
             continue
-        matches = sorted(
-            str(file)
-            for file in Path(path).rglob("*")
-            if file.suffix.lower() in suffixes and file.is_file() and file.name[0] != "."
-        )
-        if not matches:
-            if not suffixes:
-                raise UserError(f"{path} is a folder: name the files in it")
-            raise UserError(f"{path} has no file that ends in {', '.join(suffixes)}")
-        files += matches
+        if not suffixes:
+            raise UserError(f"{path} is a folder: name the files in it")
+        found, left_out = list_files(path, suffixes)
+        there = f"{left_out.total():,} files of {path} are left out: {describe(left_out)}"
+        if not found:
+            there = f"; {there}" if left_out else ""
+            raise UserError(f"{path} has no file that ends in {', '.join(suffixes)}{there}")
+        if left_out:
+            print(there, file=sys.stderr)
+        files += [os.path.join(path, name) for name in found]
     return files
 
 

@@ -110,6 +110,7 @@ class Rows:
         bad_before: how many of them come before each row, plus how many rows of its group in other
             base splits, int64 `[n]`. Rows of a group with unequal numbers do not follow each other;
             None if all do.
+        remarks: what a person should know about the rows, such as how many files are left out.
     """
 
     split: str
@@ -123,6 +124,7 @@ class Rows:
     weights: np.ndarray | None = None
     bad: tuple[Bad, ...] = ()
     bad_before: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -164,6 +166,7 @@ class Rows:
             weights=None if all(one.weights is None for one in parts) else np.concatenate(weights),
             bad=tuple(dict.fromkeys(bad for one in parts for bad in one.bad)),
             bad_before=np.concatenate(breaks),
+            remarks=tuple(remark for one in parts for remark in one.remarks),
         )
 
     def parsed_by(self, key: str) -> PerRow:

@@ -217,7 +217,7 @@ class OpenData:
         if reasons and data.on_bad == "error":
             example, reason = next(iter(reasons.items()))
             raise UserError(bad_example(rows.place(int(view.last[example])), reason))
-        remarks = [remark for store in stores.values() for remark in store.remarks]
+        remarks = [*rows.remarks, *(one for store in stores.values() for one in store.remarks)]
         cuts = [store.cut for store in stores.values() if store.cut is not None]
         long = np.logical_or.reduce([np.zeros(len(view), bool), *cuts])
         long[list(reasons)] = False

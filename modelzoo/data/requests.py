@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from modelzoo.data.bound import BoundData, input_key
 from modelzoo.data.columns import Bad, BadExample
 from modelzoo.data.dataset import Dataset
+from modelzoo.data.sources.files import printable
 from modelzoo.data.sources.table import Table
 from modelzoo.data.sources.tabular import is_json, is_table
 from modelzoo.data.split import Split
@@ -71,16 +72,16 @@ class RequestReader:
         """Places and values of files that are no tables; a BadExample if one cannot be read."""
         if not self._by_line:
             for path, value in self._first.from_files(paths):
-                yield {"file": path}, value
+                yield {"file": printable(path)}, value
             return
         for path in paths:
             try:
                 for line, value in enumerate(read_text_lines(path), 1):
-                    yield {"file": path, "line": line}, value
+                    yield {"file": printable(path), "line": line}, value
             except OSError as error:
-                yield {"file": path}, BadExample(f"cannot be read ({error.strerror})")
+                yield {"file": printable(path)}, BadExample(f"cannot be read ({error.strerror})")
             except UserError as error:
-                yield {"file": path}, BadExample(str(error).removeprefix(f"{path} "))
+                yield {"file": printable(path)}, BadExample(str(error).removeprefix(f"{path} "))
 
     def from_table(self, path: str) -> TableRequests:
         """The examples in a table whose columns have the names of the training data.
@@ -114,7 +115,7 @@ class RequestReader:
         places: list[Place] = []
         for row in split.view.last:
             # As in "table.csv:17".
-            places.append({"file": path, "line": int(rows.ids[row].rpartition(":")[2])})
+            places.append({"file": printable(path), "line": int(rows.ids[row].rpartition(":")[2])})
             places[-1] |= window if windows else {}
             if rows.groups is not None:
                 places[-1]["group"] = rows.groups[row]

@@ -1,5 +1,7 @@
 """Errors that a user can correct: mistakes in general, and wrong values of config fields."""
 
+import re
+
 
 class UserError(Exception):
     """A mistake of the user, in one line: what is wrong, what was received, what to do.
@@ -35,3 +37,13 @@ class FieldError(ValueError):
         super().__init__(f"{field} {message}")
         self.field = field
         self.message = message
+
+
+def format_error(error: Exception) -> str:
+    """Returns the last meaningful line of an error, without TensorFlow's node names."""
+    text = getattr(error, "message", None) or str(error)
+    noise = r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*?\](?: name:.*)?"
+    lines = [re.sub(noise, "", line) for line in text.splitlines()]
+    lines = [" ".join(line.split()) for line in lines]
+    lines = [re.sub(r"^assertion failed: \[(.*)\]$", r"\1", line) for line in lines]
+    return next((line for line in reversed(lines) if len(line) > 1), type(error).__name__)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import tensorflow as tf
 from modelzoo import config, zoo
 from modelzoo.data.columns import BadExample
 from modelzoo.data.requests import Place, RequestReader, place_name
-from modelzoo.fields.errors import UserError
+from modelzoo.data.sources.files import printable
+from modelzoo.fields.errors import UserError, format_error
 from modelzoo.inference import artifacts
 from modelzoo.inference.artifacts import Pairs
 from modelzoo.inference.signature_runner import SignatureRunner, signature_for
@@ -244,7 +244,7 @@ class Predictor:
                 try:
                     yield from self.predict_table(path, batch_size)
                 except UserError as error:
-                    yield Prediction(path, error=str(error).removeprefix(f"{path} "))
+                    yield Prediction(printable(path), error=str(error).removeprefix(f"{path} "))
 
     def predict_texts(
         self, texts: Iterable[str | bytes], batch_size: int = BATCH_SIZE
@@ -314,7 +314,8 @@ class Predictor:
             outputs = self.outputs({part: list(values), "number": list(numbers)})
         except tf.errors.InvalidArgumentError as error:
             if len(examples) == 1:
-                return [Prediction("", error=format_error(error))]
+                (bound,) = self.task.data.inputs.values()
+                return [Prediction("", error=bound.explain(error))]
             middle = len(examples) // 2
             first, second = examples[:middle], examples[middle:]
             return self._predict_batch(part, first) + self._predict_batch(part, second)
@@ -388,12 +389,3 @@ def as_text(array: np.ndarray) -> np.ndarray:
         return array
     texts = [text.decode() for text in array.ravel()]
     return np.array(texts, dtype=str).reshape(array.shape)
-
-
-def format_error(error: Exception) -> str:
-    """Returns the last meaningful line of an error, without TensorFlow's node names."""
-    text = getattr(error, "message", None) or str(error)
-    lines = [re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*?\]", "", line) for line in text.splitlines()]
-    lines = [" ".join(line.split()) for line in lines]
-    lines = [re.sub(r"^assertion failed: \[(.*)\]$", r"\1", line) for line in lines]
-    return next((line for line in reversed(lines) if len(line) > 1), type(error).__name__)

@@ -229,7 +229,7 @@ def encoded(name, number):
 
 
 def test_damaged_images(tmp_path):
-    names = {"png": "PNG", "jpg": "JPEG", "gif": "GIF"}
+    names = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP"}
     goods = [(suffix, encoded(name, k)) for k, (suffix, name) in enumerate(names.items())]
     inputs = Image(size=(8, 8), channels=3)
     for split in check_folders(folders(tmp_path, "images", goods), inputs):

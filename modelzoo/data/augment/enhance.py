@@ -24,8 +24,10 @@ def brightness(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 def contrast(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
     """Between its mean grey (0) and the image, or beyond it, as `ImageEnhance.Contrast`."""
     luma = tf.cast(grey(images), tf.int32)
-    count = tf.reduce_prod(tf.shape(luma)[1:])
-    total = tf.reduce_sum(luma, axis=[1, 2, 3], keepdims=True)
+    count = tf.reduce_prod(tf.shape(luma, tf.int64)[1:])
+    # Twice the sum of a large bright image has more than 31 bits.
+    rows = tf.cast(tf.reduce_sum(luma, axis=[2, 3], keepdims=True), tf.int64)
+    total = tf.reduce_sum(rows, axis=1, keepdims=True)
     return blend((2 * total + count) // (2 * count), images, factors)
 
 

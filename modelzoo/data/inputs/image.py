@@ -12,15 +12,17 @@ import tensorflow as tf
 from modelzoo.data.augment import Augment
 from modelzoo.data.columns import Tensors, View
 from modelzoo.data.inputs.decode import (
+    MAX_PIXELS,
     SUFFIXES,
     Resize,
     Shape,
     decode,
     decode_batch,
+    explain,
     fit_batch,
     to_shape,
 )
-from modelzoo.data.inputs.image_store import open_images, stored_shape
+from modelzoo.data.inputs.image_store import open_images, stored_bit_depth, stored_shape
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
@@ -37,7 +39,11 @@ shifted views have half of the weight.
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Image(Input):
-    """PNG, JPEG, GIF and BMP images, or arrays of pixels.
+    """PNG, JPEG, GIF, BMP and still WebP images, or arrays of pixels.
+
+    The bytes of an image decide its format, and its EXIF data how it is turned. PNGs with 16 bits
+    per channel are scaled to 8 by the bit depth of the training images: the fewest bits, at least
+    8, that hold the values of up to 256 of them.
 
     Attributes:
         columns: the column of the images; () for the source's default, "path" in a table.
@@ -52,6 +58,7 @@ class Image(Input):
             (pixel - mean) / std. None is 0.5, which gives [-1, 1].
         test_views: the views of each image whose outputs are averaged in evaluation, prediction
             and export, never in training; see `Views`.
+        max_pixels: height x width above which an image is refused before it is decoded.
 
     Example:
         >>> from modelzoo.data.augment import Augment
@@ -67,6 +74,7 @@ class Image(Input):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     test_views: Views = "one"
+    max_pixels: int = MAX_PIXELS
 
     kind = "image"
     forms = ("array", "bytes", "file")
@@ -74,7 +82,7 @@ class Image(Input):
     noun = "images"
     suffixes = SUFFIXES
     file_argument = "IMAGE_OR_FOLDER"
-    adjustable = ("test_views",)
+    adjustable = ("test_views", "max_pixels")
 
     def __post_init__(self):
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -85,6 +93,8 @@ class Image(Input):
             raise FieldError("resize", f"must be 'crop' or 'stretch', got {self.resize!r}")
         if self.std is not None and not min(self.std, default=0) > 0:
             raise FieldError("std", f"must be numbers > 0, got {self.std}")
+        if self.max_pixels < 1:
+            raise FieldError("max_pixels", f"must be at least 1, got {self.max_pixels}")
 
     @property
     def pairs_examples(self) -> bool:
@@ -98,10 +108,10 @@ class Image(Input):
         """Learns the size and the channels that the config leaves open."""
         shape: Shape = (*(self.size or (0, 0)), self.channels or 0)
         if 0 in shape:
-            height, width, channels = stored_shape(train, key)
+            height, width, channels = stored_shape(train, key, self.max_pixels)
             shape = (*(self.size or (height, width)), self.channels or channels)
         try:
-            return BoundImage(self, shape)
+            return BoundImage(self, shape, stored_bit_depth(train, key))
         except FieldError as error:
             raise UserError(f"config.data.{key}.{error}") from None
 
@@ -117,14 +127,16 @@ class Image(Input):
             return bound, None
         theirs = f"those of the initial weights, {_in_words(mean)} and {_in_words(std)}"
         if (self.mean, self.std) == (None, None) and bound.shape[2] == trained.shape[2]:
-            bound = BoundImage(dataclasses.replace(self, mean=mean, std=std), bound.shape)
+            config = dataclasses.replace(self, mean=mean, std=std)
+            bound = dataclasses.replace(bound, config=config)
             return bound, f"mean and std of config.data.{key} are {theirs}"
         return bound, f"mean and std of config.data.{key} are not {theirs}"
 
     def load(self, learned: Mapping[str, Any], folder: Path) -> "BoundImage":
         shape = (learned["height"], learned["width"], learned["channels"])
         mean, std = (None if learned[k] is None else tuple(learned[k]) for k in ("mean", "std"))
-        return BoundImage(dataclasses.replace(self, mean=mean, std=std), shape)
+        config = dataclasses.replace(self, mean=mean, std=std)
+        return BoundImage(config, shape, learned.get("bit_depth"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +148,7 @@ class BoundImage(BoundInput):
 
     Attributes:
         shape: height, width and channels of what the model sees.
+        bit_depth: that of training images with 16 bits per channel; None if it has seen none.
 
     Raises:
         FieldError: a field does not fit the shape.
@@ -143,6 +156,7 @@ class BoundImage(BoundInput):
 
     config: Image
     shape: Shape
+    bit_depth: int | None = None
 
     file_part = "encoded"
 
@@ -193,7 +207,9 @@ class BoundImage(BoundInput):
             # Whole images, for training to crop, may have another size.
             image = fit_batch(raw["image"], self.shape, config.resize)
         else:
-            image = decode_batch(raw["encoded"], self.shape, config.resize)
+            image = decode_batch(
+                raw["encoded"], self.shape, config.resize, config.max_pixels, self.bit_depth or 16
+            )
         scale, offset, fill = self._normalisation
         if training:
             image = config.augment(image, seeds, fill)
@@ -203,12 +219,16 @@ class BoundImage(BoundInput):
         image, weight, share = config.augment.mix(image, weight, seeds)
         return {"image": image}, Change(mix_share=share, weight=weight)
 
+    def decode(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Decodes one image in its own size, uint8 `[height, width, channels]`."""
+        return decode(encoded, self.config.max_pixels, self.bit_depth or 16)
+
     def by_example(self, names: Sequence[str], training: bool) -> bool:
         return "encoded" in names or (training and self.config.wants_whole)
 
     def example(self, raw: Tensors, training: bool, seed: tf.Tensor | None = None) -> Tensors:
         """Decodes one image; in training crops it, if the config says so."""
-        image = decode(raw["encoded"]) if "encoded" in raw else raw["image"]
+        image = self.decode(raw["encoded"]) if "encoded" in raw else raw["image"]
         if training and self.config.wants_whole:
             return {"image": self.config.augment.crop(image, seed, self.shape)}
         return {"image": to_shape(image, self.shape, self.config.resize)}
@@ -228,12 +248,17 @@ class BoundImage(BoundInput):
         encoded = tf.TensorSpec([None], tf.string, name="encoded")
         return {"serving_default": ("image", images), "image_bytes": ("encoded", encoded)}
 
+    def explain(self, error: Exception) -> str:
+        return explain(error)
+
     def describe(self) -> str:
-        return f"images {'x'.join(map(str, self.shape))}"
+        depth = "" if self.bit_depth is None else f" ({self.bit_depth} of 16 bits, scaled to 8)"
+        return f"images {'x'.join(map(str, self.shape))}{depth}"
 
     def save(self, folder: Path) -> dict[str, Any]:
         shape = dict(zip(("height", "width", "channels"), self.shape, strict=True))
-        return {**shape, "mean": self.config.mean, "std": self.config.std}
+        learned = {**shape, "mean": self.config.mean, "std": self.config.std}
+        return learned if self.bit_depth is None else {**learned, "bit_depth": self.bit_depth}
 
 
 def _in_words(values: tuple[float, ...] | None) -> str:

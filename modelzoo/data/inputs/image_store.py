@@ -1,5 +1,8 @@
 """Opened images of a split: decoded into memory at once, or read and decoded with each batch."""
 
+import functools
+import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -8,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View
-from modelzoo.data.inputs.decode import PALETTE, Shape, decode, fit_batch, read_header, to_shape
+from modelzoo.data.inputs.decode import Shape, decode, explain, fit_batch, read_shape, to_shape
 from modelzoo.data.inputs.input import Store
-from modelzoo.fields.errors import UserError
+from modelzoo.fields.errors import UserError, format_error
 
 if TYPE_CHECKING:
     from modelzoo.data.inputs.image import BoundImage
@@ -18,12 +21,12 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = 2**30
 """A split whose decoded pixels take no more bytes is decoded into memory when it is opened."""
 
-_PIECE = 256
+_PIECE = _SAMPLE = 256
 # A long colour profile or a preview may come before the shape.
 _HEADER_BYTES = (2**12, 2**16, -1)
 
 
-def stored_shape(view: View, key: str) -> Shape:
+def stored_shape(view: View, key: str, max_pixels: int) -> Shape:
     """The shape of all images, or of the first that can be decoded; UserError if none can."""
     rows, column = view.rows, view.column(key)
     if column.form == "array":
@@ -34,10 +37,32 @@ def stored_shape(view: View, key: str) -> Shape:
     read = _reader(view, column)
     for example in range(len(view)):
         try:
-            return tuple(decode(read(tf.constant([example], tf.int64))[0]).shape)
+            image = decode(read(tf.constant([example], tf.int64))[0], max_pixels)
+            return tuple(image.shape)
         except (tf.errors.OpError, OSError):
             continue
     raise UserError(f"{rows.where}: none of the {len(view):,} images can be decoded")
+
+
+def stored_bit_depth(view: View, key: str) -> int | None:
+    """The bits that hold the values of PNGs with 16 bits per channel, of at most 256 images.
+
+    At least 8; None if there is no such image.
+    """
+    column, depths = view.column(key), []
+    if column.form == "array":
+        return None
+    read = _reader(view, column)
+    for example in np.unique(np.linspace(0, len(view) - 1, _SAMPLE).astype(np.int64)):
+        try:
+            encoded = read(tf.constant([example]))[0]
+            header = encoded.numpy()[:25]
+            if header[:4] == b"\x89PNG" and header[24:] == b"\x10":
+                values = tf.io.decode_png(encoded, dtype=tf.uint16).numpy()
+                depths.append(int(values.max()).bit_length())
+        except (tf.errors.OpError, OSError):
+            continue
+    return max(8, *depths) if depths else None
 
 
 def open_images(view: View, key: str, bound: "BoundImage", on_bad: str, whole: bool) -> Store:
@@ -72,7 +97,10 @@ def _reader(view: View, column: Column) -> Callable[..., tf.Tensor]:
     """Reads encoded images of examples, string `[n]`; records too, if they are not given."""
     with tf.device("CPU:0"):
         if column.values is not None:
-            stored = tf.constant(view.rows.values(column, view.last), tf.string)
+            values = view.rows.values(column, view.last)
+            if column.form == "file":
+                values = list(map(os.fsencode, values))  # Names need not be UTF-8.
+            stored = tf.constant(values, tf.string)
         rows = tf.constant(view.last, tf.int64)
 
     def read(examples: tf.Tensor, raw: Tensors | None = None) -> tf.Tensor:
@@ -135,12 +163,15 @@ class _Encoded(Store):
         return BadExample(f"the image {keys[row]} {reason}")
 
     def _check_shape(self, example: int, shape: Shape) -> None:
-        """Raises UserError for another size than all must have, BadExample for other channels."""
+        """Raises UserError for another size than all must have, BadExample for other channels.
+
+        Channels may be 0, for not known.
+        """
         config, expected = self._bound.config, self._bound.shape
         if config.size is None and shape[:2] != expected[:2]:
             place = self._view.rows.place(int(self._view.last[example]))
             raise _size_error(place, shape, self._key, expected)
-        if config.channels is None and shape[2] != expected[2]:
+        if config.channels is None and shape[2] not in (0, expected[2]):
             raise self._bad(
                 example,
                 f"has {shape[2]} channels, not {expected[2]} (config.data.{self._key}.channels="
@@ -150,9 +181,15 @@ class _Encoded(Store):
     def _decode_one(self, example: int) -> np.ndarray:
         """The pixels of one example; raises BadExample, or UserError for a wrong size."""
         try:
-            image = decode(self._read(tf.constant([example], tf.int64))[0])
+            encoded = self._read(tf.constant([example], tf.int64))[0]
         except (tf.errors.OpError, OSError) as error:
-            raise self._bad(example, _reason(error)) from None
+            raise self._bad(
+                example, f"cannot be read ({format_error(error).split('; ')[-1]})"
+            ) from None
+        try:
+            image = self._bound.decode(encoded)
+        except tf.errors.OpError as error:
+            raise self._bad(example, explain(error)) from None
         self._check_shape(example, tuple(image.shape))
         return to_shape(image, self._bound.shape, self._bound.config.resize).numpy()
 
@@ -180,7 +217,7 @@ class _Encoded(Store):
         def decode_one(example: tf.Tensor, encoded: tf.Tensor):
             size = shape[:2] if config.size is None else (None, None)
             channels = shape[2] if config.channels is None else None
-            image = tf.ensure_shape(decode(encoded), (*size, channels))
+            image = tf.ensure_shape(self._bound.decode(encoded), (*size, channels))
             if config.size is not None or config.channels is not None:
                 image = to_shape(image, shape, config.resize)
             # Return one pixel at least, or TensorFlow would prune the decoding.
@@ -198,30 +235,35 @@ class _Encoded(Store):
         """The reason of the first file that cannot be used by its first bytes."""
         paths = self._view.rows.values(self._column, self._view.last)
         with ThreadPoolExecutor(16) as pool:
-            for example, found in enumerate(pool.map(_header, paths)):
-                try:
-                    if isinstance(found, str):
-                        raise self._bad(example, found)
-                    self._check_shape(example, found)
-                except BadExample as error:
-                    return {example: str(error)}
-        return {}
+            found = pool.map(self._check_header, range(len(paths)), paths)
+            reasons = ((example, reason) for example, reason in enumerate(found) if reason)
+            return dict(itertools.islice(reasons, 1))
+
+    def _check_header(self, example: int, path: str) -> str | None:
+        """Why a file cannot be used; only all of its bytes can say so."""
+        try:
+            with open(path, "rb", buffering=0) as opened:
+                data = b""
+                for size in _HEADER_BYTES:
+                    data += opened.read(size)
+                    try:
+                        height, width, channels = _shape_reader()(tf.constant(data)).numpy()
+                        self._check_shape(example, (height, width, channels))
+                        return None
+                    except (tf.errors.OpError, BadExample, UserError) as error:
+                        failure = error
+        except OSError as error:
+            failure = self._bad(example, f"cannot be read ({error.strerror})")
+        if isinstance(failure, UserError):
+            raise failure
+        if isinstance(failure, BadExample):
+            return str(failure)
+        return str(self._bad(example, explain(failure)))
 
 
-def _header(path: str) -> Shape | str:
-    """The shape of an image file, or the reason why its first bytes do not tell it."""
-    try:
-        with open(path, "rb", buffering=0) as opened:
-            data, reason = b"", ""
-            for size in _HEADER_BYTES:
-                data += opened.read(size)
-                try:
-                    return read_header(data)
-                except ValueError as error:
-                    reason = str(error)
-            return reason
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
+@functools.cache
+def _shape_reader() -> tf.types.experimental.PolymorphicFunction:
+    return tf.function(read_shape, input_signature=[tf.TensorSpec([], tf.string)])
 
 
 def _open_arrays(view: View, key: str, bound: "BoundImage", whole: bool) -> Store:
@@ -269,16 +311,3 @@ def _size_error(place: str, shape: Shape, key: str, expected: Shape) -> UserErro
         f"{place}: an image is {shape[0]}x{shape[1]} (height x width) but the training images are "
         f"{expected[0]}x{expected[1]}; set config.data.{key}.size to bring all to one size"
     )
-
-
-def _reason(error: Exception) -> str:
-    """What an error of reading or decoding means for the image."""
-    if isinstance(error, (OSError, tf.errors.NotFoundError)):
-        return f"cannot be read ({error})"
-    if PALETTE in str(error):
-        return PALETTE
-    if "is empty" in str(error):
-        return "is empty"
-    if "Unknown image file format" in str(error):
-        return "is no PNG, JPEG, GIF or BMP"
-    return "is corrupt or truncated"

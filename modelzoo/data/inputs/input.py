@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from modelzoo.data.columns import Bad, Form, PerRow, Rows, Tensors, View, Wanted
 from modelzoo.data.text_files import read_content
+from modelzoo.fields.errors import format_error
 from modelzoo.fields.input_specs import InputSpec
 
 if TYPE_CHECKING:
@@ -202,6 +203,10 @@ class BoundInput(abc.ABC):
         if not len(rows) and not rows.bad:
             return View(rows, *[np.zeros(0, np.int64)] * 3), [Bad(None, rows.where, "has no rows")]
         return self.config.view(rows, np.flatnonzero(rows.usable), key), rows.bad
+
+    def explain(self, error: Exception) -> str:
+        """Why an example of a request cannot be used, from the error of TensorFlow."""
+        return format_error(error)
 
     @abc.abstractmethod
     def describe(self) -> str:

@@ -1,14 +1,15 @@
 """Files in folders, one folder per class."""
 
 import dataclasses
-import itertools
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from modelzoo.data.columns import Column, Rows, Wanted
-from modelzoo.data.sources.source import OpenSource, Source
+from modelzoo.data.sources.files import describe, is_hidden, is_of_model, list_files, printable
+from modelzoo.data.sources.source import ROLES, OpenSource, Source
 from modelzoo.fields.errors import FieldError, UserError
 
 
@@ -17,7 +18,11 @@ class ClassFolders(Source):
     """Files under `SPLIT/CLASS/` or only `CLASS/`, such as images or texts.
 
     The columns are "file" and "class". Files are those whose suffix the input reads, such as .png
-    or .txt, in any case; others, hidden files and files beside the class folders are ignored.
+    or .txt, in any case. Hidden files, folders in a class folder and folders of models are left
+    out; a remark counts what is left out. Links are followed.
+
+    A folder is a split if it holds folders and is called such as "train" or "val", or holds no
+    files; or else it is a class.
 
     Without split folders everything is the split "train", to be sliced: "train[:80%]" and
     "train[80%:]". A slice is a random part, the same each time: a range of hashes of the file's
@@ -63,7 +68,7 @@ class OpenClassFolders(OpenSource):
         self._root = os.path.expanduser(config.path)
         self._classes = config.classes
         self._folders = _split_folders(self._root)
-        self.where = f"folder {self._root}"
+        self.where = f"folder {printable(self._root)}"
         self.split_names = tuple(self._folders)
 
     def default_columns(self, wanted: Wanted) -> tuple[str, ...]:
@@ -82,61 +87,82 @@ class OpenClassFolders(OpenSource):
         names, one = tuple(sorted(classes)), files[0]
         found = {split: [self._files(split, name, one) for name in names] for split in splits}
         for label, name in enumerate(names):
-            if not any(each[label] for each in found.values()):
+            listed = [each[label] for each in found.values()]
+            if not any(paths for paths, _ in listed):
                 paths = [os.path.join(self._folders[split], name) for split in sorted(splits)]
                 path = next(filter(os.path.isdir, paths), paths[0])
+                left_out = sum((others for _, others in listed), Counter[str]())
+                there = f", only {describe(left_out)}" if left_out else ""
                 raise UserError(
-                    f"the class folder {path} is missing or has no {one.noun} "
-                    f"({', '.join(one.suffixes)}); every class needs {one.noun} in some split"
+                    f"the class folder {printable(path)} is missing or has no {one.noun} "
+                    f"({', '.join(one.suffixes)}){there}; every class needs {one.noun} in some "
+                    "split"
                 )
-        return {split: self._rows(wanted, split, names, found[split]) for split in splits}
+        return {split: self._rows(wanted, split, names, found[split], one) for split in splits}
 
     def _rows(
         self,
         wanted: Sequence[Wanted],
         split: str,
         classes: Sequence[str],
-        files: Sequence[Sequence[str]],
+        files: Sequence[tuple[list[str], Counter[str]]],
+        one: Wanted,
     ) -> Rows:
-        paths = list(itertools.chain.from_iterable(files))
-        labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
+        paths = [path for found, _ in files for path in found]
+        labels = np.repeat(np.arange(len(files)), [len(found) for found, _ in files])
+        left_out = sum((others for _, others in files), Counter[str]())
+        with os.scandir(self._folders[split]) as entries:
+            beside = [entry for entry in entries if entry.name.lower().endswith(one.suffixes)]
+            left_out["beside the class folders"] += sum(not entry.is_dir() for entry in beside)
+        remarks: tuple[str, ...] = ()
+        if left_out := +left_out:  # Without zeros.
+            where = f"{left_out.total():,} files of the split {split!r} in {self.where}"
+            remarks = (f"{where} are left out: {describe(left_out)}",)
         absolute = os.path.abspath(self._root)
+        ids = list(map(printable, paths))
         columns = {
             "file": Column(
-                "file", "file", [os.path.join(absolute, path) for path in paths], keys=paths
+                "file", "file", [os.path.join(absolute, path) for path in paths], keys=ids
             ),
-            "class": Column("class", "class", labels.astype(np.int64), names=tuple(classes)),
+            "class": Column(
+                "class", "class", labels.astype(np.int64), names=tuple(map(printable, classes))
+            ),
         }
         return Rows(
             split=split,
             where=self.where,
-            ids=paths,
-            place=lambda row: os.path.join(self._root, paths[row]),
+            ids=ids,
+            place=lambda row: printable(os.path.join(self._root, paths[row])),
             columns={one.key: tuple(columns[name] for name in one.columns) for one in wanted},
+            remarks=remarks,
         )
 
-    def _files(self, split: str, name: str, wanted: Wanted) -> list[str]:
-        """The files of a class in a split, relative to the root."""
-        folder, found = self._folders[split], []
-        prefix = "" if folder == self._root else os.path.basename(folder) + "/"
+    def _files(self, split: str, name: str, wanted: Wanted) -> tuple[list[str], Counter[str]]:
+        """The files of a class, relative to the root, and the counts of those left out."""
+        folder = self._folders[split]
         path = os.path.join(folder, name)
+        found: list[str] = []
+        left_out: Counter[str] = Counter()
         if os.path.isdir(path):
-            with os.scandir(path) as entries:
-                found = [
-                    f"{prefix}{name}/{entry.name}"
-                    for entry in entries
-                    if entry.name[0] != "." and entry.name.lower().endswith(wanted.suffixes)
-                    if not entry.is_dir()
-                ]
-        return found
+            found, left_out = list_files(path, wanted.suffixes, nested=False)
+        prefix = "" if folder == self._root else os.path.basename(folder) + "/"
+        named = Counter(
+            {
+                reason.replace("folder ", f"folder {printable(prefix + name)}/"): n
+                for reason, n in left_out.items()
+            }
+        )
+        return [f"{prefix}{name}/{file}" for file in found], named
 
 
 def _subfolders(folder: str) -> dict[str, str]:
-    """Name to path of the folders in a folder, without hidden ones, sorted by name."""
+    """Name to path of the folders of data in a folder, sorted by name."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((one.name, one.path) for one in entries if one.is_dir())
-            return {name: path for name, path in found if not name.startswith((".", "__"))}
+            return {
+                name: path for name, path in found if not (is_hidden(name) or is_of_model(path))
+            }
     except OSError as error:
         raise UserError(
             f"cannot open the folder {folder}: {error.strerror}; check config.data.source.path"
@@ -144,11 +170,20 @@ def _subfolders(folder: str) -> dict[str, str]:
 
 
 def _split_folders(root: str) -> dict[str, str]:
-    """Split name to folder: each folder that contains folders, or else the root as "train"."""
+    """Split name to folder: each folder that is a split, or else the root as "train"."""
     children = _subfolders(root)
     if not children:
         raise UserError(
             f"{root} contains no folders; put the files into CLASS/ or SPLIT/CLASS/ there"
         )
-    splits = {name: path for name, path in children.items() if _subfolders(path)}
+    splits = {name: path for name, path in children.items() if _is_split(name, path)}
     return splits or {"train": root}
+
+
+def _is_split(name: str, path: str) -> bool:
+    """Whether a folder holds class folders, and is no class with a stray folder in it."""
+    if not _subfolders(path):
+        return False
+    with os.scandir(path) as entries:
+        files = any(not (is_hidden(one.name) or one.is_dir()) for one in entries)
+    return not files or any(name in names for names in ROLES.values())

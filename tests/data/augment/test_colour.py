@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance
 
-from modelzoo.data.augment import colour
+from modelzoo.data.augment import colour, enhance
 from modelzoo.fields import hashing
 from modelzoo.fields.hashing import random_uniform
 
@@ -91,3 +91,13 @@ def test_one_image_is_what_it_is_among_others():
     for row in (0, 17):
         alone = jitter(images[row : row + 1], SEEDS[row : row + 1], **strengths)
         np.testing.assert_array_equal(alone[0], whole[row])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_contrast_of_a_large_bright_image_is_that_of_pil(channels):
+    pixels = np.full((2080, 2080, channels), 255, np.uint8)  # Twice its sum has 32 bits.
+    pixels[:100] = 100
+    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    expected = np.asarray(ImageEnhance.Contrast(image).enhance(0.5)).reshape(pixels.shape)
+    found = enhance.contrast(tf.constant(pixels[None]), tf.constant([0.5]))[0]
+    np.testing.assert_array_equal(found, expected)

@@ -1,15 +1,21 @@
+import functools
 import io
+import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
+from modelzoo.data.inputs import decode as decode_module
 from modelzoo.data.inputs.decode import (
     convert_channels,
     decode,
     decode_batch,
-    read_header,
+    explain,
+    read_shape,
     to_shape,
 )
 
@@ -47,6 +53,21 @@ def encode(image, kind, **options):
     return file.getvalue()
 
 
+WEBP = hasattr(tf.io, "decode_webp")
+
+
+@functools.cache
+def graph(function):
+    return tf.function(function, input_signature=[tf.TensorSpec([], tf.string)])
+
+
+def reason(encoded, function=decode):
+    """Why an image is refused."""
+    with pytest.raises(tf.errors.InvalidArgumentError) as found:
+        function(tf.constant(encoded))
+    return explain(found.value)
+
+
 def decoded(encoded, *shape, resize="crop"):
     return to_shape(decode(tf.constant(encoded)), shape, resize).numpy()
 
@@ -56,7 +77,11 @@ def test_every_kind_decodes_as_pil_does_and_its_header_tells_the_shape(mode, kin
     image = picture(mode)
     encoded = encode(image, kind)
     assert tuple(decode(tf.constant(encoded)).shape) == (12, 17, channels)
-    assert read_header(encoded) == (12, 17, channels)
+    assert read_shape(encoded).numpy().tolist() == [
+        12,
+        17,
+        channels * (mode != "P" or kind != "PNG"),
+    ]
     theirs = Image.open(io.BytesIO(encoded))
     for wanted, pil_mode in ((1, "L"), (3, "RGB")):
         ours = decoded(encoded, 12, 17, wanted)
@@ -68,9 +93,10 @@ def test_every_kind_decodes_as_pil_does_and_its_header_tells_the_shape(mode, kin
 
 def test_a_palette_with_transparency_has_four_channels():
     encoded = encode(picture("P"), "PNG", transparency=3)
-    assert read_header(encoded) == (12, 17, 4) == tuple(decode(encoded).shape)
+    assert tuple(decode(encoded).shape) == (12, 17, 4)
+    assert read_shape(encoded).numpy().tolist() == [12, 17, 0]  # Not known before all is read.
     encoded = encode(picture("L"), "PNG", transparency=3)
-    assert read_header(encoded) == (12, 17, 1) == tuple(decode(encoded).shape)
+    assert tuple(decode(encoded).shape) == (12, 17, 1) == tuple(read_shape(encoded).numpy())
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 3, 4])
@@ -137,30 +163,175 @@ def test_truncated_files_are_refused(kind):
     for part in (0.2, 0.5, 0.9):
         with pytest.raises(tf.errors.InvalidArgumentError):
             decode(tf.constant(encoded[: int(part * len(encoded))]))
-    with pytest.raises(ValueError, match="ends within its header"):
-        read_header(encoded[:9])
+    assert reason(encoded[:9]) == reason(encoded[:9], read_shape) == "is corrupt or truncated"
 
 
 def test_a_bmp_with_a_colour_palette_is_refused():
     encoded = encode(picture().quantize(16), "BMP")
     with pytest.raises(tf.errors.InvalidArgumentError, match="is a BMP with a colour palette"):
         tf.function(decode)(tf.constant(encoded))
-    with pytest.raises(ValueError, match="is a BMP with a colour palette"):
-        read_header(encoded)
+    assert reason(encoded, read_shape) == "is a BMP with a colour palette"
     grey = picture("L")
     np.testing.assert_array_equal(decode(encode(grey, "BMP"))[..., 0], np.asarray(grey))
 
 
-@pytest.mark.parametrize(
-    "junk, reason", [(b"", "is empty"), (b"BM", "ends within"), (b"hello world", "is no PNG, JPEG")]
-)
-def test_what_is_no_image_is_refused(junk, reason):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        decode(tf.constant(junk))
-    with pytest.raises(ValueError, match=reason):
-        read_header(junk)
+def video(brand):
+    return b"\0\0\0\x20ftyp" + brand + bytes(40)
+
+
+def chunk(name, data):
+    check = struct.pack(">I", zlib.crc32(name + data))
+    return struct.pack(">I", len(data)) + name + data + check
+
+
+def png(height, width, depth=8, color=0):
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(9))), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def animation(kind):
+    frames = [picture().rotate(90 * k) for k in range(3)]
+    return encode(frames[0], kind, save_all=True, append_images=frames[1:])
+
+
+OTHERS = {
+    "is empty": [b""],
+    "is text": [b"B", b"hello", "\u017elu\u0165".encode(), b"RIFF"],
+    "is corrupt or truncated": [b"BM", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a", b"RIFF1234WEBP"],
+    "is no PNG": [b"\1\2\3", b"\xff\0" * 40],
+    "is TIFF": [encode(picture(), "TIFF"), b"MM\0*"],
+    "is animated WebP": [animation("WEBP")],
+    "is AVIF": [video(b"avif")],
+    "is HEIC": [video(b"heic"), video(b"mif1")],
+    "is a video": [video(b"qt  ")],
+    "is JPEG 2000": [encode(picture(), "JPEG2000")],
+    "is JPEG XL": [b"\0\0\0\x0cJXL \r\n"],
+    "is ICO": [encode(picture(), "ICO")],
+    "is PDF": [encode(picture(), "PDF")],
+    "is PNM": [encode(picture(), "PPM")],
+    "is SVG": [b"<?xml version='1.0'?>\n<svg width='9'>", b"<SVG>"],
+    "is HTML": [b"<!DOCTYPE html>", b"<html lang=en>"],
+    "is a ZIP archive": [b"PK\3\4xx"],
+    "is a Git LFS pointer": [b"version https://git-lfs.github.com/spec/v1\n"],
+}
+
+
+@pytest.mark.parametrize("name, files", OTHERS.items(), ids=OTHERS)
+def test_other_formats_are_refused_by_name(name, files):
+    for file in files:
+        for function in (decode, graph(decode)):
+            assert reason(file, function).startswith(name)
+
+
+BOMBS = {
+    "PNG": png(30000, 30000),
+    "deep PNG": png(30000, 30000, depth=16),
+    "JPEG": re.sub(rb"(?s)(?<=\xff\xc0..\x08)....", b"\xea\x60" * 2, encode(picture(), "JPEG")),
+    "GIF": b"GIF89a\x60\xea\x60\xea\0\0\0" + b"!\xfe\3abc\0" + b"," + bytes(4) + b"\x60\xea" * 2,
+    "GIF frame": b"GIF89a\1\0\1\0\0\0\0," + bytes(4) + b"\x60\xea" * 2 + bytes(9),
+    "BMP": encode(picture(), "BMP")[:18] + struct.pack("<ii", 60000, -60000) + bytes(2000),
+    "WebP": encode(picture(), "WEBP")[:26] + b"\xff\x3f" * 2 + bytes(99),
+    "lossless WebP": encode(picture(), "WEBP", lossless=True)[:21] + b"\xff" * 4 + bytes(99),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_large_images_are_refused_before_they_are_decoded(kind):
+    bomb = BOMBS[kind]
+    if kind == "BMP":
+        bomb = bomb[:26] + b"\1\0\x18\0" + bytes(2000)
+    if "WebP" in kind and not WEBP:
+        pytest.skip("this TensorFlow does not decode WebP")
+    assert reason(bomb) == "has more pixels than max_pixels=67108864"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
+def test_max_pixels_counts_height_times_width(kind):
+    if kind == "WEBP" and not WEBP:
+        pytest.skip("this TensorFlow does not decode WebP")
+    encoded = encode(picture("P" if kind == "GIF" else "RGB"), kind)
+    assert decode(encoded, 12 * 17).shape == (12, 17, 3)
+    assert "max_pixels=203" in reason(encoded, lambda one: decode(one, 12 * 17 - 1))
+
+
+def exif(orientation, big, before=0):
+    """EXIF data with some entries before the orientation."""
+    order = ">" if big else "<"
+    entries = [(0x0100 + k, 4, 1, 9) for k in range(before)]
+    packed = [struct.pack(f"{order}HHII", *entry) for entry in entries]
+    packed.append(struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0))
+    head = (b"MM\0*" if big else b"II*\0") + struct.pack(f"{order}I", 8)
+    return b"Exif\0\0" + head + struct.pack(f"{order}H", len(packed)) + b"".join(packed) + bytes(4)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["II", "MM"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_images_are_turned_as_people_see_them(kind, big):
+    if kind == "WEBP" and not WEBP:
+        pytest.skip("this TensorFlow does not decode WebP")
+    options = {"lossless": True} if kind == "WEBP" else {}
+    for orientation in range(10):
+        data = exif(orientation, big, before=orientation % 3)
+        encoded = encode(picture(), kind, exif=data, **options)
+        theirs = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))))
+        for function in (decode, graph(decode)):
+            ours = function(tf.constant(encoded)).numpy().astype(int)
+            assert ours.shape == theirs.shape
+            assert abs(ours - theirs).max() <= (12 if kind == "JPEG" else 0)
+        assert tuple(read_shape(encoded).numpy()[:2]) == theirs.shape[:2]
+
+
+def test_exif_data_are_found_behind_other_segments_and_nowhere_else():
+    plain, data = encode(picture(), "JPEG"), exif(6, True)
+    segment = b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data
+    comment = b"\xff\xfe" + struct.pack(">H", len(segment) + 2) + segment
+    for encoded, shape in (
+        (plain[:2] + comment + b"\xff\xff" + segment + plain[2:], (17, 12, 3)),
+        (plain[:2] + comment + plain[2:], (12, 17, 3)),
+        (plain + segment, (12, 17, 3)),
+        (plain[:2] + segment[:-30] + plain[2:], (12, 17, 3)),
+    ):
+        try:
+            assert decode(encoded).shape == shape
+        except tf.errors.InvalidArgumentError:
+            assert len(encoded) < len(plain) + len(segment)  # The segment that is cut.
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_pngs_of_16_bits_are_scaled(channels):
+    values = np.random.default_rng(0).integers(0, 2**16, (5, 7, channels), np.uint16)
+    values[0, 0], values[0, 1] = 0, 2**16 - 1
+    color = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    encoded = png(5, 7, 16, color).replace(
+        chunk(b"IDAT", zlib.compress(bytes(9))), chunk(b"IDAT", zlib.compress(rows))
+    )
+    np.testing.assert_array_equal(decode(encoded), np.round(values / 257))
+    for bits in (8, 12):
+        expected = np.round(np.minimum(values, 2**bits - 1) * 255.0 / (2**bits - 1))
+        np.testing.assert_array_equal(decode(encoded, bit_depth=bits), expected)
+
+
+@pytest.mark.parametrize("limit", [2**17, 0], ids=["whole", "cut"])
+def test_the_first_frame_of_a_gif(limit, monkeypatch):
+    monkeypatch.setattr(decode_module, "_MAX_WHOLE_GIF", limit)
+    encoded = animation("GIF")
+    first = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    ours = tf.function(lambda one: decode(one, 2**20 + limit))(encoded)  # Traced with the limit.
+    np.testing.assert_array_equal(ours[: len(first)], first)
+
+
+def test_a_batch_is_decoded_without_state_as_op_determinism_requires():
+    function = graph(decode).get_concrete_function().graph.as_graph_def(add_shapes=False)
+    functions = [function.node, *(one.node_def for one in function.library.function)]
+    assert not any(
+        node.op in ("Assert", "Case", "If", "While") or node.op.startswith("Stateful")
+        for nodes in functions
+        for node in nodes
+    )
 
 
 def test_the_header_of_a_progressive_jpeg_with_a_long_preamble():
     encoded = encode(picture(), "JPEG", progressive=True, exif=b"Exif\0\0" + bytes(5000))
-    assert read_header(encoded) == (12, 17, 3)
+    assert read_shape(encoded).numpy().tolist() == [12, 17, 3]

@@ -187,8 +187,10 @@ def palette_bmp():
 
 BAD = {
     "empty": (lambda good: b"", "is empty"),
-    "text": (lambda good: b"hello", "is no PNG, JPEG, GIF or BMP"),
+    "text": (lambda good: b"hello", "is text, not PNG, JPEG, GIF, BMP or still WebP"),
     "palette": (lambda good: palette_bmp(), "is a BMP with a colour palette"),
+    "TIFF": (lambda good: b"II*\0", "is TIFF, not PNG, JPEG, GIF, BMP or still WebP"),
+    "BMP": (lambda good: b"BM\xb6\xd6" + bytes(36), "is corrupt or truncated"),
     "truncated": (lambda good: good[: len(good) - 30], "is corrupt or truncated"),
 }
 
@@ -239,9 +241,9 @@ def test_files_are_read_early_only_if_shapes_are_compared(tmp_path, monkeypatch)
     stored = Stored("file", tmp_path)
     stored.put("train", 1, b"text")
     split = stored.open(size=(4, 4), channels=3)
-    with pytest.raises(UserError, match=r"the image train/1\.png is no PNG"):
+    with pytest.raises(UserError, match=r"the image train/1\.png is text, not PNG"):
         split.examine(np.arange(3))
-    with pytest.raises(UserError, match=r"the image train/1\.png is no PNG"):
+    with pytest.raises(UserError, match=r"the image train/1\.png is text, not PNG"):
         stored.open(size=(4, 4))
     data = stored.dataset(size=(4, 4))
     (tmp_path / "train/1.png").unlink()
@@ -260,7 +262,7 @@ def test_the_shape_of_a_file_is_found_after_a_long_preamble(tmp_path, monkeypatc
         stored.put("train", row, file.getvalue())
     assert stored.open().bound.inputs[""].shape == (6, 5, 4)
     stored.put("train", 1, stored.files["train"][1][:69000])
-    open_fails(stored.open, "the image train/1.png ends within its header")
+    open_fails(stored.open, "the image train/1.png is corrupt or truncated")
 
 
 @pytest.mark.field("Augment.crop_area")
@@ -410,7 +412,7 @@ def test_mixed_images_report_their_shares_and_weights():
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_views_are_the_mirrored_and_shifted_images(n):
     image = RNG.normal(size=(n, 4, 6, 3)).astype(np.float32)
-    assert Image.adjustable == ("test_views",)
+    assert Image.adjustable == ("test_views", "max_pixels")
     batch = {"image": tf.constant(image)}
     [(share, same)] = bound().views(batch)
     assert share == 1 and same["image"] is batch["image"]
@@ -514,3 +516,44 @@ def test_two_images_per_example_are_named_inputs(lazy, monkeypatch):
         "a": "a/encoded",
         "b": "b/encoded",
     }
+
+
+@pytest.mark.field("Image.max_pixels")
+def test_too_large_images_are_bad(stored, limit):
+    stored.put("train", 3, RNG.integers(0, 256, (30, 30, 3), np.uint8))
+    sizes = {"size": (6, 5), "channels": 3, "max_pixels": 899}
+    open_fails(lambda: stored.open(**sizes), "train/3.*has more pixels than max_pixels=899; ")
+    assert stored.open(on_bad="skip", **sizes).num_examples == COUNT - 1
+    assert stored.open(**{**sizes, "max_pixels": 900}).num_examples == COUNT
+    with pytest.raises(ValueError, match="^max_pixels must be at least 1, got 0"):
+        Image(max_pixels=0)
+
+
+def test_the_bit_depth_of_16_bits_is_that_of_the_training_images(stored, limit, tmp_path):
+    values = RNG.integers(0, 4000, (COUNT, 6, 5), np.uint16)
+    values[0, 0, 0] = 3000
+    for row in range(COUNT):
+        file = io.BytesIO()
+        PILImage.fromarray(values[row]).save(file, "PNG")
+        stored.put("train", row, file.getvalue())
+    split = stored.open(channels=1, size=(6, 5))
+    bound = split.bound.inputs[""]
+    assert bound.bit_depth == 12 and bound.describe() == "images 6x5x1 (12 of 16 bits, scaled to 8)"
+    expected = np.round(values[..., None] * (255 / 4095))
+    np.testing.assert_array_equal(images_of(split), expected)
+    loaded = bound.config.load(bound.save(tmp_path), tmp_path)
+    assert loaded == bound
+    served, _ = loaded.features({"encoded": tf.constant(stored.files["train"])}, False)
+    np.testing.assert_allclose(served["image"], expected / 127.5 - 1, atol=1e-6)
+    assert stored.open("test", channels=1).bound.inputs[""].bit_depth == 12
+
+
+def test_turned_images_have_the_size_that_people_see(stored, limit):
+    exif = PILImage.Exif()
+    exif[0x0112] = 6
+    for row in range(COUNT):
+        turned = np.rot90(stored.pixels["train"][row]).copy()
+        stored.put("train", row, encode(turned, exif=exif))
+    split = stored.open()
+    assert split.bound.inputs[""].shape == (6, 5, 3)
+    np.testing.assert_array_equal(images_of(split), stored.pixels["train"])

@@ -1,6 +1,7 @@
 """Folders of files by class: which files, in which split and slice, and of which class."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from plain_fields import Plain, cells, hashed_part, ids, read, wants
 
 from modelzoo.data.sources import class_folders
 from modelzoo.data.sources.class_folders import ClassFolders
+from modelzoo.data.sources.files import list_files
 from modelzoo.fields.errors import UserError
 
 IMAGES = wants("inputs", "file", "bytes", "file", suffixes=(".png", ".gif"), noun="images")
@@ -100,6 +102,66 @@ def test_hidden_and_other_files_are_ignored(root):
     write(root, "train/x.png", "train/.git/objects/0.png", "train/__pycache__/a.png")
     (root / "train/cat/folder.png").mkdir()
     assert len(rows_of(read(ClassFolders(str(root)), "train", IMAGES, CLASS))) == 6
+
+
+def test_what_is_left_out_is_counted(root):
+    others = ["a.webp", "b.WEBP", "c", ".hidden.png", "more/0.png", "more/deep/1.png"]
+    write(root, *(f"train/cat/{name}" for name in others), "train/beside.png")
+    rows = read(ClassFolders(str(root)), "train", IMAGES, CLASS)
+    assert len(rows) == 6
+    assert rows.remarks == (
+        f"7 files of the split 'train' in folder {root} are left out: 2 .webp, 2 in the folder "
+        "train/cat/more, 1 beside the class folders, 1 hidden, 1 without a suffix",
+    )
+    assert not read(ClassFolders(str(root)), "test", IMAGES, CLASS).remarks
+    write(root, "train/owl/0.webp")
+    with pytest.raises(
+        UserError, match=r"train/owl is missing or has no images .*, only 1 \.webp; e"
+    ):
+        read(ClassFolders(str(root)), "train", IMAGES, CLASS)
+
+
+def test_prediction_reads_the_files_that_training_reads(root):
+    write(root, "train/cat/.git/0.png", "train/cat/a.webp", "train/__MACOSX/cat/0.png")
+    write(root, "train/run/config.json", "train/run/tensorboard/0.png")
+    write(root, "train/export/1/saved_model.pb", "train/export/1/0.png")
+    (root / "train/cat/linked.PNG").symlink_to(root / "test/cat/0.png")
+    (root / "train/cat/gone.png").symlink_to("/nowhere.png")
+    (root / "train/fox").symlink_to(root / "test/dog")
+    (root / "train/fox/loop").symlink_to(root / "train")
+    rows = read(ClassFolders(str(root)), "train", IMAGES, CLASS)
+    found, left_out = list_files(str(root / "train"), IMAGES.suffixes)
+    assert {f"train/{name}" for name in found} == set(rows.ids)
+    assert len(rows) == 11 and rows.columns["target"][0].names == ("cat", "dog", "fox")
+    assert left_out["in the model's folder run"] == left_out["in the model's folder export"] == 1
+    assert left_out["hidden"] == 2 and left_out[".webp"] == 1
+
+
+@pytest.mark.parametrize(
+    "names, splits",
+    [
+        (["cat/0.png", "cat/more/0.png", "dog/0.png"], ("train",)),
+        (["cat/0.png", "cat/more/0.png", "dog/0.png", "dog/more/0.png"], ("train",)),
+        (["train/a/0.png", "train/labels.txt", "test/a/0.png"], ("test", "train")),
+        (["one/a/0.png", "two/a/0.png", "two/.DS_Store", "docs/x.txt"], ("one", "two")),
+        (["a/0.png", "b/0.png", "run/config.json", "run/checkpoints/1"], ("train",)),
+    ],
+)
+def test_a_stray_folder_is_no_split(tmp_path, names, splits):
+    assert ClassFolders(str(write(tmp_path, *names))).open().split_names == splits
+
+
+@pytest.mark.parametrize("suffix, wanted", [("png", IMAGES), ("txt", TEXTS)])
+def test_names_need_not_be_utf8(tmp_path, suffix, wanted):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    with open(folder + f"/\u00e9\udce9.{suffix}".encode("utf-8", "surrogateescape"), "w") as file:
+        file.write("x")
+    rows = read(ClassFolders(str(tmp_path)), "train", wanted, CLASS)
+    assert rows.ids == [f"caf\\xe9/\u00e9\\xe9.{suffix}"] == rows.columns["inputs"][0].keys
+    assert rows.columns["target"][0].names == ("caf\\xe9",) and rows.ids[0] in rows.place(0)
+    with open(rows.columns["inputs"][0].values[0]) as file:
+        assert file.read() == "x"
 
 
 def test_the_suffixes_are_those_that_the_input_reads(root):
