@@ -9,11 +9,11 @@ from keras import layers
 from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.input_specs import Inputs, only_tokens
+from modelzoo.models.layers.block_config import TransformerBlockConfig
 from modelzoo.models.layers.inputs import NamedInputsModel, keras_inputs
 from modelzoo.models.layers.pooling import StepPooling
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding
-from modelzoo.models.layers.transformer import TransformerBlockConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,11 +9,11 @@ from keras import ops
 
 from modelzoo.fields.checks import check_at_least
 from modelzoo.fields.input_specs import Inputs, source_and_target, take
+from modelzoo.models.layers.block_config import TransformerBlockConfig
 from modelzoo.models.layers.inputs import ConfiguredModel, keras_inputs
 from modelzoo.models.layers.linear import Projection
 from modelzoo.models.layers.precision import at_least_float32
 from modelzoo.models.layers.token_embedding import TokenEmbedding, check_shared_embeddings
-from modelzoo.models.layers.transformer import TransformerBlockConfig
 
 Tensor = Any
 State = dict[str, Any]

@@ -229,8 +229,9 @@ def encoded(name, number):
 
 
 def test_damaged_images(tmp_path):
-    names = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP"}
-    goods = [(suffix, encoded(name, k)) for k, (suffix, name) in enumerate(names.items())]
+    # A file may have the suffix of another format, as messengers name WebP.
+    names = {"PNG": "png", "JPEG": "jpg", "GIF": "gif", "BMP": "bmp", "WEBP": "jpg"}
+    goods = [(suffix, encoded(name, k)) for k, (name, suffix) in enumerate(names.items())]
     inputs = Image(size=(8, 8), channels=3)
     for split in check_folders(folders(tmp_path, "images", goods), inputs):
         images = split.gather(np.arange(split.num_examples))["image"]

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from modelzoo.data.augment import colour, erasing, mixing, rand_augment, resized_crop
 from modelzoo.data.augment.boxes import Range, check_ranges
-from modelzoo.data.inputs.decode import Shape
+from modelzoo.data.inputs.resize import Shape
 from modelzoo.fields import hashing
 from modelzoo.fields.errors import FieldError
 from modelzoo.fields.hashing import random_integers

@@ -5,7 +5,7 @@ Images are uint8 `[n, height, width, 1 or 3]`, factors float32 `[n]`; a factor o
 
 import tensorflow as tf
 
-from modelzoo.data.inputs.decode import grey
+from modelzoo.data.inputs.resize import grey
 
 
 def blend(degenerate: tf.Tensor, images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:

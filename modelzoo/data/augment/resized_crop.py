@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from modelzoo.data.augment.boxes import Range, random_boxes
-from modelzoo.data.inputs.decode import Shape, convert_channels, resize
+from modelzoo.data.inputs.resize import Shape, convert_channels, resize
 from modelzoo.fields import hashing
 
 

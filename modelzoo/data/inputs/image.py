@@ -11,19 +11,11 @@ import tensorflow as tf
 
 from modelzoo.data.augment import Augment
 from modelzoo.data.columns import Tensors, View
-from modelzoo.data.inputs.decode import (
-    MAX_PIXELS,
-    SUFFIXES,
-    Resize,
-    Shape,
-    decode,
-    decode_batch,
-    explain,
-    fit_batch,
-    to_shape,
-)
+from modelzoo.data.inputs.decode import MAX_PIXELS, SUFFIXES, decode, decode_batch
+from modelzoo.data.inputs.image_headers import explain
 from modelzoo.data.inputs.image_store import open_images, stored_bit_depth, stored_shape
 from modelzoo.data.inputs.input import BoundInput, Change, Input, Store
+from modelzoo.data.inputs.resize import Resize, Shape, fit_batch, to_shape
 from modelzoo.data.targets.target import Target
 from modelzoo.fields.errors import FieldError, UserError
 from modelzoo.fields.input_specs import ArraySpec, InputSpec

@@ -11,8 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from modelzoo.data.columns import BadExample, Column, Rows, Tensors, View
-from modelzoo.data.inputs.decode import Shape, decode, explain, fit_batch, read_shape, to_shape
+from modelzoo.data.inputs.decode import decode
+from modelzoo.data.inputs.image_headers import explain, read_shape
 from modelzoo.data.inputs.input import Store
+from modelzoo.data.inputs.resize import Shape, fit_batch, to_shape
 from modelzoo.fields.errors import UserError, format_error
 
 if TYPE_CHECKING:

@@ -9,15 +9,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from modelzoo.data.inputs import decode as decode_module
-from modelzoo.data.inputs.decode import (
-    convert_channels,
-    decode,
-    decode_batch,
-    explain,
-    read_shape,
-    to_shape,
-)
+from modelzoo.data.inputs import image_headers
+from modelzoo.data.inputs.decode import decode, decode_batch
+from modelzoo.data.inputs.image_headers import explain, read_shape
+from modelzoo.data.inputs.resize import convert_channels, to_shape
 
 KINDS = [
     ("L", "PNG", 1),
@@ -315,7 +310,7 @@ def test_pngs_of_16_bits_are_scaled(channels):
 
 @pytest.mark.parametrize("limit", [2**17, 0], ids=["whole", "cut"])
 def test_the_first_frame_of_a_gif(limit, monkeypatch):
-    monkeypatch.setattr(decode_module, "_MAX_WHOLE_GIF", limit)
+    monkeypatch.setattr(image_headers, "_MAX_WHOLE_GIF", limit)
     encoded = animation("GIF")
     first = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
     ours = tf.function(lambda one: decode(one, 2**20 + limit))(encoded)  # Traced with the limit.
