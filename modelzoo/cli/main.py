@@ -9,7 +9,6 @@ import io
 import json
 import os
 import pathlib
-import re
 import sys
 import types
 from collections.abc import Sequence
@@ -129,8 +128,7 @@ def _guarded(program: str, work) -> int:
         sys.stdout.flush()
         return code or 0
     except UserError as error:
-        # Other spaces may belong to a name.
-        message, code = re.sub(r"\s*\n\s*", " ", str(error).strip()), 1
+        message, code = str(error), 1
     except BrokenPipeError:
         # The reader has closed the pipe, as in `modelzoo list | head -1`: do not flush at exit.
         with contextlib.suppress(OSError, ValueError):

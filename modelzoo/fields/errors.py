@@ -11,7 +11,8 @@ class UserError(Exception):
     """
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())  # What it quotes may have line ends.
+        # What it quotes may have line ends; other spaces may belong to a name.
+        return re.sub(r"\s*\n\s*", " ", super().__str__().strip())
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows."""

@@ -391,16 +391,16 @@ def test_fifty_layers_train_on_a_folder_of_images_of_all_sorts(tmp_path):
     kinds = [("L", "png"), ("RGBA", "png"), ("P", "png"), ("RGB", "jpg")]
     for split in ("train", "test"):
         for name in ("ant", "bee"):
-            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / "images" / split / name).mkdir(parents=True)
             for number, (mode, suffix) in enumerate(kinds):
                 size = (40 + 9 * number, 90 - 13 * number)
                 image = Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).convert(mode)
-                image.save(tmp_path / split / name / f"{number}.{suffix}")
+                image.save(tmp_path / "images" / split / name / f"{number}.{suffix}")
     experiment = config.Experiment(
         model=ResNet(50, width=4, family="imagenet", zero_gamma=True, stochastic_depth=0.2),
         task=Classification(),
         data=Dataset(
-            source=ClassFolders(str(tmp_path)),
+            source=ClassFolders(str(tmp_path / "images")),
             inputs=ImageInput(size=(64, 64), channels=3, augment=Augment(flip=True)),
             target=ClassLabel(),
         ),

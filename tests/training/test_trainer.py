@@ -406,7 +406,7 @@ def test_another_best_metric_forgets_the_best_of_the_last(experiment, tmp_path):
 def test_a_reader_that_stops_ends_the_run_once_it_is_saved(experiment, tmp_path):
     whole, _ = train(experiment, tmp_path / "whole")
     with pytest.raises(BrokenPipeError):
-        modelzoo.train(experiment, tmp_path / "cut", progress=Progress(Torn(7)))
+        modelzoo.train(experiment, tmp_path / "cut", progress=Progress(Torn(8)))
     assert checkpoint.steps(tmp_path / "cut") == [4]
     result, _ = train(experiment, tmp_path / "cut")
     assert result["eval"] == whole["eval"]
