@@ -350,3 +350,24 @@ def test_a_split_without_a_positive_weight_is_refused(kind, tmp_path):
     validation = dataclasses.replace(data, validation_split="test").open()
     with pytest.raises(UserError, match=message.format("validation")):
         validation.split("validation")
+
+
+BAD = {
+    "number": (Series(columns=("x",), layout="rows_are_examples"), Values(columns=("x",))),
+    "window": (Series(columns=("x",)), Values(columns=("x",))),
+    "class": (Series(columns=("x",), layout="rows_are_examples"), ClassLabel(columns=("y",))),
+    "tags": (Text(columns=("y",), tokenizer=Words()), Tags(columns=("x", "z"))),
+    "text": (Text(columns=("y",), tokenizer=Words()), TextTarget(columns=("x",))),
+}
+
+
+@pytest.mark.parametrize("rows", ["", "1,5\n2,5\n", "\xff;a;b\n" * 3])
+@pytest.mark.parametrize("one, target", BAD.values(), ids=BAD)
+def test_data_without_a_good_row_are_one_line(tmp_path, rows, one, target):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(f"x;y;z\n{rows}".encode("latin-1"))
+    for on_bad in ("error", "skip"):
+        data = Dataset(source=Table(str(path)), inputs=one, target=target, on_bad=on_bad)
+        with pytest.raises(UserError) as error:
+            data.open().split("train")
+        assert "rows.csv" in str(error.value) and (not rows or "line 2" in str(error.value))

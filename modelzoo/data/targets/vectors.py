@@ -77,6 +77,8 @@ def parse_numbers(
     columns = rows.columns[key]
     if any(column.values is None for column in columns):
         return None
+    if not len(rows):
+        return []
     cells = [np.asarray(column.values, np.float64).reshape(len(rows), -1) for column in columns]
     numbers = np.concatenate(cells, axis=1)
     good = usable(numbers)
