@@ -29,7 +29,6 @@ FAST = (
     "config",
     "data/augment/test_boxes.py",
     "data/augment/test_erasing.py",
-    "data/augment/test_hashing.py",
     "data/sources/test_class_folders.py",
     "data/sources/test_npz.py",
     "data/sources/test_parallel_text.py",
