@@ -361,8 +361,8 @@ class OpenData:
             return part[usable[part]]
         good = np.flatnonzero(usable)
         if not len(good):
-            first = f": {rows.bad[0].place}: {rows.bad[0].reason}" if rows.bad else ""
-            raise MissingSplitError(f"{rows.where} has no good example in {rows.split!r}{first}")
+            bad = f": {rows.bad[0].place}: {rows.bad[0].reason}" if rows.bad else ""
+            raise MissingSplitError(f"{rows.where} has no good example in {rows.split!r}{bad}")
         if self.data.windowed_inputs:
             return good[split_slice(text, len(good))]
         name, first = next(iter(self.data.named_inputs.items()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from modelzoo.data.tokenizers.tokenizer import Tokenizer, TokenizerConfig, chunks, extra
 from modelzoo.data.tokenizers.words import split_punctuation, split_space
@@ -16,6 +17,7 @@ from modelzoo.fields.errors import FieldError, UserError
 
 MODEL = "sentencepiece.model"
 _SPACE, _INNER = "\u2581", "##"
+_FIELD = descriptor_pb2.FieldDescriptorProto
 _BYTE = re.compile("<0x([0-9A-F]{2})>")
 
 
@@ -216,9 +218,26 @@ def _learn(config: Subwords, texts: Iterable[str | bytes]) -> bytes:
         raise _failed(config, reason or "the texts are empty") from None
     if config.form == "nfkc":
         return model.getvalue()
-    saved = extra("sentencepiece.sentencepiece_model_pb2").ModelProto.FromString(model.getvalue())
-    saved.normalizer_spec.normalization_rule_tsv = ""  # A path of this machine.
-    return saved.SerializeToString()
+    return _without_rule_path(model.getvalue())
+
+
+def _without_rule_path(model: bytes) -> bytes:
+    """A SentencePiece model without the path of the file that its rules are from.
+
+    The classes that sentencepiece brings for its models need a newer protobuf than TensorFlow 2.19
+    allows. Fields that are not declared here are kept.
+    """
+    file = descriptor_pb2.FileDescriptorProto(name="modelzoo/sentencepiece.proto", syntax="proto2")
+    rules = file.message_type.add(name="Rules")
+    rules.field.add(name="path", number=6, type=_FIELD.TYPE_STRING)
+    outer = file.message_type.add(name="Model")
+    outer.field.add(name="rules", number=3, type=_FIELD.TYPE_MESSAGE, type_name=f".{rules.name}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    saved = message_factory.GetMessageClass(pool.FindMessageTypeByName(outer.name))()
+    saved.ParseFromString(model)
+    saved.rules.ClearField("path")
+    return saved.SerializeToString(deterministic=True)
 
 
 def _word_pieces(config: Subwords, learned: Sequence[str]) -> list[str]:

@@ -193,7 +193,8 @@ def animation(kind):
 OTHERS = {
     "is empty": [b""],
     "is text": [b"B", b"hello", "\u017elu\u0165".encode(), b"RIFF"],
-    "is corrupt or truncated": [b"BM", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a", b"RIFF1234WEBP"],
+    "is corrupt or truncated": [b"BM", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a"],
+    ("is corrupt" if hasattr(tf.io, "decode_webp") else "is WebP, which"): [b"RIFF1234WEBP"],
     "is no PNG": [b"\1\2\3", b"\xff\0" * 40],
     "is TIFF": [encode(picture(), "TIFF"), b"MM\0*"],
     "is animated WebP": [animation("WEBP")],
