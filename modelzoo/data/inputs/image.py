@@ -103,7 +103,7 @@ class Image(Input):
             height, width, channels = stored_shape(train, key, self.max_pixels)
             shape = (*(self.size or (height, width)), self.channels or channels)
         try:
-            return BoundImage(self, shape, stored_bit_depth(train, key))
+            return BoundImage(self, shape, stored_bit_depth(train, key, self.max_pixels))
         except FieldError as error:
             raise UserError(f"config.data.{key}.{error}") from None
 

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import os
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -46,10 +47,10 @@ def stored_shape(view: View, key: str, max_pixels: int) -> Shape:
     raise UserError(f"{rows.where}: none of the {len(view):,} images can be decoded")
 
 
-def stored_bit_depth(view: View, key: str) -> int | None:
+def stored_bit_depth(view: View, key: str, max_pixels: int) -> int | None:
     """The bits that hold the values of PNGs with 16 bits per channel, of at most 256 images.
 
-    At least 8; None if there is no such image.
+    At least 8; None if there is no such image. Images that cannot be used do not count.
     """
     column, depths = view.column(key), []
     if column.form == "array":
@@ -60,6 +61,9 @@ def stored_bit_depth(view: View, key: str) -> int | None:
             encoded = read(tf.constant([example]))[0]
             header = encoded.numpy()[:25]
             if header[:4] == b"\x89PNG" and header[24:] == b"\x10":
+                width, height = struct.unpack(">II", header[16:24])
+                if width * height > max_pixels:
+                    continue
                 values = tf.io.decode_png(encoded, dtype=tf.uint16).numpy()
                 depths.append(int(values.max()).bit_length())
         except (tf.errors.OpError, OSError):

@@ -15,6 +15,7 @@ from modelzoo.data.columns import BadExample, Column
 from modelzoo.data.dataset import Dataset
 from modelzoo.data.inputs import image_store
 from modelzoo.data.inputs.image import BoundImage, Image, views_of
+from modelzoo.data.sources.class_folders import ClassFolders
 from modelzoo.data.targets.class_label import ClassLabel
 from modelzoo.fields.errors import UserError
 
@@ -557,3 +558,14 @@ def test_turned_images_have_the_size_that_people_see(stored, limit):
     split = stored.open()
     assert split.bound.inputs[""].shape == (6, 5, 3)
     np.testing.assert_array_equal(images_of(split), stored.pixels["train"])
+
+
+def test_a_large_png_of_16_bits_is_not_decoded_for_its_bit_depth(tmp_path, monkeypatch):
+    for name, side in (("ant/0", 4), ("ant/1", 40), ("bee/0", 4)):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        PILImage.fromarray(np.full((side, side), 100 * side, np.uint16)).save(path)
+    fields = {"target": ClassLabel(), "on_bad": "skip"}
+    image = Image(size=(4, 4), channels=1, max_pixels=100)
+    data = Dataset(source=ClassFolders(str(tmp_path)), inputs=image, **fields)
+    assert data.open().bound.inputs[""].bit_depth == (100 * 4).bit_length()
