@@ -123,7 +123,7 @@ def find_files(paths: Sequence[str], suffixes: Sequence[str]) -> list[str]:
         if not suffixes:
             raise UserError(f"{path} is a folder: name the files in it")
         found, left_out = list_files(path, suffixes)
-        there = f"{left_out.total():,} files of {path} are left out: {describe(left_out)}"
+        there = f"left out of {path}: {describe(left_out)}"
         if not found:
             there = f"; {there}" if left_out else ""
             raise UserError(f"{path} has no file that ends in {', '.join(suffixes)}{there}")

@@ -112,12 +112,15 @@ class OpenClassFolders(OpenSource):
         labels = np.repeat(np.arange(len(files)), [len(found) for found, _ in files])
         left_out = sum((others for _, others in files), Counter[str]())
         with os.scandir(self._folders[split]) as entries:
-            beside = [entry for entry in entries if entry.name.lower().endswith(one.suffixes)]
-            left_out["beside the class folders"] += sum(not entry.is_dir() for entry in beside)
+            for entry in entries:
+                if entry.is_dir():
+                    left_out["folders of models"] += is_of_model(entry.path)
+                else:
+                    beside = entry.name.lower().endswith(one.suffixes)
+                    left_out["beside the class folders"] += beside
         remarks: tuple[str, ...] = ()
         if left_out := +left_out:  # Without zeros.
-            where = f"{left_out.total():,} files of the split {split!r} in {self.where}"
-            remarks = (f"{where} are left out: {describe(left_out)}",)
+            remarks = (f"left out of {split!r} in {self.where}: {describe(left_out)}",)
         absolute = os.path.abspath(self._root)
         ids = list(map(printable, paths))
         columns = {
@@ -141,18 +144,12 @@ class OpenClassFolders(OpenSource):
         """The files of a class, relative to the root, and the counts of those left out."""
         folder = self._folders[split]
         path = os.path.join(folder, name)
+        prefix = f"{name}/" if folder == self._root else f"{os.path.basename(folder)}/{name}/"
         found: list[str] = []
         left_out: Counter[str] = Counter()
         if os.path.isdir(path):
-            found, left_out = list_files(path, wanted.suffixes, nested=False)
-        prefix = "" if folder == self._root else os.path.basename(folder) + "/"
-        named = Counter(
-            {
-                reason.replace("folder ", f"folder {printable(prefix + name)}/"): n
-                for reason, n in left_out.items()
-            }
-        )
-        return [f"{prefix}{name}/{file}" for file in found], named
+            found, left_out = list_files(path, wanted.suffixes, nested=False, shown=prefix)
+        return [prefix + file for file in found], left_out
 
 
 def _subfolders(folder: str) -> dict[str, str]:

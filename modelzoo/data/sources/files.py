@@ -18,19 +18,20 @@ def is_hidden(name: str) -> bool:
 
 
 def is_of_model(folder: str) -> bool:
-    """Whether a folder is that of a run or of an exported model."""
+    """Whether a folder is that of a run, of a trained model or of an exported one."""
     try:
         names = os.listdir(folder)
     except OSError:
         return False
     versions = [f"{name}/" for name in names if name.isdigit()]
-    return "config.json" in names or any(
+    learned = {"data.json", "assets", "checkpoints"} & set(names)
+    return ("config.json" in names and bool(learned)) or any(
         os.path.exists(f"{folder}/{version}saved_model.pb") for version in ["", *versions]
     )
 
 
 def list_files(
-    folder: str, suffixes: Sequence[str], nested: bool = True
+    folder: str, suffixes: Sequence[str], nested: bool = True, shown: str = ""
 ) -> tuple[list[str], Counter[str]]:
     """Lists the files with the suffixes, in any case, and counts the others by suffix or reason.
 
@@ -40,6 +41,7 @@ def list_files(
         folder: the folder.
         suffixes: such as (".png", ".jpg").
         nested: whether files in folders of the folder are read too.
+        shown: what the names of folders begin with in the counts.
 
     Returns:
         Paths relative to the folder, sorted, and the counts.
@@ -61,12 +63,14 @@ def list_files(
                     left_out["hidden"] += 1
                 elif entry.is_dir():
                     if is_of_model(entry.path):
-                        left_out[f"in the model's folder {printable(name)}"] += 1
+                        left_out[f"in the model's folder {printable(shown + name)}"] += 1
                     elif nested:
                         visit(entry.path, f"{prefix}{name}/")
                     else:
                         inside, others = list_files(entry.path, suffixes)
-                        left_out[f"in the folder {printable(name)}"] += len(inside) + others.total()
+                        left_out[f"in the folder {printable(shown + name)}"] += (
+                            len(inside) + others.total()
+                        )
                 elif suffix in suffixes:
                     found.append(prefix + name)
                 else:

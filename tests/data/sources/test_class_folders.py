@@ -110,8 +110,8 @@ def test_what_is_left_out_is_counted(root):
     rows = read(ClassFolders(str(root)), "train", IMAGES, CLASS)
     assert len(rows) == 6
     assert rows.remarks == (
-        f"7 files of the split 'train' in folder {root} are left out: 2 .webp, 2 in the folder "
-        "train/cat/more, 1 beside the class folders, 1 hidden, 1 without a suffix",
+        f"left out of 'train' in folder {root}: 2 .webp, 2 in the folder train/cat/more, 1 beside "
+        "the class folders, 1 hidden, 1 without a suffix",
     )
     assert not read(ClassFolders(str(root)), "test", IMAGES, CLASS).remarks
     write(root, "train/owl/0.webp")
@@ -123,7 +123,8 @@ def test_what_is_left_out_is_counted(root):
 
 def test_prediction_reads_the_files_that_training_reads(root):
     write(root, "train/cat/.git/0.png", "train/cat/a.webp", "train/__MACOSX/cat/0.png")
-    write(root, "train/run/config.json", "train/run/tensorboard/0.png")
+    write(root, "train/run/config.json", "train/run/assets/data.json", "train/run/board/0.png")
+    write(root, "train/cat/config.json")  # A file of the user's.
     write(root, "train/export/1/saved_model.pb", "train/export/1/0.png")
     (root / "train/cat/linked.PNG").symlink_to(root / "test/cat/0.png")
     (root / "train/cat/gone.png").symlink_to("/nowhere.png")
@@ -134,7 +135,9 @@ def test_prediction_reads_the_files_that_training_reads(root):
     assert {f"train/{name}" for name in found} == set(rows.ids)
     assert len(rows) == 11 and rows.columns["target"][0].names == ("cat", "dog", "fox")
     assert left_out["in the model's folder run"] == left_out["in the model's folder export"] == 1
-    assert left_out["hidden"] == 2 and left_out[".webp"] == 1
+    assert left_out["hidden"] == 2 and left_out[".webp"] == left_out[".json"] == 1
+    (remark,) = rows.remarks
+    assert "2 folders of models" in remark and "1 .json" in remark
 
 
 @pytest.mark.parametrize(
