@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from modelzoo import config, zoo
 from modelzoo.data.bound import BoundData
-from modelzoo.data.targets.text_target import BoundTextTarget
+from modelzoo.data.inputs.input import BoundInput
+from modelzoo.data.targets.target import BoundTarget
 from modelzoo.fields.errors import UserError
 from modelzoo.inference import artifacts
 from modelzoo.inference.predictor import Predictor
@@ -40,7 +41,7 @@ def _read_trained(
 ) -> BoundData | None:
     """Returns the data of the initial weights, or of the run itself if it resumes; None without.
 
-    Embeddings and an output layer that `init_skip` skips leave vocabularies and classes free.
+    What was learned for layers that `init_skip` skips, such as the classes, is left out.
     """
     settings = experiment.train
     if settings.init_from is None:
@@ -59,13 +60,13 @@ def _read_trained(
         return None
     names = [name.partition("/")[2] for name in checkpoint.read_names(path)]
     skipped = {n for n in names for p in settings.init_skip if re.search(p, n)}
-    inputs, target = dict(bound.inputs), bound.target
-    if any("embedding" in name for name in skipped):
-        inputs = {name: one for name, one in inputs.items() if one.words is None}
-        target = None if isinstance(target, BoundTextTarget) else target
-    if any(name.startswith("logits/") for name in skipped):
-        target = target if isinstance(target, BoundTextTarget) else None
-    return BoundData(inputs, target)
+
+    def is_kept(one: BoundInput | BoundTarget) -> bool:
+        return one.layer is None or not any(one.layer in name for name in skipped)
+
+    inputs = {name: one for name, one in bound.inputs.items() if is_kept(one)}
+    target = bound.target
+    return BoundData(inputs, target if target is not None and is_kept(target) else None)
 
 
 def run(trainer: Trainer) -> dict[str, Any]:

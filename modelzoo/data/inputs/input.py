@@ -141,6 +141,8 @@ class BoundInput(abc.ABC):
     config: Input
     file_part: ClassVar[str | None] = None
     """The raw tensor that holds a file, or a line of a text; None if only tables are read."""
+    layer: ClassVar[str | None] = None
+    """What the names of layers hold whose weights are for what was learned; None for no layer."""
 
     @property
     def graph_module(self) -> str | None:

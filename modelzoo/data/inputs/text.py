@@ -210,6 +210,7 @@ class BoundText(BoundInput):
     end: bool
 
     file_part = "text"
+    layer = "embedding"
 
     @functools.cached_property
     def ids(self) -> SpecialIds:

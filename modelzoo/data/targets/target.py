@@ -129,6 +129,8 @@ class BoundTarget(abc.ABC):
     names: tuple[str, ...] = ()
     exclusive: ClassVar[bool] = False
     """Whether a label is one of the names."""
+    layer: ClassVar[str | None] = "logits/"
+    """As in `BoundInput`."""
 
     @property
     def noun(self) -> str:

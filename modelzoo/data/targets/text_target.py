@@ -158,6 +158,8 @@ class BoundTextTarget(BoundTarget):
     lengths: tuple[int, ...]
     shared: bool
 
+    layer = "embedding"
+
     @property
     def widths(self) -> tuple[int, ...]:
         return self.lengths
