@@ -62,8 +62,18 @@ class _Recurrent(_KerasLayer):
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         sequences = tf.cast(sequences, self.compute_dtype)  # From integers.
-        self._starts_at_zero = initial_state is None and not self.stateful
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        result = super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        mask = mask[0] if isinstance(mask, list | tuple) else mask
+        if mask is None or (initial_state is None and not self.stateful):
+            return result
+        # As in Keras, the output is zero before the first real step, not the given state.
+        outputs, *states = result if self.return_state else (result,)
+        started = tf.reduce_any(mask, 1)
+        if self.return_sequences:
+            mask = tf.reverse(mask, [1]) if self.go_backwards else mask
+            started = tf.cumsum(tf.cast(mask, tf.int32), 1) > 0
+        outputs = tf.where(started[..., None], outputs, tf.zeros([], outputs.dtype))
+        return (outputs, *states) if self.return_state else outputs
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Last output, all outputs and last states for inputs `[batch, length, features]`."""
@@ -107,10 +117,6 @@ class _Recurrent(_KerasLayer):
             x = project(x, kernel, bias[0])
             inner = None if self._summed else bias[1]
             outputs, *states = scan(self._step, x, within, inner, states, mask, dropout, training)
-            if mask is not None and not self._starts_at_zero:
-                # As in Keras, the output is zero before the first real step, not the given state.
-                started = tf.cumsum(tf.cast(mask, tf.int32)) > 0
-                outputs = tf.where(started, outputs, tf.zeros([], outputs.dtype))
             outputs = tf.transpose(outputs, [1, 0, 2])
             if self.zero_output_for_mask and mask is not None:
                 outputs *= tf.cast(tf.transpose(mask, [1, 0, 2]), outputs.dtype)
@@ -126,8 +132,7 @@ class _Recurrent(_KerasLayer):
             outputs, *states = (tf.concat(v, 0) for v in zip(*map(run, *given), strict=True))
         else:
             outputs, *states = run(*given)
-        last = states[0] if mask is None or self._starts_at_zero else outputs[:, -1]
-        return last, outputs, states
+        return states[0], outputs, states
 
     def get_config(self):
         return super().get_config() | {"halves": self.halves}
