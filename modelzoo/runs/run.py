@@ -30,13 +30,13 @@ def prepare(
 ) -> Trainer:
     """Returns a trainer at its start or where the run stopped; writes no file."""
     trainer = Trainer(experiment, workdir, strategy, progress)
-    trainer.open_data(_read_trained(experiment, workdir, progress))
+    trainer.open_data(read_trained(experiment, workdir, progress))
     trainer.build()
     trainer.restore(other_data=other_data)
     return trainer
 
 
-def _read_trained(
+def read_trained(
     experiment: config.Experiment, workdir: Path, progress: Progress
 ) -> BoundData | None:
     """Returns the data of the initial weights, or of the run itself if it resumes; None without.
